@@ -1,0 +1,307 @@
+"""The commands that ask and show, from the command line to stdout."""
+
+import io
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import cli_samples as samples
+import pytest
+from cli_server import FakeDaemon, Session
+from conftest import Cli
+
+from torcd.protocol.errors import Conflict, NotFound, TorcError
+
+STATUS = {
+    "workflow_id": 7,
+    "run_id": 2,
+    "total": 3,
+    "counts": {"completed": 2, "failed": 1},
+    "complete": True,
+}
+
+
+def test_a_list_is_put_together_from_its_pages(daemon: FakeDaemon, cli: Cli) -> None:
+    pages = {
+        0: {"jobs": [samples.job(1), samples.job(2)], "next_cursor": 2},
+        2: {"jobs": [samples.job(3)], "next_cursor": None},
+    }
+    daemon.on("jobs.list", lambda params, session: pages[params.get("cursor", 0)])
+    outcome = cli("-f", "json", "jobs", "list", "7")
+    assert outcome.code == 0
+    assert [job["job_key"] for job in outcome.json["jobs"]] == [1, 2, 3]
+    assert list(outcome.json) == ["jobs"]
+
+
+def test_an_empty_list_is_an_empty_array(daemon: FakeDaemon, cli: Cli) -> None:
+    daemon.on("results.list", {"results": [], "next_cursor": None})
+    outcome = cli("-F", "json", "results", "list", "7")
+    assert (outcome.code, outcome.json) == (0, {"results": []})
+
+
+def test_fields_that_this_client_does_not_know_are_passed_on_to_programs(daemon: FakeDaemon, cli: Cli) -> None:
+    daemon.on("workflows.get", {**samples.workflow(7), "colour": "blue"})
+    assert cli("-f", "json", "workflows", "get", "7").json["colour"] == "blue"
+
+
+def test_a_table_without_a_terminal_is_never_cut(daemon: FakeDaemon, cli: Cli) -> None:
+    command = "echo " + "x" * 500
+    daemon.on("jobs.list", {"jobs": [samples.job(1, command=command)], "next_cursor": None})
+    outcome = cli("jobs", "list", "7", COLUMNS="40")
+    assert command in outcome.out
+    assert len(outcome.out.splitlines()) == 2
+
+
+def test_control_characters_do_not_reach_the_terminal(daemon: FakeDaemon, cli: Cli) -> None:
+    daemon.on("jobs.list", {"jobs": [samples.job(1, command="a\nb\x1b[2J ü")], "next_cursor": None})
+    assert "a\\nb\\x1b[2J ü" in cli("jobs", "list", "7").out
+
+
+def test_filters_go_to_the_daemon_and_the_workflow_may_stand_after_them(daemon: FakeDaemon, cli: Cli) -> None:
+    daemon.on("jobs.list", {"jobs": [], "next_cursor": None})
+    assert cli("jobs", "list", "-f", "status=ready", "--filter", "name=a=b", "7").code == 0
+    assert daemon.requests("jobs.list")[0]["filters"] == [["status", "ready"], ["name", "a=b"]]
+    assert daemon.requests("jobs.list")[0]["workflow_id"] == 7
+
+
+@pytest.mark.parametrize("argv", [("list", "-f", "json"), ("list", "7", "-f", "json")])
+def test_a_format_after_a_list_is_a_usage_error_that_names_the_right_form(cli: Cli, argv: tuple[str, ...]) -> None:
+    outcome = cli("jobs", *argv)
+    assert outcome.code == 2
+    assert "torcctl -f json" in outcome.err
+
+
+def test_status_is_shown_with_its_counts(daemon: FakeDaemon, cli: Cli) -> None:
+    daemon.on("workflows.status", STATUS)
+    out = cli("workflows", "status", "7").out
+    assert "completed: 2\n" in out
+    assert "failed: 1\n" in out
+
+
+# ---- errors ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(NotFound("no job 9", noun="job", id=9), 3), (Conflict("a task is active", task=4), 4)],
+)
+def test_an_error_is_text_on_stderr_and_one_document_on_stdout(
+    daemon: FakeDaemon, cli: Cli, error: TorcError, code: int
+) -> None:
+    daemon.on("jobs.get", error)
+    outcome = cli("-f", "json", "jobs", "get", "9")
+    assert outcome.code == code
+    assert outcome.err == f"error: {error.message}\n"
+    found = outcome.json["error"]
+    assert (found["code"], found["name"], found["message"]) == (error.code, error.name, error.message)
+    assert found["data"].items() >= error.data.items()
+
+
+def test_a_usage_error_is_a_document_too(cli: Cli) -> None:
+    outcome = cli("-f", "json", "jobs", "lst")
+    assert outcome.code == 2
+    assert outcome.json["error"]["name"] == "usage"
+
+
+def test_without_a_daemon_at_the_users_address_nothing_is_started(daemon: FakeDaemon, cli: Cli) -> None:
+    daemon.stop()
+    outcome = cli("workflows", "list")
+    assert outcome.code == 5
+    assert daemon.url in outcome.err
+
+
+def test_a_query_survives_a_daemon_that_goes_away(daemon: FakeDaemon, cli: Cli) -> None:
+    answers = iter([False, True])
+
+    def status(params: dict[str, Any], session: Session) -> Any:
+        if next(answers):
+            return STATUS
+        session.drop()
+        return None
+
+    daemon.on("workflows.status", status)
+    assert cli("workflows", "status", "7").code == 0
+
+
+def test_a_change_whose_answer_is_lost_is_not_repeated(daemon: FakeDaemon, cli: Cli) -> None:
+    def cancel(params: dict[str, Any], session: Session) -> None:
+        session.drop()
+
+    daemon.on("workflows.cancel", cancel)
+    outcome = cli("workflows", "cancel", "7")
+    assert outcome.code == 5
+    assert "unknown" in outcome.err
+    assert len(daemon.requests("workflows.cancel")) == 1
+
+
+def test_a_reader_that_stops_reading_is_no_error(daemon: FakeDaemon, cli: Cli, monkeypatch: Any) -> None:
+    daemon.on("jobs.list", {"jobs": [samples.job(1)], "next_cursor": None})
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert cli("jobs", "list", "7").code == 141
+
+
+def test_ctrl_c_exits_130(daemon: FakeDaemon, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("torcctl.context.Context.show_rows", interrupted)
+    assert cli("jobs", "list", "7").code == 130
+
+
+# ---- which workflow ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "chosen"),
+    [
+        (("-k", "2", "jobs", "list", "1"), {"TORC_WORKFLOW_ID": "3"}, 1),
+        (("-k", "2", "jobs", "list"), {"TORC_WORKFLOW_ID": "3"}, 2),
+        (("jobs", "list", "--workflow-id", "2"), {"TORC_WORKFLOW_ID": "3"}, 2),
+        (("jobs", "list"), {"TORC_WORKFLOW_ID": "3"}, 3),
+        (("jobs", "list"), {}, 7),
+    ],
+)
+def test_the_workflow_is_the_argument_then_k_then_the_environment_then_the_only_one(
+    daemon: FakeDaemon, cli: Cli, argv: tuple[str, ...], environ: dict[str, str], chosen: int
+) -> None:
+    daemon.on("workflows.list", samples.workflows(samples.workflow(6, is_archived=True), samples.workflow(7)))
+    daemon.on("jobs.list", {"jobs": [], "next_cursor": None})
+    assert cli(*argv, **environ).code == 0
+    assert daemon.requests("jobs.list")[0]["workflow_id"] == chosen
+
+
+def test_without_a_terminal_several_workflows_are_refused_with_the_candidates(daemon: FakeDaemon, cli: Cli) -> None:
+    daemon.on("workflows.list", samples.workflows(samples.workflow(1), samples.workflow(2)))
+    outcome = cli("-f", "json", "jobs", "list")
+    assert outcome.code == 7
+    assert outcome.json["error"]["data"]["candidates"] == [1, 2]
+    assert "flow-2" in outcome.err
+
+
+def test_on_a_terminal_several_workflows_are_asked_about(
+    daemon: FakeDaemon, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon.on("workflows.list", samples.workflows(samples.workflow(1), samples.workflow(2)))
+    daemon.on("jobs.list", {"jobs": [], "next_cursor": None})
+    monkeypatch.setattr("torcctl.context.Context.may_prompt", True)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("9\n2\n"))
+    outcome = cli("jobs", "list")
+    assert daemon.requests("jobs.list")[0]["workflow_id"] == 2
+    assert "flow-1" in outcome.err
+
+
+def test_no_workflow_at_all_is_not_found(daemon: FakeDaemon, cli: Cli) -> None:
+    daemon.on("workflows.list", samples.workflows())
+    assert cli("jobs", "list").code == 3
+
+
+def test_an_object_of_another_workflow_than_k_names_is_not_found(daemon: FakeDaemon, cli: Cli) -> None:
+    daemon.on("jobs.get", samples.job(4, workflow_id=7))
+    daemon.on("results.get", samples.result(5, workflow_id=7))
+    daemon.on("tasks.get", samples.task(6))
+    for argv in (("jobs", "update", "4", "--command", "x"), ("results", "get", "5"), ("tasks", "get", "6")):
+        assert cli("-k", "8", *argv).code == 3
+    assert daemon.requests("jobs.update") == []
+
+
+def test_a_no_to_a_question_changes_nothing(daemon: FakeDaemon, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torcctl.context.Context.may_prompt", True)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
+    assert cli("workflows", "delete", "7").code == 7
+    assert daemon.requests("workflows.delete") == []
+
+
+# ---- single commands ---------------------------------------------------------------------------------------
+
+
+def test_an_update_sends_only_what_was_given(daemon: FakeDaemon, cli: Cli) -> None:
+    daemon.on("jobs.update", samples.job(4))
+    assert cli("jobs", "update", "4", "--command", "echo --format", "--no-supports-termination").code == 0
+    expected = {"job_id": 4, "command": "echo --format", "supports_termination": False}
+    assert daemon.requests("jobs.update") == [expected]
+    assert cli("jobs", "update", "4").code == 2
+
+
+def test_user_data_are_named_in_the_selected_workflow_or_by_id(daemon: FakeDaemon, cli: Cli) -> None:
+    value = {"id": 3, "user_data_key": 3, "workflow_id": 7, "name": "lr", "data": 1, "is_set": True}
+    daemon.on("user_data.update", {**value, "is_ephemeral": False, "version": 2})
+    assert cli("-k", "7", "user-data", "update", "lr", "--data", '{"a": [1]}').code == 0
+    assert cli("user-data", "update", "3", "--data", "0.5", TORC_JOB_ID="4", TORC_ATTEMPT_ID="2").code == 0
+    by_name, by_id = daemon.requests("user_data.update")
+    assert (by_name["workflow_id"], by_name["name"], by_name["data"]) == (7, "lr", {"a": [1]})
+    assert (by_id["user_data_id"], by_id["job_id"], by_id["attempt_id"]) == (3, 4, 2)
+
+
+def test_a_value_that_is_not_json_is_refused(cli: Cli) -> None:
+    assert cli("user-data", "update", "3", "--data", "{").code == 7
+
+
+def test_the_latest_attempts_logs_are_printed(daemon: FakeDaemon, cli: Cli, tmp_path: Path) -> None:
+    for name in ("1.o", "1.e", "2.o", "2.e"):
+        (tmp_path / name).write_text(f"<{name}>")
+
+    def attempt(number: int) -> Any:
+        base = str(tmp_path / str(number))
+        return samples.result(number, attempt_id=number, stdout_path=f"{base}.o", stderr_path=f"{base}.e")
+
+    daemon.on("jobs.list", {"jobs": [samples.job(1)], "next_cursor": None})
+    daemon.on("results.list", {"results": [attempt(2), attempt(1)], "next_cursor": None})
+    assert cli("-k", "7", "jobs", "logs", "job-1").out == "<2.o><2.e>"
+
+
+def test_logs_are_followed_until_the_attempt_ends(daemon: FakeDaemon, cli: Cli, tmp_path: Path) -> None:
+    logs = tmp_path / ".torc" / "7"
+    logs.mkdir(parents=True)
+    (logs / "job_1_1.o").write_text("one ")
+    daemon.on("workflows.get", samples.workflow(7, submission_directory=str(tmp_path)))
+
+    def subscribe(params: dict[str, Any], session: Session) -> Any:
+        session.notify("event", subscription=1, event=samples.event(1))
+        return {"subscription": 1}
+
+    looks = iter([samples.job(1, status="running"), samples.job(1)])
+
+    def get_job(params: dict[str, Any], session: Session) -> Any:
+        found = next(looks)
+        if found["status"] == "completed":
+            (logs / "job_1_1.e").write_text("two")
+        return found
+
+    daemon.on("events.subscribe", subscribe)
+    daemon.on("jobs.get", get_job)
+    assert cli("jobs", "logs", "1", "-f").out == "one two"
+
+
+def test_watching_goes_on_after_the_last_event_when_the_daemon_went_away(daemon: FakeDaemon, cli: Cli) -> None:
+    """SEMANTICS 7.1"""
+
+    def subscribe(params: dict[str, Any], session: Session) -> Any:
+        after = params["from_seq"]
+        session.notify("event", subscription=1, event=samples.event(after + 1))
+        if after == 2:
+            session.notify("event", subscription=1, event=samples.event(4))
+            session.notify("ended", subscription=1, reason="deleted")
+        else:
+            session.drop_after_answer()
+        return {"subscription": 1}
+
+    daemon.on("events.subscribe", subscribe)
+    outcome = cli("-f", "json", "events", "watch", "7", "--from-seq", "2")
+    assert outcome.code == 0
+    assert [line.split('"seq":')[1].split(",")[0] for line in outcome.out.splitlines()] == ["2", "3", "4"]
+
+
+def test_the_schema_has_every_method(cli: Cli) -> None:
+    schema = cli("schema").json
+    assert schema["methods"]["workflows.reinit"]["params"] == {"$ref": "#/$defs/Reinit"}
+    assert "Plan" in schema["answers"]
+    assert "event" in schema["notifications"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completions_name_the_commands(cli: Cli, shell: str) -> None:
+    assert "reset-job-status" in cli("completions", shell).out

@@ -1,0 +1,88 @@
+"""torcctl from its arguments to its exit code: finds the command, calls it, reports how it failed.
+
+Commands live in `torcctl.commands`, one module a noun, and are imported when they are called. The help of
+torcctl itself is written here, from the table of nouns, so that it appears at once.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from torcctl import output, shortcut
+from torcctl.context import Context
+from torcctl.exits import BROKEN_PIPE, DONE, INTERRUPTED, UsageError, exit_of
+from torcctl.options import split
+from torcctl.parameters import Command
+from torcctl.root import NOUNS, root_help
+from torcd import __version__
+from torcd.protocol.errors import TorcError
+
+
+def run(argv: list[str], environ: Mapping[str, str]) -> int:
+    """Carries out a command line; its exit code."""
+    as_json = "json" in argv or environ.get("TORC_FORMAT") == "json"  # until the options are known
+    context: Context | None = None
+    try:
+        options, tokens = split(argv, environ)
+        as_json = options.json
+        context = Context(options, environ)
+        code = _dispatch(context, tokens)
+        sys.stdout.flush()
+    except TorcError as error:
+        code = exit_of(error)
+        output.write_error(error, as_json=as_json)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read stdout has enough (`| head`). Python would complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = BROKEN_PIPE
+    finally:
+        if context is not None:
+            context.close()
+    return code
+
+
+def _dispatch(context: Context, tokens: list[str]) -> int:
+    if context.options.version:
+        print(f"torcctl {__version__}")
+        return DONE
+    if context.options.help:
+        print(root_help())
+        return DONE
+    if not tokens:
+        raise UsageError("there is no command; see torcctl --help")
+    return _bind(context, tokens)() or DONE
+
+
+def verbs_of(noun: str) -> Mapping[str, Command]:
+    """The commands of a noun; imports its module."""
+    verbs: Mapping[str, Command] = importlib.import_module(NOUNS[noun].module).VERBS
+    return verbs
+
+
+def _bind(context: Context, tokens: list[str]) -> Callable[[], int | None]:
+    """What a command line asks for, ready to be called. Raises UsageError."""
+    noun = tokens[0]
+    if noun not in NOUNS:
+        from difflib import get_close_matches
+
+        near = get_close_matches(noun, NOUNS, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else "; see torcctl --help"
+        raise UsageError(f"there is no command {noun!r}{hint}", command=noun)
+    verbs = verbs_of(noun)
+    verb = "" if "" in verbs else next(iter(tokens[1:2]), None)
+    if verb is None:
+        # Not the help: a script that lost its verb must not take it for a result.
+        raise UsageError(f"torcctl {noun} needs one of: {', '.join(verbs)}", command=noun)
+    if verb in verbs:
+        arguments = shortcut.bind(verbs[verb], tokens[2:] if verb else tokens[1:])
+        if arguments is not None:
+            args, kwargs = arguments
+            return partial(verbs[verb], *args, **kwargs, context=context)
+    from torcctl import grammar
+
+    app = grammar.build_app({noun: (NOUNS[noun].summary, verbs)})
+    return grammar.parse(app, tokens, context)

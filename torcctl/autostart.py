@@ -1,0 +1,126 @@
+"""Finding the daemon, and starting it when none answers at the default address.
+
+A user's own address (`--url`, TORC_URL, the config file) is never answered by starting something. Of two
+daemons started at once the one that gets the kernel lock stays; the other exits with `LOCKED`, and both
+clients reach the first. No lock, pid or socket file is looked at here.
+"""
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from torcd.protocol.address import Places, unix_url
+from torcd.protocol.client import Connection, NobodyAnswers, connect
+from torcd.protocol.errors import Unreachable
+
+if TYPE_CHECKING:
+    from subprocess import Popen
+
+DAEMON = (sys.executable, "-m", "torcd")
+"""How a daemon is started."""
+
+LOCKED = 75
+"""Exit code of a daemon that found another one running (EX_TEMPFAIL of sysexits.h)."""
+
+START_TIMEOUT_S = 15.0
+"""For a new daemon to accept connections: ten times what opening a large database takes."""
+
+FIRST_PAUSE_S = 0.01
+LONGEST_PAUSE_S = 0.05
+"""Between attempts to connect: nothing can be waited on before the socket exists."""
+
+LOG_LINES = 15
+"""How much of the log an error shows."""
+
+
+def url_of(places: Places) -> str:
+    """The address of the daemon: the user's own, else that of the default socket."""
+    return places.url or unix_url(places.socket)
+
+
+def reach(places: Places, *, may_start: bool) -> Connection:
+    """A session with the daemon, which is started if nobody answers and it may be.
+
+    Raises Unreachable when there is no daemon in the end, or what `connect` raises.
+    """
+    try:
+        return connect(url_of(places), token=places.token)
+    except NobodyAnswers as error:
+        if places.url is not None:
+            raise
+        if not may_start:
+            raise NobodyAnswers(
+                f"{error.message}; start one with `torcctl daemon start`, or allow autostart", **error.data
+            ) from error
+    return start(places)
+
+
+def start(places: Places) -> Connection:
+    """Starts a daemon and returns a session with it, or with one that was started at the same time."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    log_start = _size(places)
+    process = _spawn(places)
+    pause = FIRST_PAUSE_S
+    while True:
+        # Looked at before the attempt: if it has exited and then nobody answers, waiting is in vain.
+        exit_code = process.poll()
+        try:
+            connection = connect(url_of(places), token=places.token)
+        except NobodyAnswers as error:
+            if exit_code not in (None, LOCKED):
+                why = f"it exited with code {exit_code} before it answered"
+                raise _not_started(places, why, log_start) from error
+            if time.monotonic() > deadline:
+                raise _not_started(places, f"nothing answers after {START_TIMEOUT_S:g} s", log_start) from error
+        else:
+            process.returncode = process.poll() or 0  # it is no child to care for: spares Popen's warning
+            return connection
+        time.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE_S)
+
+
+def _spawn(places: Places) -> "Popen[bytes]":
+    """Starts `torcd` with nothing of ours but the environment: own session, `/`, its log."""
+    from subprocess import DEVNULL, Popen
+
+    try:
+        places.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        log = os.open(places.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise Unreachable(
+            f"no daemon runs and none can be started, because its log {places.log} cannot be written: "
+            f"{error.strerror}; set TORCD_DATABASE to a place that can",
+            log=str(places.log),
+        ) from error
+    try:
+        return Popen(
+            DAEMON,
+            cwd="/",
+            stdin=DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            close_fds=True,
+        )
+    finally:
+        os.close(log)
+
+
+def _size(places: Places) -> int:
+    return places.log.stat().st_size if places.log.exists() else 0
+
+
+def _not_started(places: Places, why: str, log_start: int) -> Unreachable:
+    """The error that shows what the new daemon had to say."""
+    lines: list[str] = []
+    if places.log.exists():
+        with places.log.open("rb") as log:
+            log.seek(log_start)
+            lines = log.read().decode(errors="replace").splitlines()[-LOG_LINES:]
+    said = "".join(f"\n  {line}" for line in lines) or " (empty)"
+    return Unreachable(
+        f"torcd was started but {why}. The end of its log {places.log}:{said}",
+        url=url_of(places),
+        log=str(places.log),
+    )

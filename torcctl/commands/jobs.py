@@ -1,0 +1,148 @@
+"""`torcctl jobs …`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import UNSET, UnsetType
+
+from torcctl import output
+from torcctl.exits import UsageError
+from torcctl.parameters import OPERATION_DEFAULTS
+from torcctl.perform import perform
+from torcctl.selection import choose_workflow, find_job, get_job, list_request
+from torcd.protocol.model import Job
+from torcd.protocol.requests import GetJob, ListJobs, ResetJobs, UpdateJob
+
+if TYPE_CHECKING:
+    from torcctl.context import Context
+    from torcctl.parameters import Command, Detect, Filters, Follow, OperationOptions, Switch, WorkflowId
+
+Value = TypeVar("Value")
+
+COLUMNS = {
+    "id": "id",
+    "name": "name",
+    "status": "status",
+    "reason": "status_reason",
+    "run": "run_id",
+    "attempt": "attempt_id",
+    "return code": "return_code",
+    "command": "command",
+}
+
+
+def list_jobs(workflow: WorkflowId = None, /, *, filters: Filters = (), context: Context) -> None:
+    """List the jobs of a workflow."""
+    request = list_request(context, ListJobs, workflow, filters)
+    context.show_rows(request, "jobs", Job, COLUMNS)
+
+
+def get(job: str, /, *, context: Context) -> None:
+    """Show a job.
+
+    Args:
+        job: Id of the job, or its name in the selected workflow.
+    """
+    request = GetJob(job_id=find_job(context, job).id)
+    context.show(context.call(request), Job, output.write_struct)
+
+
+def update(
+    job: int,
+    /,
+    *,
+    command: str | None = None,
+    invocation_script: str | None = None,
+    priority: int | None = None,
+    resource_requirements: str | None = None,
+    cancel_on_blocking_job_failure: Switch = None,
+    supports_termination: Switch = None,
+    context: Context,
+) -> None:
+    """Edit a job that is not running. What is left out stays as it is.
+
+    Args:
+        job: Id of the job.
+        command: What bash runs.
+        invocation_script: A program that is started with the command as its arguments; "" for none.
+        priority: Jobs with a higher one are run first.
+        resource_requirements: Name of the resource requirements.
+        cancel_on_blocking_job_failure: Whether the job is canceled when one it depends on fails.
+        supports_termination: Whether the job wants to be told, and not killed, when its time ends.
+    """
+    request = UpdateJob(
+        job_id=job,
+        command=_or_unset(command),
+        invocation_script=None if invocation_script == "" else _or_unset(invocation_script),
+        priority=_or_unset(priority),
+        resource_requirements=_or_unset(resource_requirements),
+        cancel_on_blocking_job_failure=_or_unset(cancel_on_blocking_job_failure),
+        supports_termination=_or_unset(supports_termination),
+    )
+    if request == UpdateJob(job_id=job):
+        raise UsageError(f"jobs update {job}: say what to change, for instance --command; see --help")
+    if context.options.workflow_key is not None:
+        get_job(context, job)
+    context.show(context.call(request), Job, output.write_struct)
+
+
+def _or_unset(value: Value | None) -> Value | UnsetType:
+    """What the daemon is told: nothing about what was not given."""
+    return UNSET if value is None else value
+
+
+def reset_status(
+    *jobs: int,
+    status: str | None = None,
+    return_code: int | None = None,
+    reinitialize: bool = False,
+    detect: Detect = None,
+    options: OperationOptions = OPERATION_DEFAULTS,
+    context: Context,
+) -> int:
+    """Set jobs, and everything downstream of them, to uninitialized: all of them, or none.
+
+    Args:
+        jobs: Ids of the jobs; all in one workflow.
+        status: Also the jobs of the selected workflow that are in this status.
+        return_code: Also those whose last attempt ended with this return code.
+        reinitialize: Go on with reinit at once, so that the jobs become ready or blocked.
+    """
+    if not jobs and status is None and return_code is None:
+        context.warn("no job was named: nothing was reset")
+        if context.options.json:
+            output.write_json({"task": None})
+        return 0
+    workflow_id = get_job(context, jobs[0]).workflow_id if jobs else choose_workflow(context)
+    return perform(
+        context,
+        ResetJobs,
+        options,
+        workflow_id=workflow_id,
+        jobs=list(jobs),
+        status=status,
+        return_code=return_code,
+        reinitialize=reinitialize,
+        detect=detect,
+    )
+
+
+def logs(job: str, /, *, follow: Follow = False, context: Context) -> None:
+    """Print what a job's latest attempt wrote: its stdout, then its stderr.
+
+    Args:
+        job: Id of the job, or its name in the selected workflow.
+    """
+    from torcctl.logs import follow_logs, show_logs
+
+    (follow_logs if follow else show_logs)(context, find_job(context, job))
+
+
+VERBS: dict[str, Command] = {
+    "list": list_jobs,
+    "get": get,
+    "update": update,
+    "reset-status": reset_status,
+    "logs": logs,
+}

@@ -1,0 +1,149 @@
+"""`torcctl run`: creates a workflow if need be, makes its jobs ready and runs them on this machine."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from torcctl import autostart, output
+from torcctl.exits import DONE, FAILED, INTERRUPTED
+from torcctl.follow import new_request_key, run_operation, wait_for_task
+from torcctl.parameters import RUN_DEFAULTS
+from torcctl.perform import requester
+from torcctl.progress import Progress, Step
+from torcd.protocol.errors import Conflict
+from torcd.protocol.model import STATUSES, Job, Result, WorkflowStatus
+from torcd.protocol.requests import GetStatus, ListJobs, ListResults, Prepare
+
+if TYPE_CHECKING:
+    from torcctl.context import Context
+    from torcctl.parameters import Command, RunOptions
+
+GOOD = ("completed", "disabled")
+"""The statuses in which a job has to be for exit code 0."""
+
+BAD = ("failed", "terminated", "canceled")
+ENDED = (*GOOD, *BAD)
+
+MAX_SHOWN = 10
+"""Jobs that are named when a run fails; `jobs list` names all."""
+
+
+def run(spec_or_id: str, /, *, options: RunOptions = RUN_DEFAULTS, context: Context) -> int:
+    """Create a workflow from a specification, or take the one with this id, and run it on this machine.
+
+    Exit 0 when every job is completed or disabled, else 1.
+
+    Args:
+        spec_or_id: A specification file, or the id of a workflow.
+    """
+    if spec_or_id.isascii() and spec_or_id.isdecimal():
+        return run_workflow(context, int(spec_or_id), options)
+    from torcctl.create import create_workflow
+
+    created = create_workflow(context, Path(spec_or_id), directory=None, warn=True)
+    context.note("info", f"created workflow {created['workflow_id']}")
+    return run_workflow(context, created["workflow_id"], options)
+
+
+def run_workflow(context: Context, workflow_id: int, options: RunOptions) -> int:
+    """Runs a workflow's jobs to their end and prints how it went; the exit code."""
+    memory_bytes = options.memory_bytes
+    prepare(context, workflow_id)
+    context.close()  # the worker has a session of its own; this one would only collect events
+    from torcctl.worker import run_worker
+
+    def find_daemon() -> str:
+        autostart.reach(context.places, may_start=context.may_start).close()
+        return context.url
+
+    with Progress(f"workflow {workflow_id}") as progress:
+        outcome = run_worker(
+            url=context.url,
+            reconnect=find_daemon,
+            workflow_id=workflow_id,
+            max_parallel_jobs=options.max_parallel_jobs,
+            num_cpus=options.num_cpus,
+            memory_bytes=memory_bytes,
+            num_gpus=options.num_gpus or 0,
+            output_dir=None if options.output_dir is None else Path(options.output_dir),
+            on_progress=lambda counts, total: progress.show(
+                Step(phase="jobs", done=sum(counts.get(status, 0) for status in ENDED), total=total)
+            ),
+        )
+    if outcome.interrupted:
+        context.note("info", f"interrupted; to go on: torcctl workflows restart {workflow_id}, then run it again")
+        return INTERRUPTED
+    return report(context, workflow_id)
+
+
+def prepare(context: Context, workflow_id: int) -> None:
+    """Initializes the workflow if that was never done, else evaluates its uninitialized jobs.
+
+    Another operation that is under way is waited for first.
+    """
+    while True:
+        request = Prepare(
+            workflow_id=workflow_id,
+            requested_by=requester(context),
+            request_key=new_request_key(),
+            follow=True,
+        )
+        try:
+            run_operation(context, request)
+        except Conflict as error:
+            task_id = error.data.get("task")
+            if not isinstance(task_id, int):
+                raise
+            context.note("info", f"waiting for task {task_id} of workflow {workflow_id}")
+            wait_for_task(context, task_id)
+        else:
+            return
+
+
+def report(context: Context, workflow_id: int) -> int:
+    """Prints how a workflow ended and, on stderr, what failed; the exit code."""
+    raw = context.call(GetStatus(workflow_id=workflow_id))
+    status = msgspec.json.decode(raw, type=WorkflowStatus)
+    if context.options.json:
+        output.write_json(raw)
+    else:
+        counts = [f"{status.counts[name]} {name}" for name in STATUSES if status.counts.get(name)]
+        print(f"Workflow {workflow_id}: {', '.join(counts) or 'no jobs'}")
+    if sum(status.counts.get(name, 0) for name in GOOD) == status.total:
+        return DONE
+    sys.stdout.flush()
+    _show_failures(context, workflow_id, status)
+    return FAILED
+
+
+def _show_failures(context: Context, workflow_id: int, status: WorkflowStatus) -> None:
+    rows: list[tuple[object, ...]] = []
+    for name in BAD:
+        if status.counts.get(name) and len(rows) < MAX_SHOWN:
+            wanted = ListJobs(workflow_id=workflow_id, filters=[("status", name)], limit=MAX_SHOWN - len(rows))
+            jobs = msgspec.json.decode(next(context.pages(wanted))["jobs"], type=list[Job])
+            rows += [_failure(context, job) for job in jobs]
+    if rows:
+        cells = [[output.cell(value) for value in row] for row in rows]
+        sys.stderr.write(output.plain_table(("name", "status", "return code", "reason", "stderr"), cells))
+    bad = sum(status.counts.get(name, 0) for name in BAD)
+    if bad > len(rows):
+        context.note("info", f"… and {bad - len(rows)} more; see: torcctl jobs list {workflow_id} -f status=failed")
+    waiting = status.total - sum(status.counts.get(name, 0) for name in ENDED)
+    if waiting:
+        context.note("info", f"{waiting} jobs did not run here; see: torcctl workflows status {workflow_id}")
+
+
+def _failure(context: Context, job: Job) -> tuple[object, ...]:
+    """A row about a job that did not go well."""
+    wanted = ListResults(workflow_id=job.workflow_id, filters=[("job_id", str(job.id))])
+    results = context.rows(wanted, "results", Result)
+    stderr_path = max(results, key=lambda result: result.attempt_id).stderr_path if results else None
+    return job.name, job.status, job.return_code, job.status_reason, stderr_path
+
+
+VERBS: dict[str, Command] = {"": run}

@@ -1,0 +1,34 @@
+"""`torcctl workers …`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torcctl.selection import list_request
+from torcd.protocol.model import Worker
+from torcd.protocol.requests import ListWorkers
+
+if TYPE_CHECKING:
+    from torcctl.context import Context
+    from torcctl.parameters import Command, Filters, WorkflowId
+
+COLUMNS = {
+    "id": "id",
+    "host": "hostname",
+    "pid": "pid",
+    "status": "status",
+    "cpus": "num_cpus",
+    "memory": "memory_bytes",
+    "gpus": "num_gpus",
+    "max jobs": "max_parallel_jobs",
+    "registered": "registered_at",
+}
+
+
+def list_workers(workflow: WorkflowId = None, /, *, filters: Filters = (), context: Context) -> None:
+    """List the workers of a workflow."""
+    request = list_request(context, ListWorkers, workflow, filters)
+    context.show_rows(request, "workers", Worker, COLUMNS)
+
+
+VERBS: dict[str, Command] = {"list": list_workers}

@@ -1,0 +1,117 @@
+"""`torcctl workflows …`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torcctl import output
+from torcctl.commands.operations import initialize, reinit, reset_status, restart
+from torcctl.parameters import RUN_DEFAULTS, parse_filters
+from torcctl.selection import choose_workflow
+from torcd.protocol.model import STATUSES, Workflow, WorkflowStatus
+from torcd.protocol.requests import CancelWorkflow, DeleteWorkflow, GetStatus, GetWorkflow, ListWorkflows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torcctl.context import Context
+    from torcctl.parameters import Command, Filters, RunOptions, WorkflowId
+
+COLUMNS = {
+    "id": "id",
+    "name": "name",
+    "user": "user",
+    "status": "status",
+    "run": "run_id",
+    "created": "created_at",
+    "directory": "submission_directory",
+}
+
+
+def create(spec: Path, /, *, dry_run: bool = False, directory: Path | None = None, context: Context) -> None:
+    """Create a workflow from a specification: all of it, or nothing.
+
+    Args:
+        spec: A YAML, JSON, JSON5 or TOML file.
+        dry_run: Check the specification and count what it holds; create nothing.
+        directory: What relative paths are relative to; the current directory by default.
+    """
+    from torcctl.create import create_workflow, write_created
+
+    answer = create_workflow(context, spec, directory=directory, dry_run=dry_run)
+    if context.options.json:
+        output.write_json(answer)
+    else:
+        write_created(answer, dry_run=dry_run)
+
+
+def list_workflows(*, filters: Filters = (), context: Context) -> None:
+    """List the workflows."""
+    context.show_rows(ListWorkflows(filters=parse_filters(filters)), "workflows", Workflow, COLUMNS)
+
+
+def get(workflow: WorkflowId = None, /, *, context: Context) -> None:
+    """Show a workflow."""
+    request = GetWorkflow(workflow_id=choose_workflow(context, workflow))
+    context.show(context.call(request), Workflow, output.write_struct)
+
+
+def status(workflow: WorkflowId = None, /, *, context: Context) -> None:
+    """Show how many jobs are in which status."""
+    request = GetStatus(workflow_id=choose_workflow(context, workflow))
+    context.show(context.call(request), WorkflowStatus, write_status)
+
+
+def write_status(status: WorkflowStatus) -> None:
+    """Prints a status as text."""
+    state = "canceled" if status.is_canceled else "complete" if status.complete else "not complete"
+    output.write_fields(
+        [
+            ("workflow", status.workflow_id),
+            ("run", status.run_id),
+            ("state", state),
+            ("jobs", status.total),
+            *((f"  {name}", status.counts[name]) for name in STATUSES if status.counts.get(name)),
+        ]
+    )
+    if (task := status.active_task) is not None:
+        output.write_fields([("task", f"{task.task_id} ({task.operation}) {task.status}")])
+
+
+def run(workflow: WorkflowId = None, /, *, options: RunOptions = RUN_DEFAULTS, context: Context) -> int:
+    """Run a workflow's jobs on this machine."""
+    from torcctl.commands.run import run_workflow
+
+    return run_workflow(context, choose_workflow(context, workflow), options)
+
+
+def cancel(workflow: WorkflowId = None, /, *, context: Context) -> None:
+    """Cancel every job that has not ended; running ones are stopped."""
+    workflow_id = choose_workflow(context, workflow)
+    context.confirm(f"Cancel workflow {workflow_id}?")
+    context.show_done(context.call(CancelWorkflow(workflow_id=workflow_id)), f"Canceled workflow {workflow_id}")
+
+
+def delete(workflow: WorkflowId = None, /, *, context: Context) -> None:
+    """Delete a workflow with all its history. Files on disk stay."""
+    workflow_id = choose_workflow(context, workflow)
+    context.confirm(f"Delete workflow {workflow_id} with all its history?")
+    context.show_done(context.call(DeleteWorkflow(workflow_id=workflow_id)), f"Deleted workflow {workflow_id}")
+
+
+VERBS: dict[str, Command] = {
+    "create": create,
+    "list": list_workflows,
+    "get": get,
+    "status": status,
+    "init": initialize,
+    "initialize": initialize,
+    "reinit": reinit,
+    "reinitialize": reinit,
+    "restart": restart,
+    "reset-status": reset_status,
+    "reset-job-status": reset_status,
+    "run": run,
+    "cancel": cancel,
+    "delete": delete,
+}

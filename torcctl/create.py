@@ -1,0 +1,110 @@
+"""Creating a workflow from a specification file: load it here, send it in pieces, have it created at once."""
+
+import os
+import sys
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from torcctl.context import user_name
+from torcctl.follow import new_request_key
+from torcctl.specification import find_line, load_specification, split
+from torcd.protocol.errors import Refused, TorcError
+from torcd.protocol.model import Workflow
+from torcd.protocol.requests import AppendUpload, CreateWorkflow, ListWorkflows
+
+if TYPE_CHECKING:
+    from torcctl.context import Context
+    from torcctl.specification import Loaded
+    from torcd.protocol.client import Connection
+
+PIECE_BYTES = 512 * 1024
+"""Size of the pieces: well below what would hold up the daemon's event loop."""
+
+PIECES_IN_FLIGHT = 4
+"""Pieces sent ahead of their answers: the daemon decodes one while the next is on its way."""
+
+
+def create_workflow(
+    context: "Context", path: Path, *, directory: Path | None, dry_run: bool = False, warn: bool = False
+) -> dict[str, Any]:
+    """Creates a workflow, or only has its specification checked; the daemon's answer.
+
+    With `warn` the user is told of a workflow that has the same name and directory. Raises Refused, with the
+    line of each error where the format gives one.
+    """
+    loaded = load_specification(path)
+    where = os.path.abspath(directory or Path.cwd())
+    if warn:
+        _warn_of_twin(context, loaded.spec.name, where)
+    user = loaded.spec.user or user_name(context.environ)
+    key = None if dry_run else new_request_key()
+
+    def attempt() -> dict[str, Any]:
+        """An upload lives as long as its session, so that a repetition sends all of it again."""
+        session = context.connection
+        upload = new_request_key()
+        header, pieces = split(loaded.spec, PIECE_BYTES)
+        _send_pieces(session, [AppendUpload(upload=upload, piece=piece) for piece in pieces])
+        request = CreateWorkflow(
+            header=header, upload=upload, directory=where, user=user, dry_run=dry_run, request_key=key
+        )
+        return msgspec.json.decode(session.call(request, timeout_s=None), type=dict[str, Any])
+
+    try:
+        return context.persistently(attempt)
+    except TorcError as error:
+        raise with_lines(error, loaded, path) from error
+
+
+def _send_pieces(session: "Connection", pieces: list[AppendUpload]) -> None:
+    calls: deque[int] = deque()
+    for piece in pieces:
+        if len(calls) == PIECES_IN_FLIGHT:
+            session.finish(calls.popleft())
+        calls.append(session.begin(piece))
+    while calls:
+        session.finish(calls.popleft())
+
+
+def with_lines(error: TorcError, loaded: "Loaded", path: Path) -> TorcError:
+    """The same error with `FILE:LINE` before each of its parts, where the line is known."""
+    errors = error.data.get("errors")
+    if not isinstance(error, Refused) or not errors:
+        return error
+    located = [{**part, "file": str(path), "line": find_line(loaded, part["path"])} for part in errors]
+    lines = [_located_text(part) for part in located]
+    count = error.data.get("count", len(lines))
+    if count > len(lines):
+        lines.append(f"… and {count - len(lines)} more")
+    if count > 1:
+        lines.insert(0, f"the specification has {count} errors:")
+    return Refused("\n".join(lines), **{**error.data, "errors": located})
+
+
+def _located_text(part: dict[str, Any]) -> str:
+    place = part["file"] if part["line"] is None else f"{part['file']}:{part['line']}"
+    return f"{place}: {part['path']}: {part['message']}"
+
+
+def _warn_of_twin(context: "Context", name: str, directory: str) -> None:
+    same_name = context.rows(ListWorkflows(filters=[("name", name)]), "workflows", Workflow)
+    twins = [found.id for found in same_name if found.submission_directory == directory and not found.is_archived]
+    if twins:
+        latest = max(twins)
+        context.warn(
+            f"workflow {latest} has the same name {name!r} and directory; this creates another one. "
+            f"To rerun only what changed: torcctl workflows reinit {latest}, then torcctl run {latest}"
+        )
+
+
+def write_created(answer: dict[str, Any], *, dry_run: bool) -> None:
+    """Prints what was created, or what would be."""
+    counts = answer.get("counts", {})
+    held = ", ".join(f"{count} {noun.replace('_', ' ')}" for noun, count in counts.items())
+    if dry_run:
+        sys.stdout.write(f"Dry run: a workflow would be created{f' with {held}' if held else ''}\n")
+    else:
+        sys.stdout.write(f"Created workflow {answer['workflow_id']}{f' with {held}' if held else ''}\n")

@@ -1,0 +1,173 @@
+"""Carrying out an operation to its end: send it once, follow its task, survive the daemon's restart.
+
+The request carries a key of ours, so repeating it after a lost answer gives the task that it created and
+never a second one. Once the task's id is known only the wait is repeated.
+"""
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from torcctl.exits import TaskFailed
+from torcctl.progress import Progress
+from torcd.protocol.errors import Conflict, Refused, TimedOut, TorcError, error_from_wire
+from torcd.protocol.model import TASK_ENDED, Task
+from torcd.protocol.requests import GetTask, GetTaskPlan, Operation, WaitTask
+
+if TYPE_CHECKING:
+    from torcctl.context import Context
+
+ANSWER_GRACE_S = 10.0
+"""How much later than its own time limit the daemon's answer to a wait may come."""
+
+PASSED_ON = (Conflict.code, Refused.code)
+"""Error codes of a failed task that decide the exit code as if the request itself had failed."""
+
+
+class Handle(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operation's request is answered with: its task, of which this is the part needed here."""
+
+    task_id: int
+    status: str
+    existing: bool = False
+    subscription: int | None = None
+
+
+class TaskEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """The params of an `event` notification, as far as the end of a task goes."""
+
+    class Entry(msgspec.Struct, frozen=True, kw_only=True):
+        kind: str
+        data: dict[str, Any] = {}
+
+    event: Entry
+
+
+def new_request_key() -> str:
+    """A key that no other request has."""
+    return os.urandom(16).hex()
+
+
+def submit(context: "Context", request: Operation) -> msgspec.Raw:
+    """The daemon's answer to an operation, which is repeated under its key when the answer is lost."""
+    assert request.dry_run or request.request_key is not None  # else a repetition could act twice
+    return context.persistently(lambda: context.connection.call(request))
+
+
+def run_operation(context: "Context", request: Operation, timeout_s: float | None = None) -> dict[str, Any] | None:
+    """Carries an operation out; its task, which has succeeded, or None when there was nothing to do.
+
+    Raises TimedOut when the time is over (the task goes on), Unreachable when the daemon vanished for good,
+    what the daemon refuses the request with, and what `failure_of` makes of a task that did not succeed.
+    """
+    answer = msgspec.json.decode(submit(context, request), type=dict[str, Any])
+    if answer.get("task", ...) is None:
+        return None
+    handle = msgspec.convert(answer, Handle)
+    if handle.existing:
+        context.note("info", f"task {handle.task_id} does the same already; waiting for it")
+    task = Wait(context, handle, request.NAME, timeout_s).run()
+    if (error := failure_of(task)) is not None:
+        raise error
+    return task
+
+
+def wait_for_task(context: "Context", task_id: int, timeout_s: float | None = None) -> dict[str, Any]:
+    """The task once it has ended, in whatever way. Raises TimedOut or Unreachable."""
+    return Wait(context, Handle(task_id=task_id, status="queued"), f"task {task_id}", timeout_s).run()
+
+
+class Wait:
+    """Waits for the end of a task: by the subscription that its request made, or else by `tasks.wait`."""
+
+    def __init__(self, context: "Context", handle: Handle, title: str, timeout_s: float | None) -> None:
+        self._context = context
+        self._handle = handle
+        self._progress = Progress(title)
+        self._timeout_s = timeout_s
+        self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        self._is_subscribed = handle.subscription is not None
+        """Whether this session is told of the task's end. A new session is not."""
+
+    def run(self) -> dict[str, Any]:
+        """The ended task, as the daemon sent it."""
+        try:
+            with self._progress:
+                return self._context.persistently(self._try)
+        except KeyboardInterrupt:
+            task_id = self._handle.task_id
+            self._context.note("info", f"the task goes on; wait for it: torcctl tasks wait {task_id}")
+            raise
+
+    def _try(self) -> dict[str, Any]:
+        is_subscribed, self._is_subscribed = self._is_subscribed, False
+        if self._handle.status in TASK_ENDED or (is_subscribed and self._listen()):
+            return self._context.get(GetTask(task_id=self._handle.task_id), dict[str, Any])
+        return self._ask()
+
+    def _listen(self) -> bool:
+        """Takes in notifications to the end of the task; False when they cannot tell it any more."""
+        while True:
+            notification = self._context.connection.receive(self._remaining_s())
+            if notification is None:
+                raise self._timed_out()
+            if notification.method in ("lagged", "ended"):
+                return False
+            if notification.method == "event":
+                entry = msgspec.json.decode(notification.params, type=TaskEvent).event
+                if entry.kind == "task_ended" and entry.data.get("task_id") == self._handle.task_id:
+                    return True
+            self._progress.on_notification(notification)
+
+    def _ask(self) -> dict[str, Any]:
+        remaining_s = self._remaining_s()
+        request = WaitTask(task_id=self._handle.task_id, timeout_s=remaining_s, follow=True)
+        try:
+            raw = self._context.connection.call(
+                request,
+                timeout_s=None if remaining_s is None else remaining_s + ANSWER_GRACE_S,
+                on_notification=self._progress.on_notification,
+            )
+        except TimedOut as error:
+            raise self._timed_out() from error
+        return msgspec.json.decode(raw, type=dict[str, Any])
+
+    def _remaining_s(self) -> float | None:
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+    def _timed_out(self) -> TimedOut:
+        task_id = self._handle.task_id
+        return TimedOut(
+            f"task {task_id} has not ended after {self._timeout_s:g} s; it goes on. "
+            f"Wait for it: torcctl tasks wait {task_id}",
+            task_id=task_id,
+        )
+
+
+def failure_of(ended: dict[str, Any]) -> TorcError | None:
+    """The error of a task that ended without success."""
+    task = msgspec.convert(ended, Task)
+    if task.status == "succeeded":
+        return None
+    known = {**(task.error_data or {}), "task_id": task.task_id}
+    if task.error is not None and task.error_code in PASSED_ON:
+        return error_from_wire(task.error_code, task.error, known)
+    why = task.error or "nothing was changed"
+    return TaskFailed(f"task {task.task_id} ({task.operation}) {task.status}: {why}", **known)
+
+
+def add_plan_jobs(context: "Context", task: dict[str, Any]) -> None:
+    """Completes the plan in `result`: the daemon leaves the jobs out when they are many."""
+    plan = task["result"]
+    if plan is None or "jobs" in plan:
+        return
+    plan["jobs"] = []
+    request = GetTaskPlan(task_id=task["task_id"])
+    while True:
+        page = context.get(request, dict[str, Any])
+        plan["jobs"] += page["jobs"]
+        if page["next_cursor"] is None:
+            return
+        request = msgspec.structs.replace(request, cursor=page["next_cursor"])

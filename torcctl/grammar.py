@@ -1,0 +1,105 @@
+"""The command line as cyclopts sees it, made from the commands' signatures. Imports cyclopts.
+
+Nouns are imported when they are asked for: a command line names one, and only help and completions want all.
+"""
+
+import typing
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from types import FunctionType
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+
+from torcctl import parameters
+from torcctl.context import Context
+from torcctl.exits import UsageError
+from torcctl.options import LEADING
+from torcctl.parameters import Command
+
+WORKFLOW_HELP = "Id of the workflow. Left out: -k, TORC_WORKFLOW_ID, or the only workflow there is."
+
+WORDS: dict[str, Any] = {
+    "Path": Path,
+    "Shell": parameters.Shell,
+    "Switch": Annotated[bool | None, Parameter(negative=None)],
+    "Context": Annotated[Context, Parameter(parse=False)],
+    "WorkflowId": Annotated[int | None, Parameter(help=WORKFLOW_HELP)],
+    "Filters": Annotated[
+        tuple[str, ...],
+        Parameter(name=("--filter", "-f"), help="Only rows with key=value; repeatable, and-ed."),
+    ],
+    "Follow": Annotated[bool, Parameter(name=("--follow", "-f"), help="Go on as more is written.")],
+    "Detect": Annotated[parameters.Detect, Parameter(help="How changed files are told: mtime or content.")],
+    "OperationOptions": Annotated[parameters.OperationOptions, Parameter(name="*")],
+    "RunOptions": Annotated[parameters.RunOptions, Parameter(name="*")],
+}
+"""What the words of `parameters` mean here."""
+
+
+def build_app(nouns: Mapping[str, tuple[str, Mapping[str, Command]]]) -> App:
+    """The app of some nouns, each with its summary and verbs; a noun with the verb "" is itself a command."""
+    app = App(
+        name="torcctl",
+        version_flags=(),
+        default_parameter=Parameter(negative=(), show_default=False),
+        result_action="return_value",
+    )
+    for noun, (summary, verbs) in nouns.items():
+        if "" in verbs:
+            app.command(evaluated(verbs[""]), name=noun)
+            continue
+        group = App(name=noun, help=summary)
+        for function, names in names_of(verbs):
+            group.command(evaluated(function), name=names)
+        app.command(group)
+    return app
+
+
+def names_of(verbs: Mapping[str, Command]) -> list[tuple[Command, list[str]]]:
+    """The commands in order, each with all its names."""
+    names: dict[Command, list[str]] = {}
+    for name, function in verbs.items():
+        names.setdefault(function, []).append(name)
+    return list(names.items())
+
+
+def evaluated(function: Command) -> Command:
+    """A copy of a command whose annotations are cyclopts' and not words."""
+    assert isinstance(function, FunctionType)
+    copy = FunctionType(
+        function.__code__,
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    copy.__doc__ = function.__doc__
+    copy.__module__ = function.__module__
+    copy.__annotations__ = typing.get_type_hints(function, localns=WORDS, include_extras=True)
+    return copy
+
+
+def parse(app: App, tokens: list[str], context: Context) -> Callable[[], int | None]:
+    """What a command line asks for, ready to be called: a command, or the help of one. Raises UsageError."""
+    try:
+        command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        raise UsageError(f"{_plain(error)}{_hint(tokens)}", tokens=tokens) from error
+    given = {"context": context} if "context" in ignored else {}  # help does not take it
+    return partial(command, *bound.args, **bound.kwargs, **given)
+
+
+def _plain(error: CycloptsError) -> str:
+    return " ".join(str(error).split()).rstrip(".")
+
+
+def _hint(tokens: list[str]) -> str:
+    """What to do about a short global option that stands after the noun."""
+    for token in tokens:
+        name = token[:2] if not token.startswith("--") else token
+        if name in LEADING and name not in ("-h", "--help", "-f"):
+            return f"; the global option {name} stands before the noun: torcctl {name} …"
+    return f"; see torcctl {' '.join(word for word in tokens[:2] if not word.startswith('-'))} --help"

@@ -1,0 +1,104 @@
+"""Results on stdout, as tables or as one JSON document. Nothing here knows what is shown.
+
+rich is imported on a terminal only. Without one a table is plain text in full width, whose cells are never
+cut or wrapped.
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from torcctl.exits import name_of
+from torcd.protocol.errors import TorcError
+
+
+def write_json(document: Any) -> None:
+    """Prints one JSON document."""
+    text = msgspec.json.format(msgspec.json.encode(document), indent=2)
+    sys.stdout.write(text.decode() + "\n")
+
+
+def write_json_line(document: Any) -> None:
+    """Prints one JSON document of a stream, on a line of its own, at once."""
+    sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
+    sys.stdout.flush()
+
+
+def write_error(error: TorcError, *, as_json: bool) -> None:
+    """`error: …` on stderr and, for programs, one document on stdout."""
+    print(f"error: {error.message}", file=sys.stderr)
+    if as_json:
+        data = {key: value for key, value in error.data.items() if key != "name" or value != error.name}
+        write_json(
+            {
+                "error": {
+                    "code": error.code,
+                    "name": name_of(error),
+                    "message": error.message,
+                    "data": data,
+                }
+            }
+        )
+
+
+def cell(value: object) -> str:
+    """A value as one line of text: None is empty, and control characters are made visible."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, (dict, list)):
+        return msgspec.json.encode(value).decode()
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Prints rows under their columns' names."""
+    cells = [[cell(value) for value in row] for row in rows]
+    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+        _write_rich_table(columns, cells)
+    else:
+        sys.stdout.write(plain_table(columns, cells))
+
+
+def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The text of a table, columns two spaces apart, no line longer than its cells need."""
+    widths = [max(map(len, texts)) for texts in zip(columns, *rows, strict=True)]
+    lines = []
+    for row in (columns, *rows):
+        padded = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
+        lines.append("  ".join(padded).rstrip() + "\n")
+    return "".join(lines)
+
+
+def _write_rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(text) for text in row))  # Text: a name may hold what looks like rich's markup
+    Console().print(table)  # rich itself heeds NO_COLOR
+
+
+def write_struct(answer: msgspec.Struct) -> None:
+    """Prints an answer's fields, without those that only repeat `id` under its old name."""
+    fields = msgspec.structs.asdict(answer)
+    own = {name: value for name, value in fields.items() if not name.endswith("_key")}
+    write_fields(own.items())
+
+
+def write_fields(pairs: Iterable[tuple[str, object]]) -> None:
+    """Prints one object as `name: value` lines."""
+    for name, value in pairs:
+        sys.stdout.write(f"{name}: {cell(value)}\n")

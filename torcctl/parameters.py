@@ -1,0 +1,114 @@
+"""The types that commands' parameters have in common, without anything about how they are parsed.
+
+A command names its parameters' types by these words, in annotations that are not evaluated. `grammar` gives
+the words their meaning for cyclopts, `shortcut` for the few command lines that do without it; thus a command
+can be imported and called without importing cyclopts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from torcctl.exits import UsageError
+from torcd.protocol.errors import Refused
+
+Command = Callable[..., int | None]
+"""A verb: takes what its parameters say and `context`; returns an exit code, None for 0."""
+
+WorkflowId = int | None
+"""The optional positional `<workflow>`."""
+
+Filters = tuple[str, ...]
+"""`-f/--filter key=value` after a list command."""
+
+Detect = Literal["mtime", "content"] | None
+"""How a changed file is told: by its time and size, or by its content."""
+
+Follow = bool
+"""`-f/--follow`: goes on as more is written."""
+
+Switch = bool | None
+"""An option with a `--no-…` form; None when neither was given."""
+
+Shell = Literal["bash", "zsh", "fish"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperationOptions:
+    """What every operation takes.
+
+    Args:
+        dry_run: Show what would change and change nothing.
+        force: Go on in spite of missing inputs or files that cannot be examined.
+        stop_live: Stop running jobs that stand in the way.
+        async_: Print the task and do not wait for it.
+        wait_timeout: Wait at most so many seconds (then exit 6; the task goes on).
+        expect: Apply only if the plan still has this digest.
+        exit_code: With --dry-run: exit 10 when there are changes.
+        explain: Show the reasons of each job.
+    """
+
+    dry_run: bool = False
+    force: bool = False
+    stop_live: bool = False
+    async_: bool = False
+    wait_timeout: float | None = None
+    expect: str | None = None
+    exit_code: bool = False
+    explain: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What a worker on this machine may use.
+
+    Args:
+        max_parallel_jobs: Run at most so many jobs at once, whatever they need.
+        num_cpus: Processors to use; all by default.
+        memory: Memory to use, as 512k, 1m, 2g; all by default.
+        num_gpus: GPUs to use.
+        output_dir: Directory of the jobs' stdout and stderr.
+    """
+
+    max_parallel_jobs: int | None = None
+    num_cpus: int | None = None
+    memory: str | None = None
+    num_gpus: int | None = None
+    output_dir: str | None = None
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """`memory` as a number. Raises Refused."""
+        return None if self.memory is None else parse_size(self.memory)
+
+
+OPERATION_DEFAULTS = OperationOptions()
+RUN_DEFAULTS = RunOptions()
+
+SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+def parse_size(text: str) -> int:
+    """The bytes of "512k", "1m", "2g" (powers of 1024). Raises Refused."""
+    number = text.strip().lower().removesuffix("b")
+    unit = number[-1:] if number[-1:].isalpha() else ""
+    digits = number.removesuffix(unit)
+    if not digits.isdecimal() or unit not in SIZES or int(digits) == 0:
+        raise Refused(f"--memory: {text!r} is no memory size; write it as 512k, 1m or 2g", value=text)
+    return int(digits) * SIZES[unit]
+
+
+def parse_filters(filters: Filters) -> list[tuple[str, str]]:
+    """Filters as the daemon takes them. Raises UsageError, which knows what `-f json` was meant to be."""
+    pairs = []
+    for text in filters:
+        key, equals, value = text.partition("=")
+        if not equals:
+            hint = ""
+            if text in ("json", "table"):
+                hint = f"; the format stands before the noun (torcctl -f {text} …) or is written --format {text}"
+            raise UsageError(f"-f after a list is a filter and {text!r} is not key=value{hint}", value=text)
+        pairs.append((key.strip(), value))
+    return pairs

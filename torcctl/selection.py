@@ -1,0 +1,104 @@
+"""Which object a command is about: the workflow it may leave out, a job by its name or its id."""
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from torcctl import output
+from torcctl.exits import UsageError
+from torcctl.parameters import Filters, parse_filters
+from torcd.protocol.errors import NotFound, Refused
+from torcd.protocol.model import Job, Workflow
+from torcd.protocol.requests import GetJob, ListJobs, ListRequest, ListWorkflows
+
+if TYPE_CHECKING:
+    from torcctl.context import Context
+
+Listing = TypeVar("Listing", bound=ListRequest)
+
+
+def choose_workflow(context: "Context", given: int | None = None) -> int:
+    """The id of the workflow: the argument, `-k`, TORC_WORKFLOW_ID, the only one there is, or a prompt.
+
+    Archived workflows do not count as the only one. Raises NotFound when there is none, and Refused (exit 7),
+    with the candidates, when there are several and nobody can be asked.
+    """
+    if given is not None:
+        return given
+    named = workflow_of_option(context)
+    if named is not None:
+        return named
+    text = context.environ.get("TORC_WORKFLOW_ID")
+    if text:
+        return _number(text, "TORC_WORKFLOW_ID")
+    workflows = context.rows(ListWorkflows(), "workflows", Workflow)
+    candidates = [workflow for workflow in workflows if not workflow.is_archived]
+    if not candidates:
+        raise NotFound("there is no workflow; create one: torcctl workflows create SPEC", noun="workflow")
+    if len(candidates) == 1:
+        return candidates[0].id
+    return _prompt(context, candidates)
+
+
+def list_request(
+    context: "Context", kind: type[Listing], workflow: int | None, filters: Filters, **more: Any
+) -> Listing:
+    """The request for a list of a workflow. A wrong filter is told before the daemon is asked anything."""
+    pairs = parse_filters(filters)
+    return kind(workflow_id=choose_workflow(context, workflow), filters=pairs, **more)
+
+
+def workflow_of_option(context: "Context") -> int | None:
+    """The workflow of `-k`, if that was given."""
+    text = context.options.workflow_key
+    return None if text is None else _number(text, "-k")
+
+
+def check_workflow(context: "Context", workflow_id: int, noun: str, object_id: int) -> None:
+    """Raises NotFound when `-k` names another workflow than the one an object is in."""
+    given = workflow_of_option(context)
+    if given is not None and given != workflow_id:
+        raise NotFound(
+            f"{noun} {object_id} is in workflow {workflow_id}, not in workflow {given} as -k says",
+            noun=noun,
+            id=object_id,
+            workflow_id=workflow_id,
+        )
+
+
+def find_job(context: "Context", key: str) -> Job:
+    """The job with this id or, in the selected workflow, with this name. Raises NotFound."""
+    if key.isascii() and key.isdecimal():
+        return get_job(context, int(key))
+    workflow_id = choose_workflow(context)
+    jobs = context.rows(ListJobs(workflow_id=workflow_id, filters=[("name", key)]), "jobs", Job)
+    if not jobs:
+        raise NotFound(f"workflow {workflow_id} has no job named {key!r}", noun="job", id=key)
+    return jobs[0]
+
+
+def get_job(context: "Context", job_id: int) -> Job:
+    """The job with this id. Raises NotFound, also when `-k` names another workflow than the job's."""
+    job = context.get(GetJob(job_id=job_id), Job)
+    check_workflow(context, job.workflow_id, "job", job_id)
+    return job
+
+
+def _prompt(context: "Context", candidates: list[Workflow]) -> int:
+    lines = "".join(f"\n  {workflow.id}  {output.cell(workflow.name)}" for workflow in candidates)
+    count = len(candidates)
+    if not context.may_prompt:
+        raise Refused(
+            f"there are {count} workflows; say which one (torcctl -k ID …):{lines}",
+            candidates=[workflow.id for workflow in candidates],
+        )
+    ids = {str(workflow.id): workflow.id for workflow in candidates}
+    while True:
+        answer = context.ask(f"There are {count} workflows:{lines}\nWorkflow id: ")
+        if answer in ids:
+            return ids[answer]
+
+
+def _number(text: str, source: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"{source}: {text!r} is not the id of a workflow (a number)", value=text) from None

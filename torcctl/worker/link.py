@@ -1,0 +1,116 @@
+"""The way to the daemon: opens it, registers the worker on it, and finds it again after a loss.
+
+It knows two methods, `workers.register` and whatever it is asked to pass on, and nothing of jobs.
+"""
+
+import logging
+import random
+from collections.abc import Callable
+
+import msgspec
+import trio
+
+from torcctl.worker.connection import CALL_DEADLINE_S, Connection, connect
+from torcd.protocol.errors import Busy, NotFound, Unavailable, Unreachable
+from torcd.protocol.requests import AttemptRef, RegisterWorker, Request
+
+log = logging.getLogger(__name__)
+
+BACKOFF_S = 0.1
+"""First pause before the daemon is looked for again; it doubles."""
+
+MAX_BACKOFF_S = 5.0
+"""Longest pause; it also stays below a quarter of the lease, so that none ends for want of trying."""
+
+AWAY_S = 30.0
+"""A daemon that is away for longer ends a worker that runs nothing."""
+
+
+class Registration(msgspec.Struct, frozen=True, kw_only=True):
+    """The daemon's answer to `workers.register`."""
+
+    worker_id: int
+    lease_s: float
+    submission_directory: str
+    workflow_name: str
+    run_id: int
+    total: int
+    counts: dict[str, int]
+    lost: list[AttemptRef] = msgspec.field(default_factory=list)
+    """Attempts that the worker presented and that were superseded."""
+
+
+_registration = msgspec.json.Decoder(Registration)
+
+
+class Link:
+    """One worker's way to its daemon, over any number of connections, one at a time."""
+
+    def __init__(
+        self, nursery: trio.Nursery, *, url: str, token: str | None, find_daemon: Callable[[], str] | None
+    ) -> None:
+        self.url = url
+        self._nursery = nursery
+        self._token = token
+        self._find_daemon = find_daemon
+        self._connection: Connection | None = None
+        self._backoff_s = BACKOFF_S
+        self._away_since: float | None = None
+
+    async def open(self, request: RegisterWorker) -> Registration:
+        """Registers the worker for the first time. Raises Unreachable at once when nobody answers."""
+        try:
+            return await self._register(request)
+        except Unreachable:
+            if self._find_daemon is None:
+                raise
+        self.url = await trio.to_thread.run_sync(self._find_daemon, abandon_on_cancel=True)
+        return await self._register(request)
+
+    async def _register(self, request: RegisterWorker) -> Registration:
+        connection = await connect(self._nursery, self.url, self._token)
+        try:
+            registration = _registration.decode(await connection.call(request))
+        except BaseException:
+            await connection.aclose()
+            raise
+        self._connection = connection
+        return registration
+
+    async def reopen(
+        self, request: Callable[[], RegisterWorker], *, lease_s: float, is_needed: Callable[[], bool]
+    ) -> Registration:
+        """Registers again, however long it takes. Raises Unreachable when the daemon has been away for AWAY_S
+        and the worker does not need it, and what the daemon answers when it refuses the worker for good."""
+        if self._away_since is None:
+            self._away_since = trio.current_time()
+            log.warning("lost torcd at %s; running jobs go on", self.url)
+        while True:
+            await trio.sleep(self._backoff_s * random.uniform(0.5, 1))
+            self._backoff_s = min(self._backoff_s * 2, MAX_BACKOFF_S, lease_s / 5)
+            try:
+                if self._find_daemon is not None:
+                    self.url = await trio.to_thread.run_sync(self._find_daemon, abandon_on_cancel=True)
+                return await self._register(request())
+            except (Unreachable, Unavailable, Busy) as error:
+                if not is_needed() and trio.current_time() - self._away_since > AWAY_S:
+                    raise Unreachable(
+                        f"torcd at {self.url} stayed away for more than {AWAY_S:.0f} s;"
+                        " start it and run the workflow again"
+                    ) from error
+
+    async def ask(self, request: Request, deadline_s: float = CALL_DEADLINE_S) -> bytes:
+        """The daemon's answer. Raises Unreachable when the connection is lost: `reopen` is next."""
+        assert self._connection is not None
+        try:
+            answer = await self._connection.call(request, deadline_s)
+        except NotFound as error:  # it has forgotten the worker, or the workflow is gone: registering tells
+            raise Unreachable(error.message) from error
+        self._backoff_s, self._away_since = BACKOFF_S, None
+        return answer
+
+    async def aclose(self) -> None:
+        """Closes the connection, if there is one."""
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            await connection.aclose()

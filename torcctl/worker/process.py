@@ -1,0 +1,256 @@
+"""A job's process: started in its own session, watched through its pidfd, stopped with all it started.
+
+It knows how to run one attempt and nothing of queues, resources or the daemon. Processes are not spawned in
+threads: the start takes half a millisecond, handing it to a thread and back costs more.
+"""
+
+import errno
+import logging
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Collection
+
+import msgspec
+
+from torcctl.worker.command import Execution, by_bash, find_bash, find_direct, is_shell_altered
+from torcd.protocol.errors import Refused
+from torcd.protocol.requests import JobLaunch
+
+log = logging.getLogger(__name__)
+
+CANNOT_START = 126
+"""Return code of an attempt whose process could not be started: what a shell says of such a command."""
+
+
+class Process(msgspec.Struct, gc=False):
+    """A running job, leader of its own session and process group."""
+
+    pid: int
+    pidfd: int
+    """Becomes readable when the process ends."""
+    started_ms: int
+    started_s: float
+    """Monotonic."""
+    stdout_path: str
+    stderr_path: str
+
+
+class ProcessEnd(msgspec.Struct, frozen=True, gc=False):
+    """What the kernel says of a process that ended."""
+
+    return_code: int
+    """128 + n for a process that signal n killed, as shells have it."""
+    exec_time_s: float
+    peak_memory_bytes: int
+    """Of the largest process of the job. For jobs smaller than the worker itself it is the worker's size, an
+    upper bound: the kernel counts the moment between fork and exec."""
+    cpu_seconds: float
+
+
+class CannotStart(Exception):
+    """The process could not be started; its stderr file says why, unless the logs are the trouble."""
+
+    def __init__(self, why: str, stdout_path: str | None = None, stderr_path: str | None = None) -> None:
+        super().__init__(why)
+        self.stdout_path = stdout_path
+        self.stderr_path = stderr_path
+
+
+class Launcher:
+    """Starts the jobs of one workflow. Holds one descriptor (`/dev/null`) until `close`.
+
+    Raises Refused at once when jobs cannot be run at all: no bash, or logs that cannot be written.
+    """
+
+    def __init__(self, *, workflow_id: int, run_id: int, directory: str, output_dir: str | None, url: str) -> None:
+        self._bash = find_bash()
+        self._directory = directory
+        self.output_dir = output_dir or os.path.join(directory, ".torc", str(workflow_id))
+        try:
+            self._make_output_dir()
+        except OSError as error:
+            raise Refused(
+                f"the jobs' output cannot be written to {self.output_dir}: {error.strerror};"
+                " make the directory writable or choose another one",
+                path=self.output_dir,
+            ) from error
+        self._environment = dict(os.environb)
+        # As bash would have them, so that a job sees the same with and without it.
+        self._environment.pop(b"OLDPWD", None)
+        self._environment.setdefault(b"SHLVL", b"0")
+        self._is_shell_altered = is_shell_altered(os.environ)
+        self._path = os.environ.get("PATH")
+        self._environment |= {
+            b"PWD": os.fsencode(directory),
+            b"TORC_WORKFLOW_ID": b"%d" % workflow_id,
+            b"TORC_RUN_ID": b"%d" % run_id,
+            b"TORC_OUTPUT_DIR": os.fsencode(self.output_dir),
+            b"TORC_NO_AUTOSTART": b"1",
+        }
+        self.set_url(url)
+        self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        """Gives up the launcher's descriptor; jobs that run are not touched."""
+        os.close(self._null)
+
+    def set_url(self, url: str) -> None:
+        """The daemon's address for jobs that start from now on."""
+        self._environment[b"TORC_URL"] = os.fsencode(url)
+
+    def start(self, job: JobLaunch) -> Process:
+        """Starts the job. Raises CannotStart; whatever the reason, the worker is none the worse."""
+        base = os.path.join(self.output_dir, f"job_{job.job_id}_{job.attempt_id}")
+        stdout_path, stderr_path = base + ".o", base + ".e"
+        try:
+            stdout = self._open_log(stdout_path)
+        except OSError as error:
+            raise CannotStart(f"{stdout_path}: {error.strerror}") from error
+        try:
+            try:
+                stderr = self._open_log(stderr_path)
+            except OSError as error:
+                raise CannotStart(f"{stderr_path}: {error.strerror}", stdout_path) from error
+            try:
+                return self._spawn(job, stdout, stderr, stdout_path, stderr_path)
+            except Exception as error:  # the boundary of one job: its trouble must not end the others
+                if not isinstance(error, OSError | ValueError):
+                    log.exception("job %d (%s) could not be started", job.job_id, job.name)
+                why = self._explain(error)
+                os.write(stderr, f"torcctl: the job could not be started: {why}\n".encode(errors="replace"))
+                raise CannotStart(why, stdout_path, stderr_path) from error
+            finally:
+                os.close(stderr)
+        finally:
+            os.close(stdout)
+
+    def _spawn(self, job: JobLaunch, stdout: int, stderr: int, stdout_path: str, stderr_path: str) -> Process:
+        environment = self._environment_of(job)
+        command = f"{job.invocation_script} {job.command}" if job.invocation_script else job.command
+        direct = None
+        if not (self._is_shell_altered or is_shell_altered(job.env)):
+            direct = find_direct(command, job.env.get("PATH", self._path))
+        started_ms, started_s = time.time_ns() // 1_000_000, time.monotonic()
+        pid = None
+        if direct is not None:
+            try:
+                pid = self._execute(direct, {**environment, b"_": os.fsencode(direct.program)}, stdout, stderr)
+            except OSError as error:
+                if error.errno not in {errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR}:
+                    raise
+                # Bash words the refusal as the user knows it, and runs a script that has no `#!`.
+        if pid is None:
+            pid = self._execute(by_bash(self._bash, command), environment, stdout, stderr)
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            os.killpg(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
+        return Process(pid, pidfd, started_ms, started_s, stdout_path, stderr_path)
+
+    def _execute(self, execution: Execution, environment: dict[bytes, bytes], stdout: int, stderr: int) -> int:
+        """The pid. The process is ours to reap: Popen is made to believe that this has happened."""
+        popen = subprocess.Popen(
+            execution.words,
+            executable=execution.program,
+            stdin=self._null,
+            stdout=stdout,
+            stderr=stderr,
+            cwd=self._directory,
+            env=environment,
+            close_fds=False,  # every descriptor of the worker is close-on-exec
+            start_new_session=True,
+        )
+        popen.returncode = 0
+        return popen.pid
+
+    def _environment_of(self, job: JobLaunch) -> dict[bytes, bytes]:
+        environment = self._environment.copy()
+        for name, value in job.env.items():
+            environment[os.fsencode(name)] = os.fsencode(value)
+        environment[b"TORC_JOB_ID"] = b"%d" % job.job_id
+        environment[b"TORC_JOB_NAME"] = os.fsencode(job.name)
+        environment[b"TORC_ATTEMPT_ID"] = b"%d" % job.attempt_id
+        environment[b"TORC_RUN_ID"] = b"%d" % job.run_id
+        return environment
+
+    def _make_output_dir(self) -> None:
+        os.makedirs(self.output_dir, mode=0o700, exist_ok=True)
+
+    def _open_log(self, path: str) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        try:
+            return os.open(path, flags, 0o600)
+        except FileNotFoundError:
+            self._make_output_dir()  # someone cleaned up while the workflow runs
+            return os.open(path, flags, 0o600)
+
+    def _explain(self, error: Exception) -> str:
+        if isinstance(error, OSError) and error.errno == errno.E2BIG:
+            return "its command and environment are larger than this system allows"
+        if isinstance(error, OSError) and not os.path.isdir(self._directory):
+            return f"the submission directory {self._directory} is not there"
+        return str(error)
+
+
+def reap(process: Process) -> ProcessEnd:
+    """Collects a process that has ended and closes its pidfd.
+
+    What it left behind in its process group is killed: a job is over when its process is. This comes before
+    the reaping, because only until then the group's number cannot be another's.
+    """
+    signal_group(process.pid, signal.SIGKILL)
+    _, status, usage = os.wait4(process.pid, 0)
+    exec_time_s = time.monotonic() - process.started_s
+    os.close(process.pidfd)
+    code = os.waitstatus_to_exitcode(status)
+    return ProcessEnd(
+        return_code=code if code >= 0 else 128 - code,
+        exec_time_s=exec_time_s,
+        peak_memory_bytes=usage.ru_maxrss * 1024,
+        cpu_seconds=usage.ru_utime + usage.ru_stime,
+    )
+
+
+def signal_group(group: int, number: signal.Signals) -> None:
+    """Sends a signal to a process group; one that has gone, or changed its user, is left alone."""
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        pass
+    except PermissionError as error:
+        log.warning("process group %d could not be signalled: %s", group, error)
+
+
+def find_groups(sessions: Collection[int]) -> dict[int, set[int]]:
+    """The process groups with a living process in each of these sessions; one pass over `/proc`.
+
+    A session has more than one group when a job runs `timeout` or `set -m`.
+    """
+    found: dict[int, set[int]] = {session: set() for session in sessions}
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue  # it ended meanwhile, or is hidden: another user's
+        state, group, session = fields[0], int(fields[2]), int(fields[3])
+        if session in found and state not in {b"Z", b"X"}:
+            found[session].add(group)
+    return found
+
+
+def seal_descriptors() -> None:
+    """Makes every inherited descriptor but the standard ones close-on-exec, so that no job gets one."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2:
+            try:
+                os.set_inheritable(int(name), False)
+            except OSError as error:
+                if error.errno != errno.EBADF:  # the listing's own descriptor
+                    raise

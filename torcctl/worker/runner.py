@@ -1,0 +1,216 @@
+"""Keeps the slots of a worker busy: starts jobs as room appears, and turns their ends into outcomes.
+
+Two tasks share the attempts and never await between changing two things that must agree: one reaps and
+starts, one presses what is being stopped. Nothing here talks to the daemon; outcomes are entered in the
+ledger, and `on_change` is called when something was.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable
+
+import trio
+
+from torcctl.worker.ahead import RunTimes
+from torcctl.worker.attempts import Attempt, Attempts, Stopped
+from torcctl.worker.ledger import Ledger, key_of
+from torcctl.worker.outputs import MAX_INLINE, observe_outputs
+from torcctl.worker.process import Launcher
+from torcctl.worker.resources import Room
+from torcd.protocol.requests import AttemptRef, Capacity, JobLaunch
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING_S = 0.5
+"""A job that found no room here for so long is handed back: another worker may have room."""
+
+PRESS_S = 0.05
+"""Between looks at jobs that are being stopped."""
+
+
+class Runner:
+    """The attempts of one worker and what is to be told about them. `run` is its two tasks."""
+
+    def __init__(
+        self, *, room: Room, launcher: Launcher, ledger: Ledger, grace_s: float, on_change: Callable[[], None]
+    ) -> None:
+        self._room = room
+        self._launcher = launcher
+        self._ledger = ledger
+        self._grace_s = grace_s
+        self._on_change = on_change
+        self._attempts = Attempts(room, launcher)
+        self._run_times = RunTimes()
+        self._settling: set[Attempt] = set()
+        """Ended attempts whose outputs are being looked at in a thread."""
+        self._has_stops = trio.Event()
+        self._has_changed = trio.Event()
+        self.is_closed = False
+        """No job is taken or started any more."""
+        self.is_paused = False
+        """Nothing is started while the daemon is away: what waits here may be another worker's by now."""
+        self.has_new_room = False
+        """There is room of which no outcome will tell the daemon."""
+
+    async def run(self) -> None:
+        """Reaps, starts and presses until cancelled. What still runs then is killed."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._press)
+                while True:
+                    await trio.lowlevel.wait_readable(self._attempts)
+                    for attempt in self._attempts.collect():
+                        assert attempt.end is not None
+                        self._run_times.on_end(attempt.end.exec_time_s)
+                        self._settle(attempt)
+                    self.start_fitting()
+                    self._notify()
+        finally:
+            self._attempts.close()
+
+    async def _press(self) -> None:
+        while True:
+            await self._has_stops.wait()
+            self._has_stops = trio.Event()
+            while self._attempts.stopping:
+                for attempt in self._attempts.press_stopping(trio.current_time()):
+                    self._settle(attempt)
+                self.start_fitting()
+                self._notify()
+                await trio.sleep(PRESS_S)
+
+    def _notify(self) -> None:
+        self._has_changed.set()
+        self._has_changed = trio.Event()
+        self._on_change()
+
+    async def wait_stopped(self) -> None:
+        """Returns when no process is left."""
+        while self._attempts.running:
+            await self._has_changed.wait()
+
+    # ---- what there is -----------------------------------------------------------------------------------
+
+    @property
+    def num_running(self) -> int:
+        """Jobs whose processes live."""
+        return len(self._attempts.running)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no attempt is here in any state; the ledger may still hold outcomes."""
+        return not (self._attempts.running or self._attempts.waiting or self._settling)
+
+    @property
+    def has_idle_slot(self) -> bool:
+        """Whether a job could start at once if there were one."""
+        return not (self.is_closed or self._room.is_full or self._attempts.waiting)
+
+    @property
+    def late_at(self) -> float:
+        """When the first of the waiting jobs will have waited too long."""
+        waiting = self._attempts.waiting
+        return waiting[0].since + MAX_WAITING_S if waiting else float("inf")
+
+    def capacity(self) -> Capacity | None:
+        """What to ask the daemon for; None for nothing."""
+        if self.is_closed:
+            return None
+        wanted = self._run_times.jobs_ahead(len(self._attempts.running))
+        return self._room.capacity(max(0, wanted - len(self._attempts.waiting)))
+
+    def attempts(self) -> list[AttemptRef]:
+        """Every attempt that this worker answers for, those with outcomes not yet acknowledged included."""
+        held = [*self._attempts.running.values(), *self._attempts.waiting, *self._settling]
+        return [attempt.ref for attempt in held if not attempt.is_forgotten] + self._ledger.attempts()
+
+    # ---- orders ------------------------------------------------------------------------------------------
+
+    def accept(self, jobs: Iterable[JobLaunch]) -> None:
+        """Takes jobs that were handed out and starts those that fit. What cannot run here is handed back."""
+        now = trio.current_time()
+        for job in jobs:
+            if self._attempts.holds((job.job_id, job.attempt_id)):
+                continue
+            if not self.is_closed and self._room.can_ever_fit(job):
+                self._attempts.accept(job, now)
+                continue
+            self._ledger.add_returned(AttemptRef(job_id=job.job_id, attempt_id=job.attempt_id))
+            if not self.is_closed:
+                log.warning("job %d (%s) was handed back: it needs more than there is", job.job_id, job.name)
+        self.start_fitting()
+
+    def start_fitting(self) -> None:
+        """Starts what waits and fits."""
+        if self.is_paused:
+            return
+        started, failed = self._attempts.start_fitting()
+        now = trio.current_time()
+        for attempt in started:
+            self._ledger.add_started(attempt.ref, now)
+        for attempt in failed:
+            self._settle(attempt)
+
+    def hand_back(self, before: float = float("inf")) -> None:
+        """Hands back the jobs that have waited since before that time."""
+        for attempt in self._attempts.take_waiting(before):
+            self._ledger.add_returned(attempt.ref)
+
+    def hand_back_late(self) -> None:
+        """Hands back what has waited for too long."""
+        if self.late_at <= trio.current_time():
+            self.hand_back(trio.current_time() - MAX_WAITING_S)
+            self._run_times.on_stall()
+
+    def stop_one(self, ref: AttemptRef) -> None:
+        """The daemon wants this attempt to end. One that has ended is on its way to the daemon already."""
+        key = key_of(ref)
+        if self._attempts.drop_waiting(key):
+            self._ledger.add_returned(ref)
+        elif (attempt := self._attempts.running.get(key)) and attempt.stopped is None:
+            self._stop([attempt], "by_user", self._grace_s)
+
+    def forget(self, ref: AttemptRef, why: str) -> None:
+        """The daemon does not accept this attempt any more: it is stopped and not spoken of again."""
+        log.warning("attempt %d of job %d is not accepted: %s", ref.attempt_id, ref.job_id, why)
+        key = key_of(ref)
+        self._ledger.forget(key)
+        self._attempts.drop_waiting(key)
+        if attempt := self._attempts.running.get(key):
+            attempt.is_forgotten = True
+            self._stop([attempt], "superseded", self._grace_s)
+
+    def close(self, grace_s: float) -> None:
+        """Takes no more work, hands back what waits and stops what runs; again, to shorten the grace."""
+        self.is_closed = True
+        self.has_new_room = True  # so that the daemon is told that there is none
+        self.hand_back()
+        self._stop(list(self._attempts.running.values()), "worker_shutdown", grace_s)
+
+    def _stop(self, attempts: Collection[Attempt], why: Stopped, grace_s: float) -> None:
+        if attempts:
+            self._attempts.stop(attempts, why, trio.current_time(), grace_s)
+            self._has_stops.set()
+
+    # ---- outcomes ----------------------------------------------------------------------------------------
+
+    def _settle(self, attempt: Attempt) -> None:
+        """Looks at the outputs of an attempt that ended and enters its outcome."""
+        if attempt.is_forgotten:
+            self.has_new_room = True
+        elif len(attempt.job.outputs) <= MAX_INLINE:
+            self._enter(attempt)
+        else:
+            self._settling.add(attempt)
+            self._nursery.start_soon(self._settle_in_thread, attempt)
+
+    def _enter(self, attempt: Attempt) -> None:
+        outputs = observe_outputs(attempt.job.outputs)
+        self._ledger.add_ended(attempt.report(outputs, time.time_ns() // 1_000_000))
+
+    async def _settle_in_thread(self, attempt: Attempt) -> None:
+        outputs = await trio.to_thread.run_sync(observe_outputs, attempt.job.outputs)
+        self._settling.remove(attempt)
+        self._ledger.add_ended(attempt.report(outputs, time.time_ns() // 1_000_000))
+        self._notify()

@@ -1,0 +1,195 @@
+"""A worker's life: register, run and report until nothing is left, come back after a loss, leave.
+
+It puts the parts together and decides when the worker ends; what may run is the daemon's decision.
+"""
+
+import logging
+import os
+import socket
+from collections.abc import Callable
+
+import msgspec
+import trio
+
+from torcctl.worker.attempts import GRACE_S
+from torcctl.worker.conversation import Conversation
+from torcctl.worker.ledger import Ledger
+from torcctl.worker.link import Link
+from torcctl.worker.process import Launcher
+from torcctl.worker.progress import Progress
+from torcctl.worker.resources import Offer, Room
+from torcctl.worker.runner import Runner
+from torcd.protocol.errors import TorcError, Unreachable
+from torcd.protocol.requests import AttemptRef, LeaveWorker, RegisterWorker
+
+log = logging.getLogger(__name__)
+
+UNKILLABLE_S = 5.0
+"""After KILL. A process that hangs in the kernel (a dead file server) outlives it, and then the worker."""
+
+FLUSH_S = 5.0
+"""For the last report of a worker that shuts down, once its processes have ended."""
+
+
+class WorkerOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a worker's life ended."""
+
+    complete: bool
+    """Every job of the workflow has ended."""
+    counts: dict[str, int]
+    """The last that was heard of the workflow: jobs by status."""
+    interrupted: bool
+
+
+class Session:
+    """One worker. `run` is called once; `shut_down` at any time while it runs, also repeatedly."""
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        token: str | None,
+        find_daemon: Callable[[], str] | None,
+        workflow_id: int,
+        offer: Offer,
+        output_dir: str | None,
+        on_progress: Callable[[dict[str, int], int], None],
+        grace_s: float = GRACE_S,
+    ) -> None:
+        self._url = url
+        self._token = token
+        self._find_daemon = find_daemon
+        self._workflow_id = workflow_id
+        self._offer = offer
+        self._output_dir = output_dir
+        self._grace_s = grace_s
+        self._progress = Progress(on_progress)
+        self._life = trio.CancelScope()
+        self._talk = trio.CancelScope()
+        self._runner: Runner | None = None
+        self._conversation: Conversation | None = None
+        self._is_interrupted = False
+
+    async def run(self) -> WorkerOutcome:
+        """Returns when the workflow is complete or the worker has shut down.
+
+        Raises Unreachable when the daemon stays away, and whatever it refuses for good. When cancelled it
+        kills its jobs without a word to the daemon; `shut_down` is the gentle way.
+        """
+        failure = None
+        with self._life:
+            async with trio.open_nursery() as nursery:
+                try:
+                    await self._live(nursery)
+                except TorcError as error:  # kept, so that it does not leave the nursery inside a group
+                    failure = error
+                nursery.cancel_scope.cancel()
+        self._progress.flush()
+        if failure is not None:
+            raise failure
+        return WorkerOutcome(
+            complete=self._conversation is not None and self._conversation.is_complete,
+            counts=self._progress.counts,
+            interrupted=self._is_interrupted,
+        )
+
+    def shut_down(self, *, at_once: bool = False) -> None:
+        """Takes no more work, hands back what waits, stops what runs (`at_once`: without grace), reports."""
+        self._is_interrupted = True
+        if self._runner is None or self._conversation is None:
+            self._life.cancel()
+            return
+        grace_s = 0.0 if at_once else self._grace_s
+        self._runner.close(grace_s)
+        self._end_talk_in(grace_s + UNKILLABLE_S + FLUSH_S)
+        self._on_change()
+
+    def _end_talk_in(self, seconds: float) -> None:
+        self._talk.deadline = min(self._talk.deadline, trio.current_time() + seconds)
+
+    def _on_change(self) -> None:
+        assert self._runner is not None
+        assert self._conversation is not None
+        if self._runner.is_closed and self._runner.is_idle:
+            self._end_talk_in(FLUSH_S)
+        self._conversation.wake()
+
+    async def _live(self, nursery: trio.Nursery) -> None:
+        link = Link(nursery, url=self._url, token=self._token, find_daemon=self._find_daemon)
+        registration = await link.open(self._registration(None, []))
+        launcher = Launcher(
+            workflow_id=self._workflow_id,
+            run_id=registration.run_id,
+            directory=registration.submission_directory,
+            output_dir=self._output_dir,
+            url=link.url,
+        )
+        ledger = Ledger()
+        runner = self._runner = Runner(
+            room=Room(self._offer),
+            launcher=launcher,
+            ledger=ledger,
+            grace_s=self._grace_s,
+            on_change=self._on_change,
+        )
+        self._conversation = Conversation(
+            worker_id=registration.worker_id,
+            link=link,
+            runner=runner,
+            ledger=ledger,
+            progress=self._progress,
+        )
+        self._progress.start(registration.counts, registration.total)
+        nursery.start_soon(runner.run)
+        try:
+            with self._talk:
+                await self._converse(link, launcher, registration.worker_id, registration.lease_s)
+            if self._talk.cancelled_caught:
+                log.warning("gave up telling torcd; %d jobs could not be killed", runner.num_running)
+        except TorcError:
+            # Nobody will hear of what runs any more, or wants to.
+            runner.close(self._grace_s)
+            with trio.move_on_after(self._grace_s + UNKILLABLE_S):
+                await runner.wait_stopped()
+            raise
+        finally:
+            await link.aclose()
+            launcher.close()
+
+    async def _converse(self, link: Link, launcher: Launcher, worker_id: int, lease_s: float) -> None:
+        runner, conversation = self._runner, self._conversation
+        assert runner is not None
+        assert conversation is not None
+        while True:
+            try:
+                await conversation.converse()
+                await link.ask(LeaveWorker(worker_id=worker_id))
+                return
+            except Unreachable:
+                if conversation.is_over:
+                    return  # everything is told; the daemon will notice the absence
+            await link.aclose()
+            runner.is_paused = True
+            registration = await link.reopen(
+                lambda: self._registration(worker_id, runner.attempts()),
+                lease_s=lease_s,
+                is_needed=lambda: runner.num_running > 0,
+            )
+            launcher.set_url(link.url)
+            for lost in registration.lost:
+                runner.forget(lost, "superseded")
+            runner.is_paused = False
+            runner.start_fitting()
+
+    def _registration(self, worker_id: int | None, attempts: list[AttemptRef]) -> RegisterWorker:
+        return RegisterWorker(
+            workflow_id=self._workflow_id,
+            worker_id=worker_id,
+            hostname=socket.gethostname(),
+            pid=os.getpid(),
+            num_cpus=self._offer.num_cpus,
+            memory_bytes=self._offer.memory_bytes,
+            num_gpus=self._offer.num_gpus,
+            max_parallel_jobs=self._offer.max_parallel_jobs,
+            attempts=attempts,
+        )

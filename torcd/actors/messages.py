@@ -1,0 +1,120 @@
+"""What an actor is told besides the requests of clients: by its own helpers and by sessions."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import trio
+
+from torcd.actors.mailbox import Reply
+from torcd.actors.turn import Turn
+from torcd.core.changes import Observation
+from torcd.core.planning import Selection
+from torcd.operations.operate import Planned
+from torcd.protocol.errors import TorcError
+from torcd.protocol.requests import DeleteWorkflow, Operation, RegisterWorker
+
+
+class Deleted(Exception):
+    """The workflow is gone, and its actor with it."""
+
+
+_NONE = np.empty(0, dtype=np.int64)
+NOTHING_SEEN = Observation(files=_NONE, mtime_ns=_NONE, size=_NONE)
+
+
+@dataclass(slots=True)
+class Preparation:
+    """What an operation needs to know before it can be planned."""
+
+    request: Operation
+    seen: Observation = field(default_factory=lambda: NOTHING_SEEN)
+    selection: Selection = field(default_factory=Selection)
+    history: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    error: TorcError | None = None
+    """Why it could not be found out."""
+
+
+@dataclass(slots=True)
+class ActiveTask:
+    """The one task under way."""
+
+    task_id: int
+    operation: str
+    effect: dict[str, Any]
+    requested_by: str
+    created_at_ms: int
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """A task's preparation is done: plan and commit."""
+
+    task: ActiveTask
+    preparation: Preparation
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A dry run; `reply` gets the `Planned`."""
+
+    request: Operation
+    reply: Reply[Planned] = field(default_factory=Reply)
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewReady:
+    """A dry run's preparation is done: plan."""
+
+    preview: Preview
+    preparation: Preparation
+
+
+@dataclass(frozen=True, slots=True)
+class CommitEdit:
+    """An edit of a job whose look-ups are done; `decide` notes it and returns what makes the answer."""
+
+    decide: Callable[[Turn], Callable[[], object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """A worker's registration, with the connection it speaks on."""
+
+    request: RegisterWorker
+    session: object
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """A worker's connection ended."""
+
+    worker_id: int
+    session: object
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseEnded:
+    """A worker stayed away too long."""
+
+    worker_id: int
+    lease: trio.CancelScope
+
+
+@dataclass(frozen=True, slots=True)
+class WaitEnded:
+    """A waiting report has waited as long as it wanted to."""
+
+    worker_id: int
+    waiting: object
+
+
+@dataclass(frozen=True, slots=True)
+class Nudge:
+    """Nothing but a reason to look again at the reports that wait."""
+
+
+Unattended = Operation | Apply | Preview | PreviewReady | DeleteWorkflow | CommitEdit
+"""What an actor handles alone, not in a group with other messages."""

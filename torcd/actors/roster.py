@@ -1,0 +1,347 @@
+"""The workers of one workflow: registration, reports, claims that wait, leases, and what must be stopped.
+
+Part of the workflow's actor. Attempts are in the state; here is only what dies with the daemon. What changes here
+changes after the commit, so that a failed one leaves it as it was.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import trio
+from numpy.typing import NDArray
+
+from torcd.actors.mailbox import Message
+from torcd.actors.messages import Disconnected, LeaseEnded, Nudge, Register, WaitEnded
+from torcd.actors.turn import Pending, Turn
+from torcd.core.delta import Claim
+from torcd.core.placement import Room
+from torcd.core.status import Status
+from torcd.operations.report import (
+    hand_out,
+    judge_doubtful,
+    load_launches,
+    lose_worker,
+    take_report,
+)
+from torcd.operations.resume import Resumed, resume_attempts
+from torcd.protocol.errors import NotFound
+from torcd.protocol.requests import (
+    AttemptRef,
+    Capacity,
+    JobLaunch,
+    RefusedReport,
+    RegisterWorker,
+    ReportWorker,
+    WorkerAnswer,
+)
+from torcd.storage.workers import insert_worker, load_workers, set_gone
+
+if TYPE_CHECKING:
+    from torcd.actors.workflow import Finish, WorkflowActor
+
+LEASE_S = 60.0
+"""How long a worker may stay away before its jobs are taken from it (SEMANTICS 8.4)."""
+
+LONGEST_WAIT_S = 60.0
+"""A report waits no longer than this, so that an answer shows the connection to be alive."""
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """A report that is answered as soon as there is something for the worker."""
+
+    message: Message
+    capacity: Capacity
+    timer: trio.CancelScope = field(default_factory=trio.CancelScope)
+
+
+@dataclass(slots=True)
+class Entry:
+    """One worker."""
+
+    worker_id: int
+    hostname: str
+    total: Room
+    session: object | None = None
+    """The connection it speaks on; None while it is away."""
+    waiting: Waiting | None = None
+    to_stop: dict[tuple[int, int], None] = field(default_factory=dict)
+    lease: trio.CancelScope | None = None
+
+
+def room_of(num_cpus: int, memory_bytes: int, num_gpus: int, max_parallel_jobs: int | None) -> Room:
+    """What a worker has in all; with `max_parallel_jobs` resources are not counted (SEMANTICS 8.1)."""
+    if max_parallel_jobs is not None:
+        return Room(max_parallel_jobs, None, None, None)
+    return Room(2**31, num_cpus, memory_bytes, num_gpus)
+
+
+class Roster:
+    """Serves the workers of one workflow."""
+
+    def __init__(self, actor: "WorkflowActor") -> None:
+        self._actor = actor
+        self._entries: dict[int, Entry] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no worker, not even one that is away."""
+        return not self._entries
+
+    async def load(self) -> None:
+        """Takes over the workers that a former daemon knew; their leases start anew (SEMANTICS 8.4)."""
+        rows = await self._actor.database.read(lambda db: load_workers(db, self._actor.workflow_id))
+        for worker_id, hostname, cpus, memory_bytes, gpus, most in rows:
+            entry = self._entries[worker_id] = Entry(worker_id, hostname, room_of(cpus, memory_bytes, gpus, most))
+            self._start_lease(entry)
+
+    def on_own_message(self, turn: Turn, body: object) -> "Finish":
+        """Decides on what sessions and timers tell."""
+        match body:
+            case Register() as register:
+                return self._on_register(turn, register)
+            case Disconnected() as gone:
+                return self._on_disconnected(turn, gone)
+            case LeaseEnded() as ended:
+                return self._on_lease_ended(turn, ended)
+            case WaitEnded() as ended:
+                return self._on_wait_ended(turn, ended)
+            case Nudge():
+                return lambda: None
+            case _:
+                raise TypeError(f"no handler for {type(body).__name__}")
+
+    # ---- coming and going ----
+
+    def _on_register(self, turn: Turn, register: Register) -> "Finish":
+        request = register.request
+        resumed = Resumed()
+        if request.worker_id is None:
+            new = turn.query(lambda db: insert_worker(db, request, turn.now_ms))
+        else:
+            worker_id = request.worker_id
+            resumed = resume_attempts(turn.draft, worker_id, request.hostname, request.attempts)
+            new = turn.query(lambda db: set_gone(db, worker_id, gone=False))
+
+        known = self._entries.get(request.worker_id or 0)
+        if known is not None:
+            self._end_wait(turn, known)
+
+        def finish() -> dict[str, object]:
+            entry = self._enter(new.value, request)
+            self._end_lease(entry)
+            entry.session = register.session
+            entry.to_stop = dict.fromkeys((ref.job_id, ref.attempt_id) for ref in resumed.to_stop)
+            state = turn.state
+            return {
+                "worker_id": entry.worker_id,
+                "lease_s": LEASE_S,
+                "submission_directory": state.submission_directory,
+                "workflow_name": state.name,
+                "run_id": state.run_id,
+                "total": state.count,
+                "counts": state.counts_by_name(),
+                "lost": resumed.lost,
+            }
+
+        return finish
+
+    def _enter(self, worker_id: int, request: RegisterWorker) -> Entry:
+        entry = self._entries.get(worker_id)
+        if entry is None:
+            total = room_of(request.num_cpus, request.memory_bytes, request.num_gpus, request.max_parallel_jobs)
+            entry = self._entries[worker_id] = Entry(worker_id, request.hostname, total)
+        return entry
+
+    def _on_disconnected(self, turn: Turn, gone: Disconnected) -> "Finish":
+        entry = self._entries.get(gone.worker_id)
+        if entry is None or entry.session is not gone.session:
+            return lambda: None  # it is back on another connection
+        self._end_wait(turn, entry)
+
+        def finish() -> None:
+            entry.session = None
+            self._start_lease(entry)
+
+        return finish
+
+    def _start_lease(self, entry: Entry) -> None:
+        self._end_lease(entry)
+        lease = entry.lease = trio.CancelScope()
+
+        async def run() -> None:
+            with lease:
+                await trio.sleep(LEASE_S)
+                await self._actor.mailbox.post(LeaseEnded(entry.worker_id, lease))
+
+        self._actor.nursery.start_soon(run)
+
+    def _end_lease(self, entry: Entry) -> None:
+        if entry.lease is not None:
+            entry.lease.cancel()
+            entry.lease = None
+
+    def _on_lease_ended(self, turn: Turn, ended: LeaseEnded) -> "Finish":
+        entry = self._entries.get(ended.worker_id)
+        if entry is None or entry.lease is not ended.lease:
+            return lambda: None  # it came back meanwhile
+        return self._remove(turn, entry)
+
+    def on_leave(self, turn: Turn, worker_id: int) -> "Finish":
+        """A worker's orderly end."""
+        entry = self._entries.get(worker_id)
+        if entry is None:
+            return lambda: {"worker_id": worker_id}
+        return self._remove(turn, entry)
+
+    def _remove(self, turn: Turn, entry: Entry) -> "Finish":
+        lose_worker(turn.draft, entry.worker_id, entry.hostname)
+        turn.query(lambda db: set_gone(db, entry.worker_id, gone=True))
+        self._end_wait(turn, entry)
+
+        def finish() -> dict[str, object]:
+            self._end_lease(entry)
+            self._entries.pop(entry.worker_id, None)
+            return {"worker_id": entry.worker_id}
+
+        return finish
+
+    # ---- reports and claims ----
+
+    def on_report(self, turn: Turn, message: Message, request: ReportWorker) -> "Finish":
+        """Takes a report and hands out work; with nothing to hand out, the answer may wait."""
+        entry = self._entries.get(request.worker_id)
+        if entry is None:
+            raise NotFound(
+                f"worker {request.worker_id} is not registered (any more): register again",
+                noun="worker",
+                id=request.worker_id,
+            )
+        self._end_wait(turn, entry)
+        reported = take_report(
+            turn.draft, entry.worker_id, entry.hostname, request.started, request.ended, request.returned
+        )
+        judged: Pending[list[RefusedReport]] | None = None
+        if reported.doubtful:
+            judged = turn.query(lambda db: judge_doubtful(db, turn.state, entry.worker_id, reported.doubtful))
+        launches = self._hand_out(turn, entry, request.capacity)
+        over = [(ref.job_id, ref.attempt_id) for ref in [*request.ended, *request.returned]]
+
+        def finish() -> WorkerAnswer:
+            for attempt in over:
+                entry.to_stop.pop(attempt, None)
+            refused = reported.refused + (judged.value if judged is not None else [])
+            return self._answer(turn, entry, launches, refused)
+
+        waits = request.wait_s > 0 and request.capacity is not None and launches is None
+        if waits and not reported.doubtful and not entry.to_stop and not turn.state.is_complete:
+            assert request.capacity is not None
+            waiting = Waiting(message, request.capacity)
+            seconds = min(request.wait_s, LONGEST_WAIT_S)
+            turn.defer(message, lambda: self._begin_wait(entry, waiting, seconds))
+        return finish
+
+    def _hand_out(self, turn: Turn, entry: Entry, capacity: Capacity | None) -> Pending[list[JobLaunch]] | None:
+        if capacity is None or turn.state.counts[Status.READY] == 0:
+            return None
+        claim = hand_out(turn.draft, entry.worker_id, capacity, entry.total)
+        if claim is None:
+            return None
+        return self._load_launches(turn, claim)
+
+    def _load_launches(self, turn: Turn, claim: Claim) -> Pending[list[JobLaunch]]:
+        return turn.query(lambda db: load_launches(db, turn.state, claim))
+
+    def _answer(
+        self,
+        turn: Turn,
+        entry: Entry,
+        launches: Pending[list[JobLaunch]] | None,
+        refused: list[RefusedReport],
+    ) -> WorkerAnswer:
+        return WorkerAnswer(
+            jobs=launches.value if launches is not None else [],
+            refused=refused,
+            stop=[AttemptRef(job_id=job_id, attempt_id=attempt) for job_id, attempt in entry.to_stop],
+            complete=turn.state.is_complete,
+            counts=turn.state.counts_by_name(),
+        )
+
+    def serve_waiting(self, turn: Turn) -> None:
+        """Answers waiting reports for which there is something now."""
+        state = turn.state
+        for entry in self._entries.values():
+            waiting = entry.waiting
+            if waiting is None or turn.is_ending(waiting):
+                continue
+            launches = self._hand_out(turn, entry, waiting.capacity)
+            if launches is not None or entry.to_stop or state.is_complete:
+                turn.after(self._waiting_answerer(turn, entry, waiting, launches))
+
+    def _waiting_answerer(
+        self, turn: Turn, entry: Entry, waiting: Waiting, launches: Pending[list[JobLaunch]] | None
+    ) -> "Finish":
+        def answer() -> None:
+            entry.waiting = None
+            waiting.timer.cancel()
+            waiting.message.reply.succeed(self._answer(turn, entry, launches, []))
+
+        return answer
+
+    def _begin_wait(self, entry: Entry, waiting: Waiting, seconds: float) -> None:
+        entry.waiting = waiting
+        can_serve = self._actor.state.counts[Status.READY] > 0 or self._actor.state.is_complete
+
+        async def run() -> None:
+            with waiting.timer:
+                if can_serve:  # something became ready in the same group, after this report was looked at
+                    await self._actor.mailbox.post(Nudge())
+                await trio.sleep(seconds)
+                await self._actor.mailbox.post(WaitEnded(entry.worker_id, waiting))
+
+        self._actor.nursery.start_soon(run)
+
+    def _end_wait(self, turn: Turn, entry: Entry) -> None:
+        """Answers a waiting report with nothing: the worker said something newer, or is away."""
+        waiting = entry.waiting
+        if waiting is None or turn.is_ending(waiting):
+            return
+        turn.end(waiting)
+
+        def answer() -> None:
+            entry.waiting = None
+            waiting.timer.cancel()
+            waiting.message.reply.succeed(WorkerAnswer(counts=turn.state.counts_by_name()))
+
+        turn.before(answer)
+
+    def _on_wait_ended(self, turn: Turn, ended: WaitEnded) -> "Finish":
+        entry = self._entries.get(ended.worker_id)
+        if entry is not None and entry.waiting is ended.waiting:
+            self._end_wait(turn, entry)
+        return lambda: None
+
+    # ---- stopping attempts ----
+
+    def ask_to_stop(self, turn: Turn, jobs: NDArray[np.int64]) -> None:
+        """After the commit, has the workers stop the present attempts of these live jobs."""
+        columns = turn.state.jobs
+        attempts = list(
+            zip(
+                columns.worker[jobs].tolist(),
+                columns.ids.ids[jobs].tolist(),
+                columns.attempt[jobs].tolist(),
+                strict=True,
+            )
+        )
+
+        def ask() -> None:
+            for worker_id, job_id, attempt in attempts:
+                entry = self._entries.get(worker_id)
+                if entry is not None:
+                    entry.to_stop[job_id, attempt] = None
+            self._actor.nursery.start_soon(self._actor.mailbox.post, Nudge())
+
+        if attempts:
+            turn.after(ask)

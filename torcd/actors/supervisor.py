@@ -1,0 +1,134 @@
+"""Finds or starts the actor of a workflow, and lives on when one crashes.
+
+Mailboxes belong to the supervisor: what is queued survives a crash, and the actor that is started anew, from the
+database, finds it. Those whose message was under way are told 503. A workflow whose actor crashes again and again
+is faulted: its requests are refused, the others go on.
+"""
+
+import logging
+from collections import deque
+
+import trio
+
+from torcd.actors.mailbox import Mailbox, Message
+from torcd.actors.workflow import Published, WorkflowActor
+from torcd.bus import Bus
+from torcd.files.scan import Scanner
+from torcd.protocol.errors import NotFound, TorcError, Unavailable
+from torcd.storage.database import Database
+
+logger = logging.getLogger(__name__)
+
+MOST_CRASHES = 3
+CRASH_WINDOW_S = 60.0
+"""More crashes than that within the window are no accident: going on would only repeat them."""
+
+
+class Supervisor:
+    """All actors. `run` holds them; everything else is called by handlers."""
+
+    def __init__(self, database: Database, bus: Bus, scanner: Scanner) -> None:
+        self._database = database
+        self._bus = bus
+        self._scanner = scanner
+        self._mailboxes: dict[int, Mailbox] = {}
+        self._actors: dict[int, WorkflowActor] = {}
+        self._crashes: dict[int, deque[float]] = {}
+        self._faulted: dict[int, str] = {}
+        self._task_ends: dict[int, trio.Event] = {}
+        self._nursery: trio.Nursery
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Holds the actors until cancelled. An actor in a commit finishes it first: commits are shielded."""
+        async with trio.open_nursery() as self._nursery:
+            task_status.started()
+            await trio.sleep_forever()
+
+    async def send(self, workflow_id: int, body: object) -> object:
+        """Has an actor handle a message; returns its answer or raises it. Cancelling undoes nothing."""
+        return await self.post(workflow_id, body).reply.wait()
+
+    def post(self, workflow_id: int, body: object) -> Message:
+        """Queues a message for a workflow, starting its actor if need be; raises Unavailable or Busy."""
+        if workflow_id in self._faulted:
+            raise Unavailable(
+                f"workflow {workflow_id} is faulted: its actor crashed {MOST_CRASHES + 1} times in "
+                f"{CRASH_WINDOW_S:g} s ({self._faulted[workflow_id]}). See the daemon's log; restart the daemon "
+                "to try again",
+                workflow_id=workflow_id,
+            )
+        mailbox = self._mailboxes.setdefault(workflow_id, Mailbox(workflow_id))
+        message = mailbox.put(body)
+        if workflow_id not in self._actors:
+            self._start(workflow_id, mailbox)
+        return message
+
+    def published(self, workflow_id: int) -> Published | None:
+        """What a running actor last published; None when none runs."""
+        actor = self._actors.get(workflow_id)
+        return None if actor is None else actor.published
+
+    def task_end(self, task_id: int) -> trio.Event:
+        """Set when the task ends, if it has not ended before the call."""
+        return self._task_ends.setdefault(task_id, trio.Event())
+
+    def _on_task_end(self, task_id: int) -> None:
+        event = self._task_ends.pop(task_id, None)
+        if event is not None:
+            event.set()
+
+    def _start(self, workflow_id: int, mailbox: Mailbox) -> None:
+        actor = WorkflowActor(workflow_id, mailbox, self._database, self._bus, self._scanner, self._on_task_end)
+        self._actors[workflow_id] = actor
+        self._nursery.start_soon(self._run_actor, actor)
+
+    async def _run_actor(self, actor: WorkflowActor) -> None:
+        workflow_id, mailbox = actor.workflow_id, actor.mailbox
+        try:
+            await actor.run()
+        except NotFound as error:
+            self._refuse_all(actor, error)
+            return
+        except TorcError as error:
+            # the database cannot be used now: its callers are told, the next request tries again
+            logger.error("workflow %d: its actor ended: %s", workflow_id, error.message)
+            self._refuse_all(actor, error)
+            return
+        except Exception as error:
+            # The boundary of an actor: a bug costs the messages under way, never the daemon.
+            logger.exception("workflow %d: its actor crashed", workflow_id)
+            self._note_crash(workflow_id, error)
+            crash = Unavailable(
+                f"the actor of workflow {workflow_id} crashed and starts anew: whether this request took effect "
+                "is in the workflow's state; the daemon's log has the cause",
+                workflow_id=workflow_id,
+            )
+            _answer(actor.current, crash)
+        del self._actors[workflow_id]
+        if mailbox.is_empty:
+            del self._mailboxes[workflow_id]
+        elif workflow_id in self._faulted:
+            _answer(mailbox.take_all(), Unavailable(f"workflow {workflow_id} is faulted", workflow_id=workflow_id))
+        else:
+            self._start(workflow_id, mailbox)
+            self._bus.refresh(workflow_id)
+
+    def _refuse_all(self, actor: WorkflowActor, error: TorcError) -> None:
+        """Ends an actor that cannot live, and everything that waits for it."""
+        del self._actors[actor.workflow_id]
+        mailbox = self._mailboxes.pop(actor.workflow_id)
+        _answer(actor.current, error)
+        _answer(mailbox.take_all(), error)
+
+    def _note_crash(self, workflow_id: int, error: BaseException) -> None:
+        crashes = self._crashes.setdefault(workflow_id, deque(maxlen=MOST_CRASHES + 1))
+        now = trio.current_time()
+        crashes.append(now)
+        if len(crashes) > MOST_CRASHES and now - crashes[0] < CRASH_WINDOW_S:
+            self._faulted[workflow_id] = f"{type(error).__name__}: {error}"
+
+
+def _answer(messages: list[Message], error: TorcError) -> None:
+    for message in messages:
+        if not message.reply.is_given:
+            message.reply.fail(error)

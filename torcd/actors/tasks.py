@@ -1,0 +1,250 @@
+"""The task slot of one workflow: at most one operation at a time (SEMANTICS §6).
+
+An operation has two phases. Its preparation only reads, and runs beside the actor's loop; applying it is a message,
+planned on the state as it is then and written in one transaction with the end of the task.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import trio
+
+from torcd.actors.clock import now_ms
+from torcd.actors.mailbox import Message
+from torcd.actors.messages import ActiveTask, Apply, Preparation, Preview, PreviewReady
+from torcd.actors.turn import Turn
+from torcd.core.changes import Observation
+from torcd.core.delta import TaskBegin, TaskEnd
+from torcd.core.planning import files_to_observe
+from torcd.operations.operate import (
+    Planned,
+    apply_plan,
+    find_replaced,
+    load_history,
+    plan_operation,
+    select_jobs,
+)
+from torcd.protocol.errors import Conflict, Refused, TorcError
+from torcd.protocol.requests import Operation
+from torcd.storage.rows import format_time
+from torcd.storage.tasks import begin_or_find
+
+if TYPE_CHECKING:
+    from torcd.actors.workflow import Finish, WorkflowActor
+
+INLINE_JOBS = 5_000
+"""A workflow of more jobs is planned in a thread: on the event loop it would be felt."""
+
+
+class TaskSlot:
+    """Begins, prepares, applies and cancels a workflow's tasks, and makes dry runs."""
+
+    def __init__(self, actor: "WorkflowActor") -> None:
+        self._actor = actor
+        self.active: ActiveTask | None = None
+
+    # ---- begin ----
+
+    def begin(self, turn: Turn, request: Operation) -> "Finish":
+        """Takes the slot; or answers with the active task; or refuses (SEMANTICS 6.1 to 6.3)."""
+        _check_supported(request)
+        active = self.active
+        if active is not None:
+            if active.operation == request.NAME and active.effect == request.effect():
+                return lambda: (active.task_id, True)
+            raise self._conflict(request.NAME, differing=_differing(active, request))
+        begin = TaskBegin(
+            operation=request.NAME,
+            params=msgspec.json.encode(request.effect()).decode(),
+            requested_by=request.requested_by,
+            request_key=request.request_key,
+            at_ms=turn.now_ms,
+        )
+        found = turn.query(lambda db: begin_or_find(db, self._actor.workflow_id, begin))
+
+        def finish() -> tuple[int, bool]:
+            task_id, existing = found.value
+            if not existing:
+                self.active = ActiveTask(
+                    task_id=task_id,
+                    operation=request.NAME,
+                    effect=request.effect(),
+                    requested_by=request.requested_by,
+                    created_at_ms=turn.now_ms,
+                )
+                self._actor.nursery.start_soon(self._run_task, self.active, request)
+            return task_id, existing
+
+        return finish
+
+    def check_free(self, what: str) -> None:
+        """Refuses an edit while a task is active (SEMANTICS 6.3)."""
+        if self.active is not None:
+            raise self._conflict(what)
+
+    def _conflict(self, what: str, **data: Any) -> Conflict:
+        active = self.active
+        assert active is not None
+        return Conflict(
+            f"{what} is refused: task {active.task_id} ({active.operation}, asked for by "
+            f"{active.requested_by or 'an unnamed client'}) is active on workflow {self._actor.workflow_id}. "
+            f"Wait for it with `tasks wait {active.task_id}`",
+            workflow_id=self._actor.workflow_id,
+            task_id=active.task_id,
+            operation=active.operation,
+            params=active.effect,
+            requested_by=active.requested_by,
+            created_at=format_time(active.created_at_ms),
+            **data,
+        )
+
+    # ---- prepare: reads only, beside the loop ----
+
+    async def _run_task(self, task: ActiveTask, request: Operation) -> None:
+        with task.scope:
+            preparation = await self._prepare(request, task)
+            await self._actor.mailbox.post(Apply(task, preparation))
+
+    async def _run_preview(self, preview: Preview) -> None:
+        preparation = await self._prepare(preview.request, None)
+        await self._actor.mailbox.post(PreviewReady(preview, preparation))
+
+    async def _prepare(self, request: Operation, task: ActiveTask | None) -> Preparation:
+        actor, state = self._actor, self._actor.state
+        preparation = Preparation(request)
+
+        def on_progress(done: int, total: int) -> None:
+            if task is not None:
+                news = {"task_id": task.task_id, "phase": "scan", "done": done, "total": total}
+                actor.bus.progress(actor.workflow_id, news)
+
+        try:
+            preparation.selection = await actor.database.read(lambda db: select_jobs(db, state, request))
+            files = files_to_observe(state, request)
+            if len(files):
+                whole = len(files) == len(actor.paths)
+                seen = await actor.scanner.scan(
+                    actor.workflow_id, actor.paths, indices=None if whole else files, on_progress=on_progress
+                )
+                errors = {int(files[place]): text for place, text in seen.errors.items()}
+                preparation.seen = Observation(files, seen.mtime_ns, seen.size, errors)
+            replaced = find_replaced(state)
+            if replaced:
+                preparation.history = await actor.database.read(
+                    lambda db: load_history(db, actor.workflow_id, replaced), long=True
+                )
+        except TorcError as error:
+            preparation.error = error
+        return preparation
+
+    # ---- plan and apply: messages of the actor ----
+
+    async def apply(self, turn: Turn, apply: Apply) -> "Finish":
+        """Plans and applies; raises what the operation is refused with."""
+        if apply.task is not self.active:
+            return lambda: None  # canceled after it had been prepared
+        planned = await self._plan(apply.preparation)
+        self._actor.roster.ask_to_stop(turn, planned.plan.stopped)
+        apply_plan(turn.draft, planned, apply.task.task_id)
+        turn.after(lambda: self._free(apply.task))
+        return lambda: None
+
+    async def _plan(self, preparation: Preparation) -> Planned:
+        if preparation.error is not None:
+            raise preparation.error
+        state = self._actor.state
+
+        def plan() -> Planned:
+            return plan_operation(
+                state, preparation.request, preparation.seen, preparation.selection, preparation.history
+            )
+
+        if state.count < INLINE_JOBS:
+            return plan()
+        return await trio.to_thread.run_sync(plan)
+
+    async def on_failed(self, message: Message, error: TorcError) -> None:
+        """Tells whoever waits that a message handled alone was refused; ends its task."""
+        match message.body:
+            case Apply() as apply:
+                message.reply.succeed(None)
+                await self._fail(apply.task, error)
+            case PreviewReady() as ready:
+                ready.preview.reply.fail(error)
+                message.reply.succeed(None)
+            case _:
+                message.reply.fail(error)
+
+    async def _fail(self, task: ActiveTask, error: TorcError) -> None:
+        turn = Turn(self._actor.state, now_ms())
+        self._note_end(
+            turn,
+            TaskEnd(
+                task_id=task.task_id,
+                status="failed",
+                at_ms=turn.now_ms,
+                error=error.message,
+                error_code=error.code,
+                error_data=msgspec.json.encode(error.data).decode(),
+            ),
+            task,
+        )
+        await turn.commit(self._actor.database)
+        self._actor.conclude(turn)
+
+    def on_cancel(self, turn: Turn, task_id: int) -> "Finish":
+        """Cancels the task while it prepares; the answer says whether it did."""
+        active = self.active
+        if active is None or active.task_id != task_id:
+            return lambda: False
+        active.scope.cancel()
+        self.active = None
+        self._note_end(turn, TaskEnd(task_id=task_id, status="canceled", at_ms=turn.now_ms), active)
+        return lambda: True
+
+    def _note_end(self, turn: Turn, end: TaskEnd, task: ActiveTask) -> None:
+        turn.draft.write(end)
+        turn.draft.notify("task_ended", {"task_id": end.task_id, "status": end.status})
+        turn.after(lambda: self._free(task))
+
+    def _free(self, task: ActiveTask) -> None:
+        self.active = None
+        self._actor.on_task_end(task.task_id)
+
+    # ---- dry runs ----
+
+    def start_preview(self, preview: Preview) -> "Finish":
+        """Starts a dry run beside the loop; its own reply gets the plan."""
+        _check_supported(preview.request)
+        self._actor.nursery.start_soon(self._run_preview, preview)
+        return lambda: None
+
+    async def finish_preview(self, ready: PreviewReady) -> "Finish":
+        """Plans on the committed state; raises what the real operation would be refused with."""
+        planned = await self._plan(ready.preparation)
+        if self.active is not None:
+            warning = (
+                f"task {self.active.task_id} ({self.active.operation}) is active: the plan is made on the state "
+                "before it"
+            )
+            summary = msgspec.structs.replace(planned.summary, warnings=[*planned.summary.warnings, warning])
+            planned = Planned(planned.plan, summary, planned.packed)
+        ready.preview.reply.succeed(planned)
+        return lambda: None
+
+
+def _differing(active: ActiveTask, request: Operation) -> dict[str, Any]:
+    """The parameters in which a request differs from the active task: name → [active, requested]."""
+    if active.operation != request.NAME:
+        return {"operation": [active.operation, request.NAME]}
+    wanted = request.effect()
+    return {name: [active.effect[name], wanted[name]] for name in wanted if active.effect[name] != wanted[name]}
+
+
+def _check_supported(request: Operation) -> None:
+    if getattr(request, "detect", None) == "content":
+        raise Refused(
+            "detecting changes by content is not carried out by this version: use --detect mtime",
+            field="detect",
+            value="content",
+        )

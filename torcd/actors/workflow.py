@@ -1,0 +1,255 @@
+"""The actor of one workflow: its only writer.
+
+It drains its mailbox, lets operations decide on its state, writes what they decided as one transaction, and only
+then answers and publishes. After a failed commit its state is loaded anew and the group's messages are tried
+singly. How tasks run is in `tasks`, how workers are served in `roster`.
+"""
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+import trio
+
+from torcd.actors.clock import now_ms
+from torcd.actors.mailbox import Mailbox, Message
+from torcd.actors.messages import Apply, CommitEdit, Deleted, Preview, PreviewReady, Unattended
+from torcd.actors.roster import Roster
+from torcd.actors.tasks import TaskSlot
+from torcd.actors.turn import Turn
+from torcd.bus import Bus
+from torcd.core.state import State
+from torcd.core.status import LIVE, mask_of
+from torcd.files.scan import Paths, Scanner
+from torcd.operations.cancel import cancel_workflow
+from torcd.operations.update import find_value, update_user_data
+from torcd.protocol.errors import Conflict, TorcError, Unavailable
+from torcd.protocol.model import Event
+from torcd.protocol.requests import (
+    CancelTask,
+    CancelWorkflow,
+    DeleteWorkflow,
+    LeaveWorker,
+    Operation,
+    ReportWorker,
+    UpdateUserData,
+)
+from torcd.storage.create import delete_workflow
+from torcd.storage.database import Database
+from torcd.storage.load import load_state
+from torcd.storage.rows import format_time
+from torcd.storage.save import fail_active_tasks
+
+logger = logging.getLogger(__name__)
+
+IDLE_S = 900.0
+"""An actor without work, workers and messages for so long is put away, to be loaded again on demand."""
+
+Finish = Callable[[], object]
+
+
+class Published:
+    """What everybody may read of an actor without asking it; true as of its last commit."""
+
+    def __init__(self, state: State) -> None:
+        self.run_id = state.run_id
+        self.total = state.count
+        self.counts = state.counts_by_name()
+        self.complete = state.is_complete
+        self.is_canceled = state.is_canceled
+
+
+class WorkflowActor:
+    """One workflow. `run` goes on until the workflow is deleted, the actor is idle, or something is a bug."""
+
+    def __init__(
+        self,
+        workflow_id: int,
+        mailbox: Mailbox,
+        database: Database,
+        bus: Bus,
+        scanner: Scanner,
+        on_task_end: Callable[[int], None],
+    ) -> None:
+        self.workflow_id = workflow_id
+        self.mailbox = mailbox
+        self.database = database
+        self.bus = bus
+        self.scanner = scanner
+        self.on_task_end = on_task_end
+        self.published: Published | None = None
+        self.current: list[Message] = []
+        """The messages under way: a crash answers them."""
+        self.tasks = TaskSlot(self)
+        self.roster = Roster(self)
+        self.state: State
+        self.paths: Paths
+        self.nursery: trio.Nursery
+
+    # ---- life ----
+
+    async def run(self) -> None:
+        """Loads the state and serves the mailbox."""
+        await self.load()
+        await self._end_stale_tasks()
+        async with trio.open_nursery() as self.nursery:
+            await self.roster.load()
+            try:
+                await self._serve()
+            except Deleted:
+                self.bus.close_workflow(self.workflow_id)
+            self.nursery.cancel_scope.cancel()
+
+    async def load(self) -> None:
+        """Replaces the state by what the database holds."""
+        self.state = await self.database.read(lambda db: load_state(db, self.workflow_id), long=True)
+        self.paths = Paths.from_blob(self.state.files.paths, self.state.files.offsets)
+        self.published = Published(self.state)
+
+    async def _end_stale_tasks(self) -> None:
+        """A task that an earlier life of this actor left behind has no one to finish it."""
+        ended = await self.database.commit(lambda db: fail_active_tasks(db, now_ms(), self.workflow_id))
+        for _, task_id in ended:
+            self.on_task_end(task_id)
+
+    async def _serve(self) -> None:
+        while True:
+            with trio.move_on_after(IDLE_S) as idle:
+                self.current = await self.mailbox.get_group()
+            if idle.cancelled_caught:
+                if self.tasks.active is None and self.roster.is_empty and self.mailbox.is_empty:
+                    return
+                continue
+            group: list[Message] = []
+            for message in self.current:
+                if isinstance(message.body, Unattended):
+                    await self._take_group(group)
+                    group = []
+                    await self._take_alone(message)
+                else:
+                    group.append(message)
+            await self._take_group(group)
+            self.current = []
+
+    # ---- one transaction ----
+
+    async def _take_group(self, messages: list[Message]) -> None:
+        """Handles messages as one transaction; if that fails, each in its own."""
+        if not messages:
+            return
+        turn = Turn(self.state, now_ms())
+        for message in messages:
+            try:
+                turn.answer(message, self._handle(turn, message))
+            except TorcError as error:
+                message.reply.fail(error)
+        self.roster.serve_waiting(turn)
+        try:
+            await turn.commit(self.database)
+        except Unavailable as error:
+            await self.load()
+            open_messages = [message for message in messages if not message.reply.is_given]
+            if len(open_messages) > 1:
+                for message in open_messages:
+                    await self._take_group([message])
+            elif open_messages:
+                open_messages[0].reply.fail(error)
+            return
+        self.conclude(turn)
+
+    async def _take_alone(self, message: Message) -> None:
+        """Handles what needs the actor for itself."""
+        turn = Turn(self.state, now_ms())
+        try:
+            finish = await self._handle_alone(turn, message)
+            self.roster.serve_waiting(turn)
+            await turn.commit(self.database)
+        except TorcError as error:
+            if isinstance(error, Unavailable):
+                await self.load()
+            await self.tasks.on_failed(message, error)
+            return
+        turn.answer(message, finish)
+        self.conclude(turn)
+        if isinstance(message.body, DeleteWorkflow):
+            raise Deleted
+        if isinstance(message.body, CommitEdit):
+            await self.load()  # an edit may add files, and so edges
+
+    def conclude(self, turn: Turn) -> None:
+        """After a commit: publishes it and gives the answers."""
+        self.published = Published(self.state)
+        events = [
+            Event(
+                seq=notice.seq,
+                workflow_id=self.workflow_id,
+                timestamp=format_time(notice.at_ms),
+                kind=notice.kind,
+                data=notice.data,
+            )
+            for notice in turn.draft.delta.notices
+        ]
+        self.bus.publish(self.workflow_id, events)
+        turn.finish()
+
+    # ---- who decides on which message ----
+
+    def _handle(self, turn: Turn, message: Message) -> Finish:
+        match message.body:
+            case ReportWorker() as report:
+                return self.roster.on_report(turn, message, report)
+            case LeaveWorker() as leave:
+                return self.roster.on_leave(turn, leave.worker_id)
+            case CancelWorkflow():
+                return self._on_cancel(turn)
+            case CancelTask() as cancel:
+                return self.tasks.on_cancel(turn, cancel.task_id)
+            case UpdateUserData() as update:
+                return self._on_update_user_data(turn, update)
+            case _:
+                return self.roster.on_own_message(turn, message.body)
+
+    async def _handle_alone(self, turn: Turn, message: Message) -> Finish:
+        match message.body:
+            case Operation() as request:
+                return self.tasks.begin(turn, request)
+            case Apply() as apply:
+                return await self.tasks.apply(turn, apply)
+            case Preview() as preview:
+                return self.tasks.start_preview(preview)
+            case PreviewReady() as ready:
+                return await self.tasks.finish_preview(ready)
+            case DeleteWorkflow():
+                return self._on_delete(turn)
+            case CommitEdit() as edit:
+                self.tasks.check_free("jobs update")
+                return edit.decide(turn)
+            case _:
+                raise TypeError(f"no handler for {type(message.body).__name__}")
+
+    def _on_delete(self, turn: Turn) -> Finish:
+        self.tasks.check_free("workflows delete")
+        live = int(mask_of(LIVE)[self.state.jobs.status].sum())
+        if live:
+            raise Conflict(
+                f"workflow {self.workflow_id} has {live} job(s) under way: cancel it first with `workflows cancel "
+                f"{self.workflow_id}`",
+                workflow_id=self.workflow_id,
+                count=live,
+            )
+        turn.query(lambda db: delete_workflow(db, self.workflow_id))
+        return lambda: None
+
+    def _on_cancel(self, turn: Turn) -> Finish:
+        live = np.flatnonzero(mask_of(LIVE)[self.state.jobs.status])
+        self.roster.ask_to_stop(turn, live)
+        count = cancel_workflow(turn.draft)
+        return lambda: {"workflow_id": self.workflow_id, "canceled": count}
+
+    def _on_update_user_data(self, turn: Turn, request: UpdateUserData) -> Finish:
+        if request.job_id is None:
+            self.tasks.check_free("user-data update")
+        index = find_value(self.state, request)
+        update_user_data(turn.draft, index, request)
+        user_data_id = int(self.state.values.ids.ids[index])
+        return lambda: user_data_id

@@ -1,0 +1,400 @@
+"""Which request is carried out by what: the table of handlers.
+
+A handler is a line or a few: queries read the database or what an actor published, everything else is a message to
+the workflow's actor.
+"""
+
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+
+import trio
+
+from torcd.actors.clock import now_ms
+from torcd.actors.messages import CommitEdit, Disconnected, Preview, Register
+from torcd.actors.supervisor import Supervisor
+from torcd.actors.turn import Turn
+from torcd.api.session import Handler, Session
+from torcd.core.plan import PackedPlan, Summary, unpack_plan
+from torcd.operations.create import prepare_workflow
+from torcd.operations.edit import prepare_edit
+from torcd.operations.operate import Planned
+from torcd.operations.update import update_job
+from torcd.protocol import model
+from torcd.protocol import requests as r
+from torcd.protocol.errors import BadRequest, Busy, NotFound, Refused, TimedOut
+from torcd.storage import nouns
+from torcd.storage.create import find_created, insert_workflow
+from torcd.storage.database import Database
+from torcd.storage.lists import Listing, load_page
+from torcd.storage.plans import show_page, show_summary
+from torcd.storage.tasks import find_active, find_by_key, load_plan, load_task
+from torcd.storage.workers import find_workflow_of_worker
+
+T = TypeVar("T")
+Answer = dict[str, Any]
+
+MOST_PREVIEWS = 64
+"""Dry runs whose later pages can be asked for; the oldest are dropped."""
+PLAN_PAGE = 2_000
+"""Jobs in one page of a plan: about half a MiB with their reasons."""
+CREATES_AT_ONCE = 2
+"""Specifications expanded at the same time: each takes a core, and the memory of all its jobs."""
+
+
+class Dispatch:
+    """The handlers and what they share."""
+
+    def __init__(
+        self,
+        database: Database,
+        supervisor: Supervisor,
+        describe: Callable[[], model.Daemon],
+        stop: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._supervisor = supervisor
+        self._describe = describe
+        self._stop = stop
+        self._previews: OrderedDict[str, tuple[Summary, PackedPlan]] = OrderedDict()
+        self._preview_count = 0
+        self._workflow_of: dict[int, int] = {}
+        """Of each connected worker, the workflow it serves."""
+        self._creates = trio.CapacityLimiter(CREATES_AT_ONCE)
+
+    def handlers(self) -> Mapping[type[r.Request], Handler]:
+        """The table."""
+        table: dict[type[r.Request], Handler] = {
+            r.DaemonStatus: self._daemon_status,
+            r.DaemonStop: self._daemon_stop,
+            r.CreateWorkflow: self._create,
+            r.ListWorkflows: self._list_workflows,
+            r.GetWorkflow: self._get_workflow,
+            r.GetStatus: self._get_status,
+            r.CancelWorkflow: self._to_actor,
+            r.DeleteWorkflow: self._delete,
+            r.GetPreview: self._get_preview,
+            r.ListJobs: self._lists("jobs", nouns.JOBS),
+            r.GetJob: self._get_job,
+            r.UpdateJob: self._update_job,
+            r.ListFiles: self._lists("files", nouns.FILES),
+            r.ListUserData: self._lists("user_data", nouns.USER_DATA),
+            r.GetUserData: self._get_user_data,
+            r.UpdateUserData: self._update_user_data,
+            r.ListResults: self._list_results,
+            r.GetResult: self._get_result,
+            r.ListTasks: self._lists("tasks", nouns.TASKS),
+            r.GetTask: self._get_task,
+            r.GetTaskPlan: self._get_task_plan,
+            r.WaitTask: self._wait_task,
+            r.CancelTask: self._cancel_task,
+            r.ListEvents: self._lists("events", nouns.EVENTS),
+            r.Subscribe: self._subscribe,
+            r.Unsubscribe: self._unsubscribe,
+            r.RegisterWorker: self._register,
+            r.ReportWorker: self._to_workers_actor,
+            r.LeaveWorker: self._to_workers_actor,
+            r.ListWorkers: self._lists("workers", nouns.WORKERS),
+        }
+        for operation in (r.Initialize, r.Reinit, r.Restart, r.ResetStatus, r.ResetJobs, r.Prepare):
+            table[operation] = self._operate
+        return table
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._database.read(work)
+
+    # ---- the daemon ----
+
+    async def _daemon_status(self, session: Session, request: r.DaemonStatus) -> object:
+        return self._describe()
+
+    async def _daemon_stop(self, session: Session, request: r.DaemonStop) -> object:
+        self._stop()
+        return {"stopping": True}
+
+    # ---- workflows ----
+
+    async def _create(self, session: Session, request: r.CreateWorkflow) -> object:
+        pieces = session.uploads.take(request.upload) if request.upload is not None else []
+        if request.request_key is not None and not request.dry_run:
+            created = await self._read(lambda db: find_created(db, request.request_key))
+            if created is not None:
+                return await self._created(created, [])
+        async with self._creates:
+            new = await trio.to_thread.run_sync(prepare_workflow, request, pieces, now_ms())
+            counts = {
+                "jobs": len(new.expansion.jobs),
+                "files": len(new.expansion.files),
+                "user_data": len(new.expansion.user_data),
+                "scripts": len({path for _, path in new.scripts}),
+            }
+            if request.dry_run:
+                return {"workflow": None, "counts": counts, "dry_run": True}
+            workflow_id = await self._database.commit(lambda db: insert_workflow(db, new))
+        return {**await self._created(workflow_id, []), "counts": counts, "dry_run": False}
+
+    async def _created(self, workflow_id: int, warnings: list[str]) -> Answer:
+        workflow = await self._load_workflow(workflow_id)
+        return {"workflow": workflow, "warnings": warnings, "counts": {}, "dry_run": False}
+
+    async def _load_workflow(self, workflow_id: int) -> model.Workflow:
+        return await self._read(
+            lambda db: nouns.load_one(db, nouns.WORKFLOWS, "workflow", "id = ?", (workflow_id,), workflow_id)
+        )
+
+    async def _list_workflows(self, session: Session, request: r.ListWorkflows) -> object:
+        return await self._list("workflows", nouns.WORKFLOWS, (), request)
+
+    async def _get_workflow(self, session: Session, request: r.GetWorkflow) -> object:
+        return await self._load_workflow(request.workflow_id)
+
+    async def _get_status(self, session: Session, request: r.GetStatus) -> object:
+        workflow_id = request.workflow_id
+        published = self._supervisor.published(workflow_id)
+
+        def work(db: sqlite3.Connection) -> tuple[model.Workflow, model.Task | None, dict[str, int]]:
+            workflow = nouns.load_one(db, nouns.WORKFLOWS, "workflow", "id = ?", (workflow_id,), workflow_id)
+            counts = nouns.count_statuses(db, workflow_id) if published is None else published.counts
+            return workflow, find_active(db, workflow_id), counts
+
+        workflow, task, counts = await self._read(work)
+        open_jobs = sum(counts.get(name, 0) for name in model.STATUSES[:5])
+        return model.WorkflowStatus(
+            workflow_id=workflow_id,
+            run_id=workflow.run_id if published is None else published.run_id,
+            total=sum(counts.values()),
+            counts=counts,
+            complete=not open_jobs,
+            is_canceled=workflow.is_canceled if published is None else published.is_canceled,
+            active_task=task,
+        )
+
+    async def _to_actor(self, session: Session, request: r.WorkflowRequest) -> object:
+        await self._read(lambda db: nouns.check_workflow(db, request.workflow_id))
+        return await self._supervisor.send(request.workflow_id, request)
+
+    async def _delete(self, session: Session, request: r.DeleteWorkflow) -> object:
+        workflow = await self._load_workflow(request.workflow_id)
+        await self._supervisor.send(request.workflow_id, request)
+        return workflow
+
+    # ---- operations and tasks ----
+
+    async def _operate(self, session: Session, request: r.Operation) -> object:
+        workflow_id = request.workflow_id
+        await self._read(lambda db: nouns.check_workflow(db, workflow_id))
+        if request.dry_run:
+            return await self._preview(request)
+        if request.request_key is not None:
+            key = request.request_key
+            known = await self._read(lambda db: find_by_key(db, key))
+            if known is not None:
+                return await self._followed(session, request, known)
+        subscription = None
+        if request.follow:
+            subscription = await session.subscribe(workflow_id, None, True)
+        begun = cast(tuple[int, bool], await self._supervisor.send(workflow_id, request))
+        task_id, existing = begun
+        task = await self._read(lambda db: load_task(db, task_id, existing=existing))
+        return {**_fields(task), "subscription": subscription}
+
+    async def _followed(self, session: Session, request: r.Operation, task: model.Task) -> object:
+        subscription = None
+        if request.follow:
+            subscription = await session.subscribe(request.workflow_id, None, True)
+            task = await self._read(lambda db: load_task(db, task.task_id, existing=True))
+        return {**_fields(task), "subscription": subscription}
+
+    async def _preview(self, request: r.Operation) -> object:
+        preview = Preview(request)
+        await self._supervisor.send(request.workflow_id, preview)
+        planned: Planned = await preview.reply.wait()
+        plan = unpack_plan(planned.packed)
+        self._preview_count += 1
+        token = str(self._preview_count)
+        self._previews[token] = planned.summary, plan
+        while len(self._previews) > MOST_PREVIEWS:
+            self._previews.popitem(last=False)
+        return await self._show_preview(token, planned.summary, plan, 0, PLAN_PAGE)
+
+    async def _show_preview(self, token: str, summary: Summary, plan: PackedPlan, cursor: int, limit: int) -> object:
+        jobs, following = await self._read(lambda db: show_page(db, plan, cursor, min(limit, PLAN_PAGE)))
+        return {
+            "plan": show_summary(summary, jobs, dry_run=True),
+            "next_cursor": following,
+            "preview": token,
+        }
+
+    async def _get_preview(self, session: Session, request: r.GetPreview) -> object:
+        found = self._previews.get(request.preview)
+        if found is None:
+            raise NotFound(
+                f"there is no dry run {request.preview!r} (any more): ask for it again",
+                noun="preview",
+                id=request.preview,
+            )
+        return await self._show_preview(request.preview, *found, request.cursor, request.limit)
+
+    async def _get_task(self, session: Session, request: r.GetTask) -> object:
+        return await self._read(lambda db: load_task(db, request.task_id))
+
+    async def _get_task_plan(self, session: Session, request: r.GetTaskPlan) -> object:
+        def work(db: sqlite3.Connection) -> Answer:
+            _, packed = load_plan(db, request.task_id)
+            limit = min(request.limit, PLAN_PAGE)
+            jobs, following = show_page(db, unpack_plan(packed), request.cursor, limit)
+            return {"jobs": jobs, "next_cursor": following}
+
+        return await self._read(work)
+
+    async def _wait_task(self, session: Session, request: r.WaitTask) -> object:
+        ended = self._supervisor.task_end(request.task_id)
+        task = await self._read(lambda db: load_task(db, request.task_id))
+        if task.status in model.TASK_ENDED:
+            return task
+        if request.follow:
+            await session.subscribe(task.workflow_id, None, True)
+        with trio.move_on_after(_seconds(request.timeout_s)) as wait:
+            await ended.wait()
+        if wait.cancelled_caught:
+            raise TimedOut(
+                f"task {request.task_id} ({task.operation}) is still {task.status} after {request.timeout_s:g} s; "
+                "it goes on",
+                task_id=request.task_id,
+                status=task.status,
+            )
+        return await self._read(lambda db: load_task(db, request.task_id))
+
+    async def _cancel_task(self, session: Session, request: r.CancelTask) -> object:
+        task = await self._read(lambda db: load_task(db, request.task_id))
+        canceled = await self._supervisor.send(task.workflow_id, request)
+        task = await self._read(lambda db: load_task(db, request.task_id))
+        if not canceled:
+            raise Refused(
+                f"task {request.task_id} has {task.status} already: nothing to cancel",
+                task_id=request.task_id,
+                status=task.status,
+            )
+        return task
+
+    # ---- lists ----
+
+    def _lists(self, plural: str, listing: Listing[Any]) -> Handler:
+        async def handler(session: Session, request: r.ListRequest) -> object:
+            await self._read(lambda db: nouns.check_workflow(db, request.workflow_id))
+            return await self._list(plural, listing, (request.workflow_id,), request)
+
+        return handler
+
+    async def _list_results(self, session: Session, request: r.ListResults) -> object:
+        listing = nouns.ALL_RESULTS if request.all_runs else nouns.CURRENT_RESULTS
+        return await self._lists("results", listing)(session, request)
+
+    async def _list(
+        self,
+        plural: str,
+        listing: Listing[Any],
+        arguments: tuple[object, ...],
+        request: r.ListRequest | r.ListWorkflows,
+    ) -> Answer:
+        if not 0 < request.limit <= r.MAX_PAGE:
+            raise BadRequest(f"limit must be from 1 to {r.MAX_PAGE}", path="$.limit")
+        rows, cursor = await self._read(
+            lambda db: load_page(db, listing, arguments, request.filters, request.cursor, request.limit)
+        )
+        return {plural: rows, "next_cursor": cursor}
+
+    # ---- jobs, user data, results ----
+
+    async def _get_job(self, session: Session, request: r.GetJob) -> object:
+        job_id = request.job_id
+        return await self._read(lambda db: nouns.load_one(db, nouns.JOBS, "job", "j.id = ?", (job_id,), job_id))
+
+    async def _update_job(self, session: Session, request: r.UpdateJob) -> object:
+        workflow_id = await self._read(lambda db: nouns.find_owner(db, "job", request.job_id))
+        edit = await prepare_edit(self._database, workflow_id, request)
+
+        def decide(turn: Turn) -> Callable[[], object]:
+            update_job(turn.draft, request, edit.definition, edit.requirement_id)
+            turn.query(edit.write_scripts)
+            return lambda: None
+
+        await self._supervisor.send(workflow_id, CommitEdit(decide))
+        return await self._get_job(session, r.GetJob(job_id=request.job_id))
+
+    async def _find_user_data(self, request: r.GetUserData | r.UpdateUserData) -> model.UserData:
+        if request.user_data_id is not None:
+            condition, values = "u.id = ?", (request.user_data_id,)
+            wanted: object = request.user_data_id
+        elif request.workflow_id is not None and request.name is not None:
+            condition, values = "u.workflow_id = ? AND u.name = ?", (request.workflow_id, request.name)  # type: ignore[assignment]  # of either length
+            wanted = request.name
+        else:
+            raise BadRequest("name user data by user_data_id, or by workflow_id and name", path="$")
+        return await self._read(lambda db: nouns.load_one(db, nouns.USER_DATA, "user data", condition, values, wanted))
+
+    async def _get_user_data(self, session: Session, request: r.GetUserData) -> object:
+        return await self._find_user_data(request)
+
+    async def _update_user_data(self, session: Session, request: r.UpdateUserData) -> object:
+        found = await self._find_user_data(request)
+        await self._supervisor.send(found.workflow_id, request)
+        return await self._find_user_data(request)
+
+    async def _get_result(self, session: Session, request: r.GetResult) -> object:
+        wanted = request.result_id
+        return await self._read(
+            lambda db: nouns.load_one(db, nouns.ALL_RESULTS, "result", "r.id = ?", (wanted,), wanted)
+        )
+
+    # ---- events ----
+
+    async def _subscribe(self, session: Session, request: r.Subscribe) -> object:
+        await self._read(lambda db: nouns.check_workflow(db, request.workflow_id))
+        number = await session.subscribe(request.workflow_id, request.from_seq, request.progress)
+        return {"subscription": number}
+
+    async def _unsubscribe(self, session: Session, request: r.Unsubscribe) -> object:
+        session.unsubscribe(request.subscription)
+        return {}
+
+    # ---- workers ----
+
+    async def _register(self, session: Session, request: r.RegisterWorker) -> object:
+        workflow_id, worker_id = request.workflow_id, request.worker_id
+        await self._read(lambda db: nouns.check_workflow(db, workflow_id))
+        if worker_id is not None:
+            serves = await self._read(lambda db: find_workflow_of_worker(db, worker_id))
+            if serves != workflow_id:
+                raise NotFound(f"worker {worker_id} serves workflow {serves}", noun="worker", id=worker_id)
+        answer = await self._supervisor.send(workflow_id, Register(request, session))
+        number: int = answer["worker_id"]  # type: ignore[index]  # the roster's answer
+        self._workflow_of[number] = workflow_id
+        session.on_close(lambda: self._on_worker_gone(workflow_id, number, session))
+        return answer
+
+    def _on_worker_gone(self, workflow_id: int, worker_id: int, session: Session) -> None:
+        self._workflow_of.pop(worker_id, None)
+        try:
+            self._supervisor.post(workflow_id, Disconnected(worker_id, session))
+        except (Busy, NotFound):
+            return
+
+    async def _to_workers_actor(self, session: Session, request: r.ReportWorker | r.LeaveWorker) -> object:
+        workflow_id = self._workflow_of.get(request.worker_id)
+        if workflow_id is None:
+            raise NotFound(
+                f"worker {request.worker_id} is not registered on this connection: register first",
+                noun="worker",
+                id=request.worker_id,
+            )
+        return await self._supervisor.send(workflow_id, request)
+
+
+def _fields(task: model.Task) -> Answer:
+    return {name: getattr(task, name) for name in task.__struct_fields__}
+
+
+def _seconds(timeout_s: float | None) -> float:
+    return float("inf") if timeout_s is None else max(timeout_s, 0)

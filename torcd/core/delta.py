@@ -1,0 +1,148 @@
+"""Changes of one workflow, as data: the same object is written to the database and told to subscribers.
+
+Jobs, files and user data are given by their index in the workflow's `State`; the arrays are never changed
+after the delta was made.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Indexes = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Jobs that take one status, for one reason."""
+
+    jobs: Indexes
+    status: int
+    reason: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Jobs that a worker took; `attempts[i]` is the new attempt of `jobs[i]`."""
+
+    jobs: Indexes
+    attempts: NDArray[np.int32]
+    run_id: int
+    worker_id: int
+    counter: int
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Claimed jobs whose process has started."""
+
+    jobs: Indexes
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """One ended attempt, ready to be stored."""
+
+    job: int
+    attempt_id: int
+    run_id: int
+    worker_id: int
+    return_code: int | None
+    status: int
+    reason: int
+    started_at_ms: int | None
+    ended_at_ms: int
+    exec_time_s: float
+    peak_memory_bytes: int | None = None
+    cpu_seconds: float | None = None
+    hostname: str = ""
+    stdout_path: str | None = None
+    stderr_path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """File records that are replaced. `keep_old`: the replaced ones go to the history."""
+
+    files: Indexes
+    mtime_ns: NDArray[np.int64]
+    size: NDArray[np.int64]
+    version: NDArray[np.int64]
+    keep_old: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UserDataWrite:
+    """A new value of a user data; `data` is JSON."""
+
+    user_data: int
+    version: int
+    data: str
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class JobEdit:
+    """New values of a job's columns; `before` is the first definition, when this is the job's first edit."""
+
+    job: int
+    columns: dict[str, Any]
+    before: str | None
+    definition: str | None
+    digest: bytes
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskBegin:
+    """A new active task."""
+
+    operation: str
+    params: str
+    requested_by: str
+    request_key: str | None
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEnd:
+    """The end of a task; `summary` and `jobs` are its plan, when it succeeded."""
+
+    task_id: int
+    status: str
+    at_ms: int
+    error: str | None = None
+    error_code: int | None = None
+    error_data: str | None = None
+    summary: str | None = None
+    jobs: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An event for the log; `data` is JSON-encodable."""
+
+    seq: int
+    at_ms: int
+    kind: str
+    data: dict[str, Any]
+
+
+Change = Move | Claim | Start | Records | UserDataWrite | JobEdit | TaskEnd
+
+
+@dataclass(slots=True)
+class Delta:
+    """Everything that one group of messages changes, in the order in which it happened."""
+
+    changes: list[Change] = field(default_factory=list)
+    results: list[ResultRow] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    workflow: dict[str, int] = field(default_factory=dict)
+    """Columns of the workflow's own row that change."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return not (self.changes or self.results or self.notices or self.workflow)

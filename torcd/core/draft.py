@@ -1,0 +1,178 @@
+"""A delta under construction on an actor's state.
+
+Each change is made to the state at once, so that the next message of the same group sees it, and is noted in
+the delta. When the delta cannot be committed, the state is thrown away with it.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torcd.core.delta import Change, Claim, Delta, Move, Notice, Records, ResultRow, Start, UserDataWrite
+from torcd.core.ranges import format_ranges
+from torcd.core.state import State
+from torcd.core.status import Status, StatusReason, check_moves, reason_name, status_name
+
+Indexes = NDArray[np.int64]
+
+
+class Draft:
+    """Changes to one state, from one group of messages, at one time."""
+
+    def __init__(self, state: State, now_ms: int) -> None:
+        self.state = state
+        self.now_ms = now_ms
+        self.delta = Delta()
+        self._moved: list[Move] = []
+
+    # ---- jobs ----
+
+    def move(self, jobs: Indexes, status: Status, reason: StatusReason = StatusReason.NONE) -> None:
+        """Moves jobs to a status; downstream jobs that this settles become ready or are canceled."""
+        todo = [(jobs, status, reason)]
+        while todo:
+            jobs, status, reason = todo.pop()
+            if not len(jobs):
+                continue
+            before = self.state.jobs.status[jobs]
+            check_moves(before, np.full(len(jobs), status, dtype=np.uint8))
+            ready, canceled = self.state.set_status(jobs, status, reason)
+            self._note(Move(jobs=jobs, status=status, reason=reason))
+            if status == Status.READY:
+                self.state.ready.add(jobs)
+            todo.append((ready, Status.READY, StatusReason.NONE))
+            todo.append((canceled, Status.CANCELED, StatusReason.UPSTREAM_FAILED))
+
+    def place(self, jobs: Indexes, status: NDArray[np.uint8], reason: NDArray[np.uint8]) -> None:
+        """Gives each job its final status in a plan, by way of uninitialized.
+
+        The plan has followed every consequence already: nothing further is moved. The state's derived
+        counters are computed anew.
+        """
+        check_moves(self.state.jobs.status[jobs], status, by_reset=True)
+        self.state.jobs.status[jobs] = status
+        self.state.jobs.reason[jobs] = reason
+        kinds = status.astype(np.int64) << 8 | reason
+        for kind in sorted(set(kinds.tolist())):
+            chosen = jobs[kinds == kind]
+            self._note(Move(jobs=chosen, status=kind >> 8, reason=kind & 0xFF))
+            if kind >> 8 == Status.READY:
+                self.state.ready.add(chosen)
+        self.state.recount()
+
+    def stop(self, jobs: Indexes) -> None:
+        """Fences live attempts that an operation supersedes; their jobs' final status follows by `place`."""
+        running = jobs[self.state.jobs.status[jobs] == Status.RUNNING]
+        pending = jobs[self.state.jobs.status[jobs] == Status.PENDING]
+        for chosen, status, reason in (
+            (running, Status.TERMINATED, StatusReason.SUPERSEDED),
+            (pending, Status.READY, StatusReason.NONE),
+        ):
+            check_moves(self.state.jobs.status[chosen], np.full(len(chosen), status, dtype=np.uint8))
+            self.state.set_status(chosen, status, reason)
+            self._note(Move(jobs=chosen, status=status, reason=reason))
+
+    def claim(self, jobs: Indexes, worker_id: int) -> Claim:
+        """Gives ready jobs to a worker, each as a new attempt."""
+        state = self.state
+        check_moves(state.jobs.status[jobs], np.full(len(jobs), Status.PENDING, dtype=np.uint8))
+        claim = Claim(
+            jobs=jobs,
+            attempts=state.jobs.attempt[jobs] + 1,
+            run_id=state.run_id,
+            worker_id=worker_id,
+            counter=state.version_counter,
+        )
+        state.set_status(jobs, Status.PENDING, StatusReason.NONE)
+        state.jobs.attempt[jobs] = claim.attempts
+        state.jobs.run_id[jobs] = claim.run_id
+        state.jobs.worker[jobs] = worker_id
+        state.jobs.claim_counter[jobs] = claim.counter
+        self.delta.changes.append(claim)
+        self._moved.append(Move(jobs=jobs, status=Status.PENDING, reason=0))
+        return claim
+
+    def start(self, jobs: Indexes) -> None:
+        """Marks claimed jobs as running."""
+        state = self.state
+        check_moves(state.jobs.status[jobs], np.full(len(jobs), Status.RUNNING, dtype=np.uint8))
+        state.set_status(jobs, Status.RUNNING, StatusReason.NONE)
+        state.jobs.counter[jobs] = state.jobs.claim_counter[jobs]
+        self.delta.changes.append(Start(jobs=jobs))
+        self._moved.append(Move(jobs=jobs, status=Status.RUNNING, reason=0))
+
+    def add_results(self, rows: list[ResultRow]) -> None:
+        """Stores what ended attempts left behind."""
+        self.delta.results += rows
+
+    # ---- files and user data ----
+
+    def record(self, files: Indexes, mtime_ns: NDArray[np.int64], size: NDArray[np.int64]) -> None:
+        """Accepts what was seen of files; those that differ from a record get one new version."""
+        known = self.state.files
+        changed = (known.mtime_ns[files] != mtime_ns) | (known.size[files] != size)
+        if not changed.any():
+            return
+        files, mtime_ns, size = files[changed], mtime_ns[changed], size[changed]
+        version = np.full(len(files), self.next_version(), dtype=np.int64)
+        self.write(Records(files=files, mtime_ns=mtime_ns, size=size, version=version, keep_old=True))
+        known.mtime_ns[files] = mtime_ns
+        known.size[files] = size
+        known.version[files] = version
+
+    def write_user_data(self, index: int, data: str, digest: bytes) -> None:
+        """Accepts a new value of a user data; an equal one changes nothing."""
+        if self.state.values.latest(index)[1] == digest:
+            return
+        write = UserDataWrite(user_data=index, version=self.next_version(), data=data, digest=digest)
+        self.state.values.history[index].append((write.version, digest))
+        self.write(write)
+
+    def next_version(self) -> int:
+        """A new number of the workflow's version counter (SEMANTICS 4.7)."""
+        self.state.version_counter += 1
+        self.delta.workflow["counter"] = self.state.version_counter
+        return self.state.version_counter
+
+    # ---- the workflow and its log ----
+
+    def set_run_id(self, run_id: int) -> None:
+        """Sets the run number."""
+        self.state.run_id = self.delta.workflow["run_id"] = run_id
+
+    def set_canceled(self, canceled: bool) -> None:
+        """Sets or clears the canceled flag."""
+        if self.state.is_canceled != canceled:
+            self.state.is_canceled = canceled
+            self.delta.workflow["is_canceled"] = int(canceled)
+
+    def write(self, change: Change) -> None:
+        """Notes a change whose effect on the state the caller makes."""
+        self.delta.changes.append(change)
+
+    def notify(self, kind: str, data: dict[str, Any]) -> None:
+        """Appends an event to the workflow's log."""
+        self.state.event_seq += 1
+        self.delta.workflow["event_seq"] = self.state.event_seq
+        self.delta.notices.append(Notice(seq=self.state.event_seq, at_ms=self.now_ms, kind=kind, data=data))
+
+    def finish(self) -> Delta:
+        """The delta, with one event for all of the jobs that moved (SEMANTICS 7.1)."""
+        if self._moved:
+            self.notify("jobs_changed", {"changes": [self._describe(move) for move in self._moved]})
+            self._moved = []
+        return self.delta
+
+    def _note(self, move: Move) -> None:
+        self.delta.changes.append(move)
+        self._moved.append(move)
+
+    def _describe(self, move: Move) -> dict[str, Any]:
+        ids = np.sort(self.state.jobs.ids.ids[move.jobs])
+        return {
+            "status": status_name(move.status),
+            "status_reason": reason_name(move.reason),
+            "count": len(ids),
+            "jobs": format_ranges(ids),
+        }

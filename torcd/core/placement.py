@@ -1,0 +1,181 @@
+"""Which ready jobs a worker is handed: what fits, by priority, then by the workflow's sort method.
+
+Jobs that need the same resources and have the same priority wait in one bucket. A claim goes through the
+buckets in order and takes from each what still fits, so that one large job at the head of the queue never
+keeps the small ones behind it from running.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torcd.protocol.requests import Capacity
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What a job needs, in the units in which it is counted."""
+
+    name: str
+    num_cpus: int = 1
+    memory_bytes: int = 0
+    num_gpus: int = 0
+    num_nodes: int = 1
+    runtime_s: float = 3600.0
+
+
+NO_REQUIREMENT = Requirement(name="")
+
+
+@dataclass(slots=True)
+class Room:
+    """What is left of a worker's capacity while a claim is filled; None: not counted."""
+
+    jobs: int
+    num_cpus: int | None
+    memory_bytes: int | None
+    num_gpus: int | None
+
+    def fits(self, need: Requirement) -> int:
+        """How many jobs with this need fit."""
+        fitting = self.jobs
+        for left, each in (
+            (self.num_cpus, need.num_cpus),
+            (self.memory_bytes, need.memory_bytes),
+            (self.num_gpus, need.num_gpus),
+        ):
+            if left is not None and each > 0:
+                fitting = min(fitting, left // each)
+        return max(fitting, 0)
+
+    def take(self, need: Requirement, count: int) -> None:
+        """Uses up what `count` such jobs need."""
+        self.jobs -= count
+        if self.num_cpus is not None:
+            self.num_cpus -= need.num_cpus * count
+        if self.memory_bytes is not None:
+            self.memory_bytes -= need.memory_bytes * count
+        if self.num_gpus is not None:
+            self.num_gpus -= need.num_gpus * count
+
+
+SORT_KEYS: dict[str, Callable[[Requirement], tuple[float, ...]]] = {
+    "none": lambda need: (),
+    "gpus_runtime_memory": lambda need: (-need.num_gpus, -need.runtime_s, -need.memory_bytes),
+    "gpus_memory_runtime": lambda need: (-need.num_gpus, -need.memory_bytes, -need.runtime_s),
+}
+"""The sort methods: requirements with the smaller key are handed out first."""
+
+
+class Bucket:
+    """Ready jobs of one priority and requirement, smallest number first.
+
+    Jobs that became ready together are kept as one array; later ones in a heap.
+    """
+
+    __slots__ = ("block", "later", "place")
+
+    def __init__(self) -> None:
+        self.block: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self.place = 0
+        self.later: list[int] = []
+
+    def add(self, jobs: NDArray[np.int64]) -> None:
+        """Adds sorted jobs."""
+        if self.place == len(self.block):
+            self.block, self.place = jobs, 0
+        elif len(jobs) < 32:
+            for job in jobs.tolist():
+                heappush(self.later, job)
+        else:
+            self.later += jobs.tolist()
+            heapify(self.later)
+
+    def pop(self) -> int:
+        """The smallest job, or -1 when there is none."""
+        if self.place < len(self.block):
+            head = int(self.block[self.place])
+            if not self.later or head <= self.later[0]:
+                self.place += 1
+                return head
+        return heappop(self.later) if self.later else -1
+
+
+class ReadyQueue:
+    """All ready jobs of a workflow. Entries are dropped lazily: one whose job is not ready any more is skipped."""
+
+    def __init__(
+        self,
+        requirements: list[Requirement],
+        sort_method: str,
+        requirement_of: NDArray[np.int32],
+        priority_of: NDArray[np.int32],
+    ) -> None:
+        self.requirements = [*requirements, NO_REQUIREMENT]  # index -1: a job without requirements
+        self.sort_key = SORT_KEYS[sort_method]
+        self.requirement_of = requirement_of
+        self.priority_of = priority_of
+        self.buckets: dict[tuple[int, int], Bucket] = {}
+        self.order: list[tuple[int, int]] = []
+
+    def _bucket(self, priority: int, requirement: int) -> Bucket:
+        key = (priority, requirement)
+        bucket = self.buckets.get(key)
+        if bucket is None:
+            bucket = self.buckets[key] = Bucket()
+            self.order = sorted(
+                self.buckets, key=lambda each: (-each[0], self.sort_key(self.requirements[each[1]]), each[1])
+            )
+        return bucket
+
+    def add(self, jobs: NDArray[np.int64]) -> None:
+        """Adds jobs that became ready."""
+        if not len(jobs):
+            return
+        jobs = np.sort(jobs)
+        requirement, priority = self.requirement_of[jobs], self.priority_of[jobs]
+        if (requirement == requirement[0]).all() and (priority == priority[0]).all():
+            self._bucket(int(priority[0]), int(requirement[0])).add(jobs)
+            return
+        keys = (priority.astype(np.int64) << 32) | (requirement.astype(np.int64) & 0xFFFFFFFF)
+        order = np.argsort(keys, kind="stable")
+        edges = np.flatnonzero(np.diff(keys[order])) + 1
+        for group in np.split(order, edges):
+            first = group[0]
+            self._bucket(int(priority[first]), int(requirement[first])).add(jobs[group])
+
+    def take(self, capacity: Capacity, total: Room, is_ready: Callable[[int], bool]) -> list[int]:
+        """Jobs for a worker: first what fits into its free `capacity`, then `capacity.ahead` more.
+
+        `total` is what the worker has in all: a job that exceeds it is left for another worker.
+        """
+        room = Room(capacity.jobs, capacity.num_cpus, capacity.memory_bytes, capacity.num_gpus)
+        taken: dict[int, None] = {}
+        ahead = capacity.ahead
+
+        def pop(bucket: Bucket, count: int) -> int:
+            before = len(taken)
+            while len(taken) - before < count:
+                job = bucket.pop()
+                if job < 0:
+                    break
+                if is_ready(job):
+                    taken[job] = None  # a job that became ready twice is in its bucket twice
+            return len(taken) - before
+
+        for key in self.order:
+            if room.jobs <= 0 and ahead <= 0:
+                break
+            need = self.requirements[key[1]]
+            if total.fits(need) < 1:
+                continue
+            bucket = self.buckets[key]
+            count = room.fits(need)
+            got = pop(bucket, count)
+            room.take(need, got)
+            if got == count:
+                ahead -= pop(bucket, ahead)
+        return list(taken)

@@ -1,0 +1,389 @@
+"""From a state and what a scan saw to a plan: one function for each operation (SEMANTICS §5).
+
+Nothing here changes the state: a dry run and the real operation call the same functions.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torcd.core.changes import (
+    Changes,
+    Kind,
+    Observation,
+    Reasons,
+    find_changes,
+    join_reasons,
+    make_reasons,
+)
+from torcd.core.evaluation import evaluate
+from torcd.core.plan import Plan
+from torcd.core.propagation import NONE, find_closure
+from torcd.core.state import ABSENT, State
+from torcd.core.status import BAD, ENDED, LIVE, Status, StatusReason, mask_of, status_name
+from torcd.protocol.errors import Conflict, Refused
+from torcd.protocol.requests import (
+    Initialize,
+    Operation,
+    Prepare,
+    Reinit,
+    ResetJobs,
+    ResetStatus,
+    Restart,
+)
+
+Int64 = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+_NONE: Int64 = np.empty(0, dtype=np.int64)
+SHOWN = 20
+"""How many objects an error names."""
+
+DUE_TO_CHANGES = "due to changed inputs"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a request asks for beyond its parameters: results of look-ups made before planning."""
+
+    jobs: Int64 = field(default_factory=lambda: _NONE)
+
+
+def make_plan(state: State, request: Operation, seen: Observation, selection: Selection) -> Plan:
+    """The plan of any operation; raises Refused or Conflict when it must not be carried out."""
+    if state.is_archived:
+        raise Refused(f"workflow {state.workflow_id} is archived: unarchive it first", workflow_id=state.workflow_id)
+    match request:
+        case Initialize():
+            return _plan_initialize(state, request, seen)
+        case Prepare():
+            if state.run_id == 0:
+                return _plan_initialize(state, request, seen)
+            return _plan_evaluation(state, request, seen, "ready to run")
+        case Reinit():
+            return _plan_rerun(state, request, seen, own=[], cause=DUE_TO_CHANGES)
+        case Restart(only_uninitialized=True):
+            return _plan_evaluation(state, request, seen, "that were uninitialized")
+        case Restart():
+            unfinished = _select(state, frozenset(Status) - {Status.COMPLETED, Status.FAILED, Status.DISABLED})
+            unfinished = unfinished[~mask_of(LIVE)[state.jobs.status[unfinished]]]
+            own = make_reasons(Kind.NOT_COMPLETED, unfinished, state.jobs.status[unfinished].astype(np.int64))
+            return _plan_rerun(state, request, seen, own=[own], cause="that did not finish or have changed inputs")
+        case ResetStatus() | ResetJobs():
+            return _plan_reset(state, request, seen, selection)
+        case _:
+            raise TypeError(f"no plan for {type(request).__name__}")
+
+
+def needs_scan(request: Operation, run_id: int) -> bool:
+    """Whether an operation compares every file with its record."""
+    match request:
+        case Initialize() | Reinit():
+            return True
+        case Prepare():
+            return run_id == 0
+        case Restart():
+            return not request.only_uninitialized
+        case ResetStatus() | ResetJobs():
+            return request.reinitialize
+        case _:
+            return False
+
+
+def files_to_observe(state: State, request: Operation) -> Int64:
+    """The files that the operation must look at: all of them, or the inputs of uninitialized jobs (5.1)."""
+    if needs_scan(request, state.run_id):
+        return np.arange(len(state.files.size), dtype=np.int64)
+    if isinstance(request, ResetStatus | ResetJobs):
+        return _NONE
+    jobs = np.flatnonzero(state.jobs.status == Status.UNINITIALIZED)
+    taken = np.zeros(len(state.files.size), dtype=np.bool_)
+    taken[state.files.inputs.gather(jobs)[0]] = True
+    return np.flatnonzero(taken)
+
+
+# ---- the operations ----
+
+
+def _plan_initialize(state: State, request: Operation, seen: Observation) -> Plan:
+    """Every job but the disabled ones starts anew; every file is recorded as it is."""
+    completed = int(state.counts[Status.COMPLETED])
+    if completed and not request.force:
+        raise Refused(
+            f"workflow {state.workflow_id} has {_jobs(completed)} that completed, which initialize would run "
+            "again. Use `workflows reinit` to rerun what changed, `workflows reset-status` to rerun all, or "
+            "--force",
+            workflow_id=state.workflow_id,
+            completed=completed,
+        )
+    warnings: list[str] = []
+    seen = _accept_unknown(state, request, seen, warnings)
+    _check_missing_inputs(state, request, seen, warnings)
+    _check_missing_values(state, request, warnings)
+    chosen = np.flatnonzero(state.jobs.status != Status.DISABLED)
+    return _finish(state, request, seen, [], chosen, warnings, cause="", run_id=state.run_id + 1, evaluates=True)
+
+
+def _plan_evaluation(state: State, request: Operation, seen: Observation, cause: str) -> Plan:
+    """Uninitialized jobs become ready or blocked; what was seen of their inputs is accepted."""
+    warnings: list[str] = []
+    seen = _accept_unknown(state, request, seen, warnings)
+    _check_missing_inputs(state, request, seen, warnings)
+    return _finish(state, request, seen, [], _NONE, warnings, cause=cause, run_id=state.run_id, evaluates=True)
+
+
+def _plan_rerun(state: State, request: Operation, seen: Observation, own: list[Reasons], cause: str) -> Plan:
+    """reinit, and whatever continues as one: changes and `own` reasons, and all that is downstream."""
+    warnings: list[str] = []
+    seen = _accept_unknown(state, request, seen, warnings)
+    _check_missing_inputs(state, request, seen, warnings)
+    _check_missing_values(state, request, warnings)
+    changes = find_changes(state, seen)
+    return _finish(
+        state,
+        request,
+        seen,
+        [*changes.reasons, *own],
+        _NONE,
+        warnings,
+        cause=cause,
+        run_id=state.run_id + 1,
+        evaluates=True,
+        changes=changes,
+    )
+
+
+def _plan_reset(state: State, request: ResetStatus | ResetJobs, seen: Observation, selection: Selection) -> Plan:
+    """Jobs become uninitialized, with everything downstream; with `reinitialize` it goes on as reinit."""
+    status = state.jobs.status
+    if isinstance(request, ResetJobs):
+        chosen, cause = selection.jobs, "that were named or depend on one of them"
+    elif request.failed_only:
+        failed = mask_of(BAD)[status]
+        by_user = (status == Status.CANCELED) & (state.jobs.reason != StatusReason.UPSTREAM_FAILED)
+        chosen, cause = np.flatnonzero(failed & ~by_user), "that failed or depend on one that did"
+    else:
+        chosen, cause = _select(state, frozenset(Status) - {Status.DISABLED}), "of the whole workflow"
+    chosen = chosen[status[chosen] != Status.DISABLED]
+    own = [make_reasons(Kind.REQUESTED, chosen)]
+    if request.reinitialize:
+        return _plan_rerun(state, request, seen, own=own, cause=cause)
+    return _finish(state, request, seen, own, _NONE, [], cause=cause, run_id=state.run_id, evaluates=False)
+
+
+# ---- what they share ----
+
+
+def _finish(
+    state: State,
+    request: Operation,
+    seen: Observation,
+    own: list[Reasons],
+    reset_silently: Int64,
+    warnings: list[str],
+    *,
+    cause: str,
+    run_id: int,
+    evaluates: bool,
+    changes: Changes | None = None,
+) -> Plan:
+    """Follows stale jobs downstream, resets, evaluates, and keeps what differs from the present."""
+    status = state.jobs.status
+    stops = status == Status.DISABLED
+    reasons = join_reasons([part for part in own if len(part.job)])
+    is_root = np.zeros(state.count, dtype=np.bool_)
+    is_root[reasons.job] = True
+    closure = find_closure(state.graph, np.flatnonzero(is_root), stops)
+    inherited = closure.root != NONE
+    upstream = make_reasons(
+        Kind.UPSTREAM_STALE,
+        closure.jobs[inherited],
+        closure.root[inherited],
+        old=(closure.via[inherited], np.zeros(int(inherited.sum()), dtype=np.int64)),
+    )
+    if len(upstream.job):
+        reasons = join_reasons([reasons, upstream])
+
+    reset = np.zeros(state.count, dtype=np.bool_)
+    reset[closure.jobs] = True
+    reset[reset_silently] = True
+    live = np.flatnonzero(reset & mask_of(LIVE)[status])
+    if len(live) and not request.stop_live:
+        raise _live_conflict(state, request, live)
+
+    after = np.where(reset, np.uint8(Status.UNINITIALIZED), status)
+    after_reason = np.where(reset, np.uint8(0), state.jobs.reason)
+    if evaluates:
+        candidates = np.flatnonzero((after == Status.UNINITIALIZED) | (after == Status.BLOCKED))
+        after[candidates] = Status.UNINITIALIZED
+        after[candidates], after_reason[candidates] = evaluate(
+            state.graph, after, candidates, state.jobs.cancel_on_failure
+        )
+    changed = (after != status) | (after_reason != state.jobs.reason)
+    changed[live] = True
+    jobs = np.flatnonzero(changed)
+    kept = changed[reasons.job]
+    reasons = _filter(reasons, kept)
+    files = changes or _records(state, seen)
+    has_reason = np.zeros(state.count, dtype=np.bool_)
+    has_reason[reasons.job] = True
+    counted = has_reason & (status != Status.UNINITIALIZED) if isinstance(request, Reinit) else changed
+    ended = mask_of(ENDED)[status]
+    return Plan(
+        operation=request.NAME,
+        effect=request.effect(),
+        run_id=run_id,
+        jobs=jobs,
+        before=status[jobs],
+        after=after[jobs],
+        after_reason=after_reason[jobs],
+        reasons=reasons,
+        files=files.files,
+        mtime_ns=files.mtime_ns,
+        size=files.size,
+        stopped=live,
+        count=int(counted.sum()),
+        spared=int((ended & ~changed).sum()),
+        cause=cause,
+        warnings=tuple(warnings),
+        clears_cancel=not isinstance(request, Prepare) and evaluates,
+    )
+
+
+def _records(state: State, seen: Observation) -> Changes:
+    """The records to accept when no change makes anything stale."""
+    differs = (state.files.mtime_ns[seen.files] != seen.mtime_ns) | (state.files.size[seen.files] != seen.size)
+    return Changes(
+        files=seen.files[differs],
+        mtime_ns=seen.mtime_ns[differs],
+        size=seen.size[differs],
+        reasons=[],
+    )
+
+
+def _filter(reasons: Reasons, kept: Mask) -> Reasons:
+    if kept.all():
+        return reasons
+    return Reasons(
+        job=reasons.job[kept],
+        kind=reasons.kind[kept],
+        ref=reasons.ref[kept],
+        old_a=reasons.old_a[kept],
+        old_b=reasons.old_b[kept],
+        new_a=reasons.new_a[kept],
+        new_b=reasons.new_b[kept],
+        details=reasons.details,
+    )
+
+
+def _select(state: State, statuses: frozenset[Status]) -> Int64:
+    return np.flatnonzero(mask_of(statuses)[state.jobs.status])
+
+
+def _jobs(count: int) -> str:
+    return "1 job" if count == 1 else f"{count} jobs"
+
+
+def _paths(state: State, files: Int64) -> list[str]:
+    return [state.files.path(index).decode(errors="surrogateescape") for index in files[:SHOWN].tolist()]
+
+
+def _listing(paths: list[str], total: int) -> str:
+    more = f" and {total - len(paths)} more" if total > len(paths) else ""
+    return ", ".join(paths) + more
+
+
+def _accept_unknown(state: State, request: Operation, seen: Observation, warnings: list[str]) -> Observation:
+    """SEMANTICS 4.8: unknown files refuse the operation; with force they count as unchanged."""
+    unknown = seen.unknown
+    if not len(unknown):
+        return seen
+    paths = _paths(state, unknown)
+    listing = ", ".join(
+        f"{path} ({seen.errors.get(index, 'unknown error')})"
+        for path, index in zip(paths, unknown.tolist(), strict=False)
+    )
+    text = f"{len(unknown)} file(s) could not be examined: {listing}"
+    if not request.force:
+        raise Refused(
+            f"{text}. Nothing was changed. Make them readable, or use --force to count them as unchanged",
+            workflow_id=state.workflow_id,
+            paths=paths,
+            count=len(unknown),
+        )
+    warnings.append(f"{text}; counted as unchanged")
+    known = seen.size != -2
+    return replace(seen, files=seen.files[known], mtime_ns=seen.mtime_ns[known], size=seen.size[known], errors={})
+
+
+def _user_inputs(state: State) -> Mask:
+    """Declared files that no job, or only a disabled one, produces and that an enabled job takes."""
+    files, disabled = state.files, state.jobs.status == Status.DISABLED
+    made = files.producer >= 0
+    made[made] = ~disabled[files.producer[made]]
+    taken = np.zeros(len(files.size), dtype=np.bool_)
+    owner = files.inputs.owners()
+    taken[files.inputs.items[~disabled[owner]]] = True
+    mask: Mask = taken & ~made & ~files.is_script
+    return mask
+
+
+def _check_missing_inputs(state: State, request: Operation, seen: Observation, warnings: list[str]) -> None:
+    """Missing user inputs refuse; with force they are a warning (SEMANTICS §5)."""
+    if not len(seen.absent):
+        return
+    missing = seen.files[(seen.size == ABSENT) & _user_inputs(state)[seen.files]]
+    if not len(missing):
+        return
+    paths = _paths(state, missing)
+    text = f"{len(missing)} input file(s) that no job produces do not exist: {_listing(paths, len(missing))}"
+    if not request.force:
+        raise Refused(
+            f"{text}. Nothing was changed. Create them, or use --force to go on without them",
+            workflow_id=state.workflow_id,
+            paths=paths,
+            count=len(missing),
+        )
+    warnings.append(text)
+
+
+def _check_missing_values(state: State, request: Operation, warnings: list[str]) -> None:
+    """User data that a job takes, without a value and without a producer, refuses likewise."""
+    values = state.values
+    missing = sorted(
+        {
+            index
+            for job, index in values.inputs
+            if values.latest(index)[1] is None
+            and (values.producer[index] < 0 or state.jobs.status[int(values.producer[index])] == Status.DISABLED)
+            and state.jobs.status[job] != Status.DISABLED
+        }
+    )
+    if not missing:
+        return
+    names = [values.names[index] for index in missing[:SHOWN]]
+    text = f"{len(missing)} user data that no job produces have no value: {_listing(names, len(missing))}"
+    if not request.force:
+        raise Refused(
+            f"{text}. Nothing was changed. Set them with `user-data update`, or use --force to go on without",
+            workflow_id=state.workflow_id,
+            user_data=names,
+            count=len(missing),
+        )
+    warnings.append(text)
+
+
+def _live_conflict(state: State, request: Operation, live: Int64) -> Conflict:
+    """SEMANTICS 5.2: what would change a live job is refused, naming the jobs and the options."""
+    ids = state.jobs.ids.ids[live].tolist()
+    shown = ", ".join(f"{job} ({status_name(int(state.jobs.status[at]))})"
+                      for job, at in zip(ids[:SHOWN], live.tolist(), strict=False))  # fmt: skip
+    more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
+    return Conflict(
+        f"{request.NAME} would change {_jobs(len(ids))} that run now: {shown}{more}. Wait for them, or use "
+        "--stop-live to stop them",
+        workflow_id=state.workflow_id,
+        jobs=ids[:1000],
+        count=len(ids),
+        options=["wait", "--stop-live"],
+    )

@@ -1,0 +1,62 @@
+"""The problems found in a specification, collected so that a user can mend several in one go."""
+
+import difflib
+from bisect import bisect
+from collections.abc import Collection
+from typing import Any, NoReturn
+
+from torcd.protocol.errors import Refused
+
+MAX_REPORTED = 20
+"""More problems are counted but not told: they mostly have one cause."""
+
+MAX_VALUE = 200
+"""Longer values are cut in a report."""
+
+MAX_CANDIDATES = 500
+"""Names that are compared for a suggestion; comparing 100,000 would take seconds."""
+
+
+class Problems:
+    """Collects problems; `raise_any` turns them into one refusal.
+
+    A path such as `jobs[3].depends_on[0]` is a position in the specification as written, so that a client
+    can turn it into a line.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._errors: list[dict[str, Any]] = []
+
+    def add(self, path: str, value: Any, message: str) -> None:
+        """Notes one problem: the field at `path` has this value and is wrong for the reason given."""
+        self._count += 1
+        if len(self._errors) >= MAX_REPORTED:
+            return
+        if isinstance(value, str) and len(value) > MAX_VALUE:
+            value = value[:MAX_VALUE] + "…"
+        field = path.rpartition(".")[2].partition("[")[0]
+        self._errors.append({"path": path, "field": field, "value": value, "message": message})
+
+    def raise_any(self) -> None:
+        """Raises Refused if there is any problem; `data.errors` holds them, `data.count` their number."""
+        if self._count:
+            self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        lines = [f"{error['path']}: {error['message']}" for error in self._errors]
+        if self._count > len(lines):
+            lines.append(f"… and {self._count - len(lines)} more")
+        if self._count > 1:
+            lines.insert(0, f"the specification has {self._count} errors:")
+        raise Refused("\n".join(lines), errors=self._errors, count=self._count)
+
+
+def suggest(name: str, names: Collection[str]) -> str:
+    """` — did you mean 'x'?` for the name most like this one, or nothing."""
+    if len(names) > MAX_CANDIDATES:
+        ordered = sorted(names)
+        place = bisect(ordered, name)
+        names = ordered[max(0, place - MAX_CANDIDATES // 2) : place + MAX_CANDIDATES // 2]
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,21 @@
+"""Sets of ids as ranges: how mass changes are written to the database and told in events."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def find_ranges(ids: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """The runs (first, last) of consecutive numbers in sorted ids."""
+    if not len(ids):
+        return []
+    cuts = np.flatnonzero(np.diff(ids) != 1)
+    first = ids[np.concatenate(([0], cuts + 1))]
+    last = ids[np.concatenate((cuts, [len(ids) - 1]))]
+    return list(zip(first.tolist(), last.tolist(), strict=True))
+
+
+def format_ranges(ids: NDArray[np.int64], most: int = 1000) -> str:
+    """Sorted ids as "1-5,8"; after `most` runs it ends in an ellipsis."""
+    runs = find_ranges(ids)
+    text = ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs[:most])
+    return text + ",…" if len(runs) > most else text

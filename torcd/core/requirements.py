@@ -1,0 +1,121 @@
+"""Checks what a specification's header says: resource requirements, Slurm schedulers, features."""
+
+from torcd.core.expansion import NewRequirement
+from torcd.core.problems import Problems
+from torcd.core.units import parse_duration, parse_memory, parse_walltime
+from torcd.protocol.errors import Refused
+from torcd.protocol.specification import Header, ResourceRequirementsSpec, SlurmSchedulerSpec
+
+MAX_COUNT = 2**31 - 1
+"""Counts of processors, devices and nodes stay within 32 bits."""
+
+
+def is_bad_name(name: str) -> bool:
+    """Whether a name is empty or would break a list with one name a line."""
+    return not name or "\n" in name or "\r" in name or "\0" in name
+
+
+BAD_NAME = "a name must not be empty and must not hold a line break or NUL"
+
+
+def check_env(env: dict[str, str], where: str, problems: Problems) -> None:
+    """Notes variables that no process can be given."""
+    for name, value in env.items():
+        if not name or "=" in name or "\0" in name:
+            problems.add(f"{where}.env.{name}", name, f"{name!r} is no name for an environment variable")
+        elif "\0" in value:
+            problems.add(f"{where}.env.{name}", value, "the value of a variable must not hold NUL")
+
+
+def check_header(header: Header, problems: Problems) -> None:
+    """Notes what is wrong in a header, apart from its requirements and parameters.
+
+    What this version does not carry out is refused: to ignore it silently would surprise.
+    """
+    if is_bad_name(header.name):
+        problems.add("name", header.name, BAD_NAME)
+    if header.failure_handlers:
+        problems.add(
+            "failure_handlers",
+            header.failure_handlers[0].name,
+            "this version does not carry out failure handlers; leave failure_handlers out",
+        )
+    if header.actions:
+        problems.add(
+            "actions",
+            header.actions[0].action_type,
+            "this version does not carry out actions; leave actions out",
+        )
+    names: set[str] = set()
+    for index, scheduler in enumerate(header.slurm_schedulers):
+        _check_scheduler(scheduler, f"slurm_schedulers[{index}]", names, problems)
+
+
+def _check_scheduler(scheduler: SlurmSchedulerSpec, where: str, names: set[str], problems: Problems) -> None:
+    if scheduler.name is not None:
+        if is_bad_name(scheduler.name):
+            problems.add(f"{where}.name", scheduler.name, BAD_NAME)
+        elif scheduler.name in names:
+            problems.add(f"{where}.name", scheduler.name, f"there are two schedulers named {scheduler.name!r}")
+        names.add(scheduler.name)
+    try:
+        if parse_walltime(scheduler.walltime) == 0:
+            problems.add(f"{where}.walltime", scheduler.walltime, "the walltime is zero")
+    except Refused as error:
+        problems.add(f"{where}.walltime", scheduler.walltime, error.message)
+    _check_count(f"{where}.nodes", scheduler.nodes, 1, problems)
+    if scheduler.ntasks_per_node is not None:
+        _check_count(f"{where}.ntasks_per_node", scheduler.ntasks_per_node, 1, problems)
+
+
+def _check_count(where: str, value: int, least: int, problems: Problems) -> None:
+    if value < least:
+        problems.add(where, value, f"{value} is too small; it must be at least {least}")
+    elif value > MAX_COUNT:
+        problems.add(where, value, f"{value} is too large")
+
+
+def parse_requirements(specs: list[ResourceRequirementsSpec], problems: Problems) -> list[NewRequirement]:
+    """The requirements with their units resolved. An entry with a problem is noted and has zeros."""
+    names: set[str] = set()
+    requirements = []
+    for index, spec in enumerate(specs):
+        where = f"resource_requirements[{index}]"
+        if is_bad_name(spec.name):
+            problems.add(f"{where}.name", spec.name, BAD_NAME)
+        elif spec.name in names:
+            problems.add(f"{where}.name", spec.name, f"there are two resource requirements named {spec.name!r}")
+        names.add(spec.name)
+        _check_count(f"{where}.num_cpus", spec.num_cpus, 1, problems)
+        _check_count(f"{where}.num_gpus", spec.num_gpus, 0, problems)
+        _check_count(f"{where}.num_nodes", spec.num_nodes, 1, problems)
+        requirements.append(
+            NewRequirement(
+                name=spec.name,
+                num_cpus=spec.num_cpus,
+                memory_bytes=_parse_memory(spec.memory, f"{where}.memory", problems),
+                num_gpus=spec.num_gpus,
+                num_nodes=spec.num_nodes,
+                runtime_s=_parse_runtime(spec.runtime, f"{where}.runtime", problems),
+            )
+        )
+    return requirements
+
+
+def _parse_memory(text: str, where: str, problems: Problems) -> int:
+    try:
+        return parse_memory(text)
+    except Refused as error:
+        problems.add(where, text, error.message)
+        return 0
+
+
+def _parse_runtime(text: str, where: str, problems: Problems) -> float:
+    try:
+        runtime_s = parse_duration(text)
+    except Refused as error:
+        problems.add(where, text, error.message)
+        return 0
+    if runtime_s == 0:
+        problems.add(where, text, "a runtime of zero would stop every job at once")
+    return runtime_s

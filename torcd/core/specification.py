@@ -1,0 +1,119 @@
+"""Expands a specification into plain jobs, files and user data, or refuses it with all that is wrong in it.
+
+Pure and synchronous (it runs in a thread of the daemon); SEMANTICS 3. It knows nothing of storage, ids or of
+how a specification was read.
+"""
+
+import posixpath
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+from torcd.core.dependencies import Dependencies
+from torcd.core.expansion import Expansion, NewFile, NewUserData
+from torcd.core.fingerprint import user_data_digest
+from torcd.core.problems import Problems
+from torcd.core.references import Names
+from torcd.core.requirements import BAD_NAME, check_env, check_header, is_bad_name, parse_requirements
+from torcd.core.resolve import Resolver
+from torcd.core.unfold import SpecT, Unfolded, Unfolder
+from torcd.protocol.errors import Refused
+from torcd.protocol.specification import FileSpec, Header, Piece, UserDataSpec
+
+_REDUNDANT = re.compile(r"/(?:\.?/)+")
+
+
+def expand(header: Header, pieces: Sequence[Piece], directory: str) -> Expansion:
+    """The expansion of a specification whose relative paths resolve against an absolute directory.
+
+    Raises Refused with `data.errors`: a list of {path, field, value, message}, where `path` is the position
+    in the specification as written (jobs are counted over all pieces). Problems are looked for in three
+    rounds (objects; references; producers and cycles): each makes sense only when the one before found none.
+    """
+    if not directory.startswith("/"):
+        raise Refused(f"the submission directory {directory!r} is not absolute", value=directory)
+    problems = Problems()
+    check_header(header, problems)
+    check_env(header.env, "", problems)
+    requirements = parse_requirements(header.resource_requirements, problems)
+    unfolder = Unfolder(header.parameters, problems)
+    files = unfolder.unfold_files([spec for piece in pieces for spec in piece.files])
+    user_data = unfolder.unfold_user_data([spec for piece in pieces for spec in piece.user_data])
+    jobs = unfolder.unfold_jobs([spec for piece in pieces for spec in piece.jobs])
+    names = (
+        _name(jobs, "job", "jobs", problems),
+        _name(files, "file", "files", problems),
+        _name(user_data, "user data", "user_data", problems),
+    )
+    new_files = _build_files(files, directory, problems)
+    problems.raise_any()
+
+    resolver = Resolver(header, jobs, files.specs, names, problems)
+    new_jobs = [resolver.resolve(index) for index in range(len(jobs.specs))]
+    new_user_data = [_build_user_data(spec) for spec in user_data.specs]
+    problems.raise_any()
+
+    Dependencies(new_jobs, names, resolver, problems).check()
+    problems.raise_any()
+    return Expansion(jobs=new_jobs, files=new_files, user_data=new_user_data, requirements=requirements)
+
+
+def _name(unfolded: Unfolded[SpecT], noun: str, plural: str, problems: Problems) -> Names:
+    """Indexes the names of one kind; notes bad and duplicate ones."""
+    names = Names(noun, [spec.name for spec in unfolded.specs])
+    for index, name in enumerate(names.names):
+        if is_bad_name(name):
+            problems.add(f"{plural}[{unfolded.origins[index]}].name", name, BAD_NAME)
+    if len(names.index) < len(names.names):
+        first: dict[str, int] = {}
+        for index, name in enumerate(names.names):
+            other = first.setdefault(name, index)
+            if other != index:
+                origin, earlier = unfolded.origins[index], unfolded.origins[other]
+                message = (
+                    f"several combinations of its parameters give the name {name!r}"
+                    if origin == earlier
+                    else f"the name {name!r} is already that of {plural}[{earlier}]"
+                )
+                problems.add(f"{plural}[{origin}].name", name, message)
+    return names
+
+
+def _build_files(unfolded: Unfolded[FileSpec], directory: str, problems: Problems) -> list[NewFile]:
+    """The files with absolute paths; notes bad and duplicate paths.
+
+    Of a path only what never means anything is removed, `.` and doubled slashes: `..` after a symbolic link
+    leads elsewhere than the text says.
+    """
+    base = posixpath.join(directory, "")
+    files = []
+    by_path: dict[str, int] = {}
+    for index, spec in enumerate(unfolded.specs):
+        path = spec.path
+        if not path or "\0" in path:
+            where = f"files[{unfolded.origins[index]}].path"
+            problems.add(where, path, "a path must not be empty and must not hold NUL")
+        if path[0:1] != "/":
+            path = base + path
+        if "//" in path or "/." in path:
+            path = _REDUNDANT.sub("/", path)
+        other = by_path.setdefault(path.rstrip("/") if path[-1] == "/" else path, index)
+        if other != index:
+            where = f"files[{unfolded.origins[index]}].path"
+            earlier = unfolded.specs[other].name
+            message = f"the files {earlier!r} and {spec.name!r} have the same path {path!r}; give it one name"
+            problems.add(where, spec.path, message)
+        files.append(NewFile(name=spec.name, path=path))
+    return files
+
+
+def _build_user_data(spec: UserDataSpec) -> NewUserData:
+    if spec.data is msgspec.UNSET:
+        return NewUserData(name=spec.name, data=None, digest=None, is_ephemeral=spec.is_ephemeral)
+    return NewUserData(
+        name=spec.name,
+        data=msgspec.json.encode(spec.data),
+        digest=user_data_digest(spec.data),
+        is_ephemeral=spec.is_ephemeral,
+    )

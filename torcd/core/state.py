@@ -1,0 +1,227 @@
+"""A workflow's present state as arrays: what its actor keeps in memory and decides on.
+
+It is a cache of the database: after a failed commit it is thrown away and loaded again. Indexes of jobs are
+places in topological order, indexes of files and user data are places by id.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torcd.core.fingerprint import Definition
+from torcd.core.graph import Graph, Rows, sorted_unique
+from torcd.core.placement import ReadyQueue, Requirement
+from torcd.core.status import BAD, SETTLED, Status, mask_of, status_name
+
+NEVER = -3
+"""`Files.size` of a file that was never recorded."""
+ABSENT = -1
+"""`Files.size` of a file that was recorded, or seen, as absent."""
+UNKNOWN = -2
+"""Size in an observation that could not be made."""
+
+IS_SETTLED = mask_of(SETTLED)
+IS_BAD = mask_of(BAD)
+
+
+class Ids:
+    """Database ids and the indexes that stand for them."""
+
+    def __init__(self, ids: NDArray[np.int64]) -> None:
+        self.ids = ids
+        """`ids[index]` is the id."""
+        self._sorted = np.argsort(ids, kind="stable")
+        self._ascending = ids[self._sorted]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def find(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The index of each id, -1 where there is none."""
+        if not len(self.ids):
+            return np.full(len(ids), -1, dtype=np.int64)
+        places = np.searchsorted(self._ascending, ids)
+        places[places == len(self.ids)] = 0
+        found = self._sorted[places]
+        return np.where(self._ascending[places] == ids, found, -1)
+
+    def find_one(self, wanted: int) -> int:
+        """The index of one id, -1 when there is none."""
+        return int(self.find(np.array([wanted], dtype=np.int64))[0])
+
+
+@dataclass(slots=True)
+class Jobs:
+    """Columns over jobs, in topological order."""
+
+    ids: Ids
+    status: NDArray[np.uint8]
+    reason: NDArray[np.uint8]
+    attempt: NDArray[np.int32]
+    run_id: NDArray[np.int32]
+    worker: NDArray[np.int32]
+    claim_counter: NDArray[np.int64]
+    counter: NDArray[np.int64]
+    """The version counter at the start of the last attempt, -1: never started."""
+    cancel_on_failure: NDArray[np.bool_]
+    priority: NDArray[np.int32]
+    requirement: NDArray[np.int32]
+
+
+@dataclass(slots=True)
+class Files:
+    """Columns over files: paths as one blob, records, and who makes and takes them."""
+
+    ids: Ids
+    paths: bytes
+    """Absolute paths, each ended by NUL, in the order of the ids."""
+    offsets: NDArray[np.int64]
+    """Path `i` is `paths[offsets[i]:offsets[i + 1] - 1]`."""
+    is_script: NDArray[np.bool_]
+    mtime_ns: NDArray[np.int64]
+    size: NDArray[np.int64]
+    version: NDArray[np.int64]
+    producer: NDArray[np.int32]
+    """The job that declares the file as output, -1: a user input."""
+    inputs: Rows
+    """Of each job, the files it takes, scripts included."""
+    outputs: Rows
+
+    def path(self, index: int) -> bytes:
+        """One path, as bytes."""
+        return self.paths[self.offsets[index] : self.offsets[index + 1] - 1]
+
+
+@dataclass(slots=True)
+class Values:
+    """User data: every version's digest, and who makes and takes them."""
+
+    ids: Ids
+    names: list[str]
+    history: list[list[tuple[int, bytes | None]]]
+    """Of each user data: (version, digest), oldest first; empty: no value yet."""
+    producer: NDArray[np.int32]
+    inputs: list[tuple[int, int]]
+    """(job, user data) pairs."""
+    outputs_of: dict[int, list[int]]
+    """Of each job that writes any, the user data it must write."""
+
+    def digest_at(self, index: int, counter: int) -> bytes | None:
+        """The digest of the value in force when the version counter stood at `counter`."""
+        digest = None
+        for version, each in self.history[index]:
+            if version > counter:
+                break
+            digest = each
+        return digest
+
+    def version_at(self, index: int, counter: int) -> int:
+        """The version in force when the version counter stood at `counter`, -1: none."""
+        return max((version for version, _ in self.history[index] if version <= counter), default=-1)
+
+    def latest(self, index: int) -> tuple[int, bytes | None]:
+        """The newest (version, digest); (-1, None) when there is no value."""
+        return self.history[index][-1] if self.history[index] else (-1, None)
+
+
+@dataclass(slots=True)
+class State:
+    """All of one workflow that decisions need."""
+
+    workflow_id: int
+    name: str
+    submission_directory: str
+    detect: str
+    run_id: int
+    version_counter: int
+    event_seq: int
+    is_canceled: bool
+    is_archived: bool
+    graph: Graph
+    jobs: Jobs
+    files: Files
+    values: Values
+    requirements: list[Requirement]
+    sort_method: str
+    definitions: dict[int, list[tuple[int, Definition]]]
+    """Of each job that was ever edited: (version, definition), oldest first."""
+    ready: ReadyQueue = field(init=False)
+    waiting: NDArray[np.int32] = field(init=False)
+    """Of each job, how many of its dependencies are not settled."""
+    bad: NDArray[np.int32] = field(init=False)
+    """Of each job, how many of its dependencies failed, were canceled or terminated."""
+    counts: NDArray[np.int64] = field(init=False)
+    """How many jobs have each status."""
+
+    def __post_init__(self) -> None:
+        self.ready = ReadyQueue(self.requirements, self.sort_method, self.jobs.requirement, self.jobs.priority)
+        self.recount()
+        self.ready.add(np.flatnonzero(self.jobs.status == Status.READY))
+
+    @property
+    def count(self) -> int:
+        """The number of jobs."""
+        return len(self.jobs.status)
+
+    def recount(self) -> None:
+        """Computes what is derived from the statuses anew."""
+        self.counts = np.bincount(self.jobs.status, minlength=len(Status)).astype(np.int64)
+        self.waiting, self.bad = count_dependencies(self.graph, self.jobs.status)
+
+    def counts_by_name(self) -> dict[str, int]:
+        """How many jobs have each status that occurs."""
+        return {status_name(status): int(n) for status, n in enumerate(self.counts.tolist()) if n}
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every job has ended (SEMANTICS 2.2)."""
+        return int(self.counts[IS_SETTLED].sum()) == self.count
+
+    def set_status(
+        self, jobs: NDArray[np.int64], status: int, reason: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Sets a status and keeps what is derived from it true.
+
+        Returns the blocked jobs whose dependencies have now all settled: those that become ready, and those
+        that an upstream failure cancels.
+        """
+        before = self.jobs.status[jobs]
+        self.counts -= np.bincount(before, minlength=len(Status))
+        self.counts[status] += len(jobs)
+        self.jobs.status[jobs] = status
+        self.jobs.reason[jobs] = reason
+        settles = int(IS_SETTLED[status]) - IS_SETTLED[before].astype(np.int32)
+        spoils = int(IS_BAD[status]) - IS_BAD[before].astype(np.int32)
+        if not (settles.any() or spoils.any()):
+            return _NO_JOBS, _NO_JOBS
+        touched, lengths = self.graph.downstream.gather(jobs)
+        np.subtract.at(self.waiting, touched, np.repeat(settles, lengths))
+        np.add.at(self.bad, touched, np.repeat(spoils, lengths))
+        free = touched[(self.waiting[touched] == 0) & (self.jobs.status[touched] == Status.BLOCKED)]
+        if not len(free):
+            return _NO_JOBS, _NO_JOBS
+        free = sorted_unique(free.astype(np.int64))
+        canceled = (self.bad[free] > 0) & self.jobs.cancel_on_failure[free]
+        return free[~canceled], free[canceled]
+
+
+_NO_JOBS = np.empty(0, dtype=np.int64)
+
+
+def count_dependencies(graph: Graph, status: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Of each job: its dependencies that are not settled, and those that failed, were canceled or terminated."""
+    waiting = np.zeros(graph.count, dtype=np.int32)
+    bad = np.zeros(graph.count, dtype=np.int32)
+    if len(graph.upstream.items):
+        upstream = status[graph.upstream.items]
+        waiting[:] = _sum_rows(graph.upstream, ~IS_SETTLED[upstream])
+        if IS_BAD[status].any():
+            bad[:] = _sum_rows(graph.upstream, IS_BAD[upstream])
+    return waiting, bad
+
+
+def _sum_rows(rows: Rows, flags: NDArray[np.bool_]) -> NDArray[np.int64]:
+    total = np.zeros(len(flags) + 1, dtype=np.int64)
+    np.cumsum(flags, out=total[1:])
+    return total[rows.start[1:]] - total[rows.start[:-1]]

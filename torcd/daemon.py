@@ -1,0 +1,106 @@
+"""Builds the daemon and runs it: lock, database, actors, sockets; and takes it down in the opposite order."""
+
+import logging
+import os
+import signal
+import sys
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+
+import trio
+
+from torcd import __version__, systemd
+from torcd.actors.clock import now_ms
+from torcd.actors.supervisor import Supervisor
+from torcd.api.dispatch import Dispatch
+from torcd.api.limits import Limits
+from torcd.api.listener import adopt_unix_listener, open_unix_listener
+from torcd.api.server import serve
+from torcd.bus import Bus
+from torcd.files.scan import Scanner
+from torcd.protocol.address import Places, unix_url
+from torcd.protocol.model import Daemon, Event
+from torcd.storage.database import Database, open_database
+from torcd.storage.lock import acquire_lock
+from torcd.storage.nouns import load_events
+from torcd.storage.save import fail_active_tasks
+
+logger = logging.getLogger(__name__)
+
+STALL_SWITCH_S = 0.001
+"""How long Python code in a thread may keep the event loop waiting: expanding a large specification, say."""
+
+
+async def run_daemon(places: Places) -> None:
+    """Runs until SIGTERM, SIGINT or `daemon.stop`; raises a TorcError when it cannot start."""
+    sys.setswitchinterval(STALL_SWITCH_S)
+    started_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    with acquire_lock(places.lock):
+        async with AsyncExitStack() as resources:
+            database = await resources.enter_async_context(open_database(places.database))
+            await _settle(database)
+            scanner = Scanner()
+            resources.push_async_callback(scanner.aclose)
+            descriptors = systemd.inherited_listeners()
+            if descriptors:
+                listeners = [adopt_unix_listener(descriptor) for descriptor in descriptors]
+            else:
+                unix = open_unix_listener(places.socket)
+                resources.callback(unix.remove)
+                listeners = [unix.listener]
+            bus = Bus()
+            supervisor = Supervisor(database, bus, scanner)
+            stop = trio.Event()
+
+            def describe() -> Daemon:
+                return Daemon(
+                    running=True,
+                    pid=os.getpid(),
+                    url=unix_url(places.socket),
+                    version=__version__,
+                    started_at=started_at,
+                    database=str(places.database),
+                )
+
+            async def read_events(workflow_id: int, after_seq: int, limit: int) -> list[Event]:
+                return await database.read(lambda db: load_events(db, workflow_id, after_seq, limit))
+
+            dispatch = Dispatch(database, supervisor, describe, stop.set)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(supervisor.run)
+                server = trio.CancelScope()
+
+                async def run_server(*, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:
+                    with server:
+                        await serve(
+                            listeners,
+                            dispatch.handlers(),
+                            bus,
+                            read_events,
+                            Limits(),
+                            allowed_uid=os.getuid(),
+                            task_status=task_status,
+                        )
+                    nursery.cancel_scope.cancel()
+
+                nursery.start_soon(_wait_for_signal, stop)
+                await nursery.start(run_server)
+                systemd.notify("READY=1")
+                logger.info("torcd %s serves %s at %s", __version__, places.database, unix_url(places.socket))
+                await stop.wait()
+                logger.info("stopping")
+                systemd.notify("STOPPING=1")
+                server.cancel()
+
+
+async def _settle(database: Database) -> None:
+    """Ends the tasks that a former daemon was at: nothing of them was done (SEMANTICS 6.6)."""
+    for workflow_id, task_id in await database.commit(lambda db: fail_active_tasks(db, now_ms())):
+        logger.warning("workflow %d: task %d was interrupted by the daemon's end", workflow_id, task_id)
+
+
+async def _wait_for_signal(stop: trio.Event) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            logger.info("got %s", signal.Signals(number).name)
+            stop.set()

@@ -1,0 +1,65 @@
+"""Creates a workflow from a specification: expand and check it, look for scripts, write it at once."""
+
+import os
+import posixpath
+import stat
+from collections.abc import Sequence
+
+from torcd.core.expansion import Expansion
+from torcd.core.scripts import find_words
+from torcd.core.specification import expand
+from torcd.protocol.errors import Refused
+from torcd.protocol.requests import CreateWorkflow
+from torcd.protocol.specification import Piece
+from torcd.storage.create import NewWorkflow
+
+
+def prepare_workflow(request: CreateWorkflow, pieces: Sequence[Piece], now_ms: int) -> NewWorkflow:
+    """Everything to write; raises Refused with every error that was found. Runs in a thread: it stats files."""
+    directory = request.directory
+    if not posixpath.isabs(directory):
+        raise Refused(
+            f"the submission directory must be an absolute path, not {directory!r}",
+            field="directory",
+            value=directory,
+        )
+    expansion = expand(request.header, pieces, directory)
+    return NewWorkflow(
+        header=request.header,
+        expansion=expansion,
+        scripts=find_scripts(expansion, directory) if request.header.track_scripts else [],
+        user=request.user,
+        directory=directory,
+        request_key=request.request_key,
+        created_at_ms=now_ms,
+    )
+
+
+def find_scripts(expansion: Expansion, directory: str) -> list[tuple[int, str]]:
+    """SEMANTICS 4.5: words of commands that are regular files under the directory and not declared."""
+    found: list[tuple[int, str]] = []
+    seen: dict[str, str | None] = {}
+    declared = {posixpath.normpath(file.path) for file in expansion.files}
+    for index, job in enumerate(expansion.jobs):
+        words = find_words(job.command)
+        if job.invocation_script:
+            words = [*words, *find_words(job.invocation_script)]
+        for word in words:
+            if word not in seen:
+                seen[word] = find_script(word, directory, declared)
+            path = seen[word]
+            if path is not None:
+                found.append((index, path))
+    return found
+
+
+def find_script(word: str, directory: str, declared: set[str]) -> str | None:
+    """The absolute path of a word that is a script, else None."""
+    path = posixpath.normpath(posixpath.join(directory, word))
+    if path in declared or not path.startswith(posixpath.join(directory, "")):
+        return None
+    try:
+        is_file = stat.S_ISREG(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return None  # a word that cannot be examined is a word like any other
+    return path if is_file else None

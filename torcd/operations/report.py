@@ -1,0 +1,300 @@
+"""What workers tell: attempts that started, ended or were handed back; and what they are handed next.
+
+Fencing (SEMANTICS 5.3): a report counts for exactly the attempt that was handed out. A replay of an accepted
+report succeeds and writes nothing, a different one is a conflict, one of a superseded attempt is refused.
+"""
+
+import sqlite3
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from torcd.core.delta import Claim, ResultRow
+from torcd.core.draft import Draft
+from torcd.core.placement import Room
+from torcd.core.state import ABSENT, State
+from torcd.core.status import LIVE, Status, StatusReason
+from torcd.protocol.requests import AttemptEnd, AttemptRef, Capacity, JobLaunch, JobOutput, RefusedReport
+from torcd.storage.save import keys_of, save_results
+
+Int64 = NDArray[np.int64]
+
+STOPPED = {
+    "walltime": (Status.TERMINATED, StatusReason.WALLTIME),
+    "worker_shutdown": (Status.TERMINATED, StatusReason.WORKER_SHUTDOWN),
+    "by_user": (Status.CANCELED, StatusReason.BY_USER),
+    "superseded": (Status.TERMINATED, StatusReason.SUPERSEDED),
+}
+
+
+@dataclass(slots=True)
+class Reported:
+    """What became of a report."""
+
+    refused: list[RefusedReport] = field(default_factory=list)
+    doubtful: list[tuple[AttemptEnd, ResultRow | None]] = field(default_factory=list)
+    """Ends of attempts that are not live: replays, or refused; `judge_doubtful` finds out. The end of an
+    attempt whose job was canceled comes with the row to store, unless that is there already."""
+
+
+def take_report(
+    draft: Draft,
+    worker_id: int,
+    hostname: str,
+    started: list[AttemptRef],
+    ended: list[AttemptEnd],
+    returned: list[AttemptRef],
+) -> Reported:
+    """Moves the jobs of one worker's report; raises nothing: what does not fit is in the answer."""
+    reported = Reported()
+    _take_started(draft, worker_id, started, reported)
+    _take_ended(draft, worker_id, hostname, ended, reported)
+    _take_returned(draft, worker_id, returned)
+    return reported
+
+
+def _find(state: State, refs: list[AttemptRef]) -> tuple[Int64, NDArray[np.bool_]]:
+    """The jobs of attempts (-1: unknown), and whether each is its job's latest attempt."""
+    jobs = state.jobs.ids.find(np.array([ref.job_id for ref in refs], dtype=np.int64))
+    attempts = np.array([ref.attempt_id for ref in refs], dtype=np.int64)
+    return jobs, (jobs >= 0) & (state.jobs.attempt[jobs] == attempts)
+
+
+def _take_started(draft: Draft, worker_id: int, started: list[AttemptRef], reported: Reported) -> None:
+    if not started:
+        return
+    jobs, latest = _find(draft.state, started)
+    columns = draft.state.jobs
+    mine = latest & (columns.worker[jobs] == worker_id)
+    status = columns.status[jobs]
+    draft.start(jobs[mine & (status == Status.PENDING)])
+    known = mine & (status != Status.UNINITIALIZED)
+    for place in np.flatnonzero(~known).tolist():
+        ref = started[place]
+        reported.refused.append(RefusedReport(job_id=ref.job_id, attempt_id=ref.attempt_id, why="superseded"))
+
+
+def _take_returned(draft: Draft, worker_id: int, returned: list[AttemptRef]) -> None:
+    """Claims that a worker hands back; one that is not its own any more is nobody's loss."""
+    if not returned:
+        return
+    jobs, latest = _find(draft.state, returned)
+    columns = draft.state.jobs
+    mine = latest & (columns.worker[jobs] == worker_id) & (columns.status[jobs] == Status.PENDING)
+    draft.move(jobs[mine], Status.READY)
+
+
+def _take_ended(draft: Draft, worker_id: int, hostname: str, ended: list[AttemptEnd], reported: Reported) -> None:
+    if not ended:
+        return
+    state = draft.state
+    jobs, latest = _find(state, list(ended))
+    columns = state.jobs
+    status, reason = columns.status[jobs], columns.reason[jobs]
+    mine = latest & (columns.worker[jobs] == worker_id)
+    live = mine & ((status == Status.PENDING) | (status == Status.RUNNING))
+    # an attempt that was given up for lost, or whose job was canceled, still leaves its result behind
+    late = mine & (status == Status.TERMINATED) & (reason == StatusReason.WORKER_LOST)
+    canceled = mine & (status == Status.CANCELED) & (reason == StatusReason.BY_USER)
+    accepted = live | late
+    for place in np.flatnonzero(~accepted).tolist():
+        end, job = ended[place], int(jobs[place])
+        row = _result_row(state, job, worker_id, hostname, end, STOPPED["by_user"]) if canceled[place] else None
+        reported.doubtful.append((end, row))
+    draft.start(jobs[live & (status == Status.PENDING)])
+    draft.move(jobs[late], Status.RUNNING)
+    places = np.flatnonzero(accepted).tolist()
+    _record_outputs(draft, [ended[place] for place in places])
+    groups: dict[tuple[Status, StatusReason], list[int]] = {}
+    rows = []
+    for place in places:
+        job, end = int(jobs[place]), ended[place]
+        outcome = _judge(state, job, end)
+        groups.setdefault(outcome, []).append(job)
+        rows.append(_result_row(state, job, worker_id, hostname, end, outcome))
+    draft.add_results(rows)
+    for (after, why), moved in groups.items():
+        draft.move(np.array(moved, dtype=np.int64), after, why)
+
+
+def _judge(state: State, job: int, end: AttemptEnd) -> tuple[Status, StatusReason]:
+    """The status that an ended attempt gives its job (SEMANTICS §2)."""
+    if end.stopped is not None:
+        return STOPPED[end.stopped]
+    if end.return_code != 0:
+        return Status.FAILED, StatusReason.NONE
+    declared = state.files.outputs.row(job)
+    if len(declared):
+        present = {output.file_id for output in end.outputs if output.mtime_ns is not None}
+        if any(int(file_id) not in present for file_id in state.files.ids.ids[declared]):
+            return Status.FAILED, StatusReason.OUTPUT_MISSING
+    for index in state.values.outputs_of.get(job, ()):
+        if state.values.latest(index)[1] is None:
+            return Status.FAILED, StatusReason.OUTPUT_MISSING
+    return Status.COMPLETED, StatusReason.NONE
+
+
+def _result_row(
+    state: State,
+    job: int,
+    worker_id: int,
+    hostname: str,
+    end: AttemptEnd,
+    outcome: tuple[Status, StatusReason],
+) -> ResultRow:
+    return ResultRow(
+        job=job,
+        attempt_id=end.attempt_id,
+        run_id=int(state.jobs.run_id[job]),
+        worker_id=worker_id,
+        return_code=end.return_code,
+        status=outcome[0],
+        reason=outcome[1],
+        started_at_ms=end.started_at_ms,
+        ended_at_ms=end.ended_at_ms,
+        exec_time_s=end.exec_time_s,
+        peak_memory_bytes=end.peak_memory_bytes,
+        cpu_seconds=end.cpu_seconds,
+        hostname=hostname,
+        stdout_path=end.stdout_path,
+        stderr_path=end.stderr_path,
+    )
+
+
+def _record_outputs(draft: Draft, ended: list[AttemptEnd]) -> None:
+    """The worker's own stats become the records (SEMANTICS 8.3); unknown ones change nothing."""
+    seen = [output for end in ended for output in end.outputs if output.error is None]
+    if not seen:
+        return
+    files = draft.state.files.ids.find(np.array([output.file_id for output in seen], dtype=np.int64))
+    mtime_ns = np.array([-1 if o.mtime_ns is None else o.mtime_ns for o in seen], dtype=np.int64)
+    size = np.array([ABSENT if o.mtime_ns is None else (o.size or 0) for o in seen], dtype=np.int64)
+    known = files >= 0
+    draft.record(files[known], mtime_ns[known], size[known])
+
+
+def judge_doubtful(
+    db: sqlite3.Connection, state: State, worker_id: int, doubtful: list[tuple[AttemptEnd, ResultRow | None]]
+) -> list[RefusedReport]:
+    """Compares ends of attempts that are not live with the stored results: equal ones are replays."""
+    refused = []
+    for end, new in doubtful:
+        row = db.execute(
+            "SELECT worker_id, return_code, started_at_ms, ended_at_ms, reason FROM result"
+            " WHERE workflow_id = ? AND job_id = ? AND attempt_id = ?",
+            (state.workflow_id, end.job_id, end.attempt_id),
+        ).fetchone()
+        if row is None and new is not None:
+            save_results(db, keys_of(state), [new])
+            continue
+        if row is not None and row[:4] == (worker_id, end.return_code, end.started_at_ms, end.ended_at_ms):
+            continue
+        superseded = row is None or row[4] == StatusReason.SUPERSEDED
+        refused.append(
+            RefusedReport(job_id=end.job_id, attempt_id=end.attempt_id, why="superseded" if superseded else "conflict")
+        )
+    return refused
+
+
+def hand_out(draft: Draft, worker_id: int, capacity: Capacity, total: Room) -> Claim | None:
+    """Claims what fits for a worker."""
+    state = draft.state
+    status = state.jobs.status
+
+    def is_ready(job: int) -> bool:
+        return bool(status[job] == Status.READY)
+
+    jobs = state.ready.take(capacity, total, is_ready)
+    if not jobs:
+        return None
+    return draft.claim(np.array(jobs, dtype=np.int64), worker_id)
+
+
+_decode_env = msgspec.json.Decoder(dict[str, str]).decode
+
+
+def load_launches(db: sqlite3.Connection, state: State, claim: Claim) -> list[JobLaunch]:
+    """All that a worker needs to run the jobs of a claim, in the claim's order."""
+    ids = state.jobs.ids.ids[claim.jobs].tolist()
+    listed = str(ids)
+    rows = {
+        row[0]: row
+        for row in db.execute(
+            "SELECT id, name, command, invocation_script, env, supports_termination FROM job"
+            " WHERE id IN (SELECT value FROM json_each(?))",
+            (listed,),
+        )
+    }
+    outputs: dict[int, list[JobOutput]] = {}
+    for job_id, file_id, path in db.execute(
+        "SELECT o.job_id, o.file_id, f.path FROM job_output o JOIN file f ON f.id = o.file_id"
+        " WHERE o.workflow_id = ? AND o.job_id IN (SELECT value FROM json_each(?))",
+        (state.workflow_id, listed),
+    ):
+        outputs.setdefault(job_id, []).append(JobOutput(file_id=file_id, path=path))
+    launches = []
+    for place, job_id in enumerate(ids):
+        _, name, command, script, env, supports_termination = rows[job_id]
+        need = state.ready.requirements[int(state.jobs.requirement[int(claim.jobs[place])])]
+        launches.append(
+            JobLaunch(
+                job_id=job_id,
+                name=name,
+                command=command,
+                invocation_script=script,
+                env=_decode_env(env) if env != "{}" else {},
+                run_id=claim.run_id,
+                attempt_id=int(claim.attempts[place]),
+                outputs=outputs.get(job_id, []),
+                num_cpus=need.num_cpus,
+                memory_bytes=need.memory_bytes,
+                num_gpus=need.num_gpus,
+                runtime_s=need.runtime_s,
+                supports_termination=bool(supports_termination),
+            )
+        )
+    return launches
+
+
+def lose_worker(draft: Draft, worker_id: int, hostname: str) -> None:
+    """A worker whose lease ended: pending claims return, running jobs are terminated (SEMANTICS 8.4)."""
+    state = draft.state
+    held = np.flatnonzero(state.jobs.worker == worker_id)
+    status = state.jobs.status[held]
+    draft.move(held[status == Status.PENDING], Status.READY)
+    running = held[status == Status.RUNNING]
+    draft.add_results([lost_row(state, int(job), draft.now_ms, hostname, StatusReason.WORKER_LOST) for job in running])
+    draft.move(running, Status.TERMINATED, StatusReason.WORKER_LOST)
+
+
+def lost_row(
+    state: State,
+    job: int,
+    at_ms: int,
+    hostname: str,
+    reason: StatusReason,
+    status: Status = Status.TERMINATED,
+) -> ResultRow:
+    """The result of an attempt that did not live to report its own."""
+    return ResultRow(
+        job=job,
+        attempt_id=int(state.jobs.attempt[job]),
+        run_id=int(state.jobs.run_id[job]),
+        worker_id=int(state.jobs.worker[job]),
+        return_code=None,
+        status=status,
+        reason=reason,
+        started_at_ms=None,
+        ended_at_ms=at_ms,
+        exec_time_s=0.0,
+        hostname=hostname,
+    )
+
+
+def attempts_of(state: State, worker_id: int) -> set[tuple[int, int]]:
+    """The live attempts that a worker holds: (job id, attempt id)."""
+    held = np.flatnonzero(state.jobs.worker == worker_id)
+    live = held[np.isin(state.jobs.status[held], list(LIVE))]
+    return set(zip(state.jobs.ids.ids[live].tolist(), state.jobs.attempt[live].tolist(), strict=True))

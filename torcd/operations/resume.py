@@ -1,0 +1,53 @@
+"""A worker that comes back: what it still holds, and what it lost or was taken from it (SEMANTICS 8.4)."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from torcd.core.draft import Draft
+from torcd.core.status import ENDED, LIVE, Status, StatusReason
+from torcd.operations.report import lost_row
+from torcd.protocol.requests import AttemptRef
+
+
+@dataclass(slots=True)
+class Resumed:
+    """What a returning worker is told about the attempts it presented."""
+
+    lost: list[AttemptRef] = field(default_factory=list)
+    """Superseded: it kills them and forgets them."""
+    to_stop: list[AttemptRef] = field(default_factory=list)
+    """Canceled meanwhile: it stops them and reports their end."""
+
+
+def resume_attempts(draft: Draft, worker_id: int, hostname: str, presented: list[AttemptRef]) -> Resumed:
+    """Matches presented attempts with the state; what the worker does not know of any more it cannot run."""
+    state, columns = draft.state, draft.state.jobs
+    resumed = Resumed()
+    known: set[int] = set()
+    for ref in presented:
+        job = columns.ids.find_one(ref.job_id)
+        is_its_own = job >= 0 and (int(columns.attempt[job]), int(columns.worker[job])) == (
+            ref.attempt_id,
+            worker_id,
+        )
+        status = int(columns.status[job])
+        if not is_its_own or status not in LIVE | ENDED:
+            resumed.lost.append(ref)
+            continue
+        known.add(job)
+        reason = int(columns.reason[job])
+        if status == Status.TERMINATED and reason == StatusReason.WORKER_LOST:
+            draft.move(np.array([job], dtype=np.int64), Status.RUNNING)
+        elif status == Status.CANCELED:
+            resumed.to_stop.append(ref)
+    held = np.flatnonzero(columns.worker == worker_id)
+    forgotten = np.array([job for job in held.tolist() if job not in known], dtype=np.int64)
+    status_of = columns.status[forgotten]
+    draft.move(forgotten[status_of == Status.PENDING], Status.READY)
+    running = forgotten[status_of == Status.RUNNING]
+    draft.add_results(
+        [lost_row(state, job, draft.now_ms, hostname, StatusReason.WORKER_LOST) for job in running.tolist()]
+    )
+    draft.move(running, Status.TERMINATED, StatusReason.WORKER_LOST)
+    return resumed

@@ -1,0 +1,181 @@
+"""Edits: a job's definition and attributes while it is not live, and values of user data."""
+
+import sqlite3
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import UNSET
+
+from torcd.core.delta import JobEdit
+from torcd.core.draft import Draft
+from torcd.core.fingerprint import Definition, definition_digest, user_data_digest
+from torcd.core.state import State
+from torcd.core.status import LIVE, status_name
+from torcd.protocol.errors import Conflict, NotFound, Refused
+from torcd.protocol.requests import UpdateJob, UpdateUserData
+
+MAX_VALUE = 256 * 1024
+"""Largest user data value, in bytes of JSON: larger data belongs into files."""
+
+
+def load_definition(db: sqlite3.Connection, workflow_id: int, job_id: int) -> Definition:
+    """A job's present definition."""
+    command, script, env = db.execute(
+        "SELECT command, invocation_script, env FROM job WHERE id = ?", (job_id,)
+    ).fetchone()
+
+    def names(sql: str) -> list[str]:
+        return [row[0] for row in db.execute(sql, (workflow_id, job_id))]
+
+    files = (
+        "SELECT f.name FROM {} e JOIN file f ON f.id = e.file_id"
+        " WHERE e.workflow_id = ? AND e.job_id = ? AND f.is_script = 0"
+    )
+    values = (
+        "SELECT u.name FROM job_user_data e JOIN user_data u ON u.id = e.user_data_id"
+        " WHERE e.workflow_id = ? AND e.job_id = ? AND e.is_output = {}"
+    )
+    return Definition(
+        command=command,
+        invocation_script=script,
+        env=msgspec.json.decode(env),
+        input_files=names(files.format("job_input")),
+        output_files=names(files.format("job_output")),
+        input_user_data=names(values.format(0)),
+        output_user_data=names(values.format(1)),
+        depends_on=names(
+            "SELECT j.name FROM job_dependency d JOIN job j ON j.id = d.upstream_id"
+            " WHERE d.workflow_id = ? AND d.job_id = ?"
+        ),
+    )
+
+
+def find_requirement(db: sqlite3.Connection, workflow_id: int, name: str) -> int:
+    """The id of a workflow's resource requirements; raises Refused."""
+    row = db.execute("SELECT id FROM requirement WHERE workflow_id = ? AND name = ?", (workflow_id, name)).fetchone()
+    if row is None:
+        raise Refused(
+            f"workflow {workflow_id} has no resource requirements {name!r}",
+            field="resource_requirements",
+            value=name,
+        )
+    return int(row[0])
+
+
+def update_job(draft: Draft, request: UpdateJob, now: Definition, requirement_id: int | None) -> None:
+    """Edits one job. `now` is its definition before; `requirement_id` that of the requested requirements."""
+    state = draft.state
+    job = state.jobs.ids.find_one(request.job_id)
+    if job < 0:
+        raise NotFound(f"there is no job {request.job_id}", noun="job", id=request.job_id)
+    if int(state.jobs.status[job]) in LIVE:
+        raise Conflict(
+            f"job {request.job_id} is {status_name(int(state.jobs.status[job]))}: wait for it to end, or stop it",
+            job_id=request.job_id,
+            status=status_name(int(state.jobs.status[job])),
+        )
+    changed: dict[str, Any] = {
+        name: getattr(request, name)
+        for name in ("command", "invocation_script", "env")
+        if getattr(request, name) is not UNSET
+    }
+    if changed.get("command", "x").strip() == "":
+        raise Refused("a job's command must not be empty", field="command", value=changed["command"])
+    _check_text(changed)
+    edited = msgspec.structs.replace(now, **changed)
+    is_new = definition_digest(edited) != definition_digest(now)
+    columns = {name: msgspec.json.encode(value).decode() if name == "env" else value for name, value in changed.items()}
+    columns |= _attributes(request, requirement_id)
+    before = None if job in state.definitions else msgspec.json.encode(now).decode()
+    draft.write(
+        JobEdit(
+            job=job,
+            columns=columns,
+            before=before if is_new else None,
+            definition=msgspec.json.encode(edited).decode() if is_new else None,
+            digest=definition_digest(edited),
+            version=draft.next_version() if is_new else 0,
+        )
+    )
+    if is_new:
+        versions = state.definitions.setdefault(job, [(0, now)])
+        versions.append((state.version_counter, edited))
+    _apply_attributes(state, job, request, requirement_id)
+    draft.notify("job_updated", {"job_id": request.job_id, "fields": sorted(columns)})
+
+
+def _check_text(changed: dict[str, Any]) -> None:
+    for name, value in changed.items():
+        texts = [*value, *value.values()] if isinstance(value, dict) else [value or ""]
+        if any("\0" in text for text in texts):
+            raise Refused(f"{name} must not contain NUL", field=name)
+
+
+def _attributes(request: UpdateJob, requirement_id: int | None) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
+    if request.priority is not UNSET:
+        columns["priority"] = request.priority
+    if request.cancel_on_blocking_job_failure is not UNSET:
+        columns["cancel_on_failure"] = int(request.cancel_on_blocking_job_failure)
+    if request.supports_termination is not UNSET:
+        columns["supports_termination"] = int(request.supports_termination)
+    if requirement_id is not None:
+        columns["requirement_id"] = requirement_id
+    return columns
+
+
+def _apply_attributes(state: State, job: int, request: UpdateJob, requirement_id: int | None) -> None:
+    if request.priority is not UNSET:
+        state.jobs.priority[job] = request.priority
+    if request.cancel_on_blocking_job_failure is not UNSET:
+        state.jobs.cancel_on_failure[job] = request.cancel_on_blocking_job_failure
+    if requirement_id is not None:
+        names = [need.name for need in state.requirements]
+        state.jobs.requirement[job] = names.index(str(request.resource_requirements))
+    if request.priority is not UNSET or requirement_id is not None:
+        state.ready.add(np.array([job], dtype=np.int64))  # its old entry is in another bucket
+
+
+def update_user_data(draft: Draft, index: int, request: UpdateUserData) -> None:
+    """Writes a value; an equal one (in its canonical form) changes nothing."""
+    data = msgspec.json.encode(request.data)
+    if len(data) > MAX_VALUE:
+        raise Refused(
+            f"a user data value may have {MAX_VALUE} bytes of JSON, this one has {len(data)}: put it in a file",
+            limit=MAX_VALUE,
+        )
+    state = draft.state
+    if request.job_id is not None:
+        _check_writer(state, index, request.job_id, request.attempt_id)
+    before = state.version_counter
+    draft.write_user_data(index, data.decode(), user_data_digest(request.data))
+    if state.version_counter != before:
+        draft.notify(
+            "user_data_updated",
+            {"user_data_id": int(state.values.ids.ids[index]), "name": state.values.names[index]},
+        )
+
+
+def _check_writer(state: State, index: int, job_id: int, attempt_id: int | None) -> None:
+    """A job may write only during its own latest attempt."""
+    job = state.jobs.ids.find_one(job_id)
+    if job < 0 or int(state.jobs.attempt[job]) != attempt_id or int(state.jobs.status[job]) not in LIVE:
+        raise Conflict(
+            f"attempt {attempt_id} of job {job_id} is not under way any more: its value of "
+            f"{state.values.names[index]!r} was not taken",
+            job_id=job_id,
+            attempt_id=attempt_id,
+        )
+
+
+def find_value(state: State, request: UpdateUserData) -> int:
+    """The index of the user data that a request names by id or by name; raises NotFound."""
+    values = state.values
+    wanted: object = request.name
+    index = values.names.index(request.name) if request.name in values.names else -1
+    if request.user_data_id is not None:
+        wanted, index = request.user_data_id, values.ids.find_one(request.user_data_id)
+    if index < 0:
+        raise NotFound(f"workflow {state.workflow_id} has no user data {wanted!r}", noun="user_data", id=wanted)
+    return index

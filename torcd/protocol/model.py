@@ -1,0 +1,217 @@
+"""What the daemon answers with: one struct for each noun, with the field names that scripts rely on.
+
+Times are RFC 3339 UTC strings unless a name ends in `_ms` or `_ns` (Unix time). `…_key` is the same value as
+`…_id`, under its old name.
+"""
+
+from typing import Any
+
+import msgspec
+
+STATUSES = (
+    "uninitialized", "blocked", "ready", "pending", "running", "completed", "failed", "canceled", "terminated",
+    "disabled",
+)  # fmt: skip
+"""The names of the job statuses; a status' number in the database is its place here."""
+
+OLDER_STATUSES = {
+    "done": ("completed", "failed"),
+    "submitted": ("running",),
+    "submitted_pending": ("pending",),
+}
+"""Older names that filters accept."""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of what the daemon answers with. Unknown fields are ignored: a newer daemon may send more."""
+
+
+class Workflow(Answer, frozen=True, kw_only=True):
+    """A workflow, without its jobs."""
+
+    id: int
+    workflow_id: int
+    key: int
+    name: str
+    user: str
+    description: str | None
+    project: str | None
+    submission_directory: str
+    run_id: int
+    status: str
+    is_canceled: bool
+    is_archived: bool
+    created_at: str
+    metadata: Any = None
+
+
+class Task(Answer, frozen=True, kw_only=True):
+    """One execution of an operation. `result` is the plan, once it has succeeded."""
+
+    id: int
+    task_id: int
+    workflow_id: int
+    operation: str
+    params: dict[str, Any]
+    status: str
+    existing: bool = False
+    requested_by: str
+    error: str | None = None
+    error_code: int | None = None
+    error_data: dict[str, Any] | None = None
+    result: dict[str, Any] | None = None
+    created_at_ms: int
+    started_at_ms: int | None = None
+    finished_at_ms: int | None = None
+
+
+TASK_ENDED = frozenset({"succeeded", "failed", "canceled"})
+"""The statuses in which a task stays."""
+
+
+class WorkflowStatus(Answer, frozen=True, kw_only=True):
+    """How far a workflow is. `counts` holds the statuses that occur."""
+
+    workflow_id: int
+    run_id: int
+    total: int
+    counts: dict[str, int]
+    complete: bool
+    is_canceled: bool = False
+    active_task: Task | None = None
+
+
+class Job(Answer, frozen=True, kw_only=True):
+    """A job and where it stands."""
+
+    id: int
+    job_key: int
+    workflow_id: int
+    name: str
+    command: str
+    status: str
+    status_reason: str | None
+    run_id: int
+    attempt_id: int
+    return_code: int | None
+    worker_id: int | None
+    priority: int = 0
+    resource_requirements: str | None = None
+
+
+class File(Answer, frozen=True, kw_only=True):
+    """A file of a workflow and its record: what was last accepted of it."""
+
+    id: int
+    file_key: int
+    workflow_id: int
+    name: str
+    path: str
+    is_script: bool
+    recorded: str
+    """`never`, `absent` or `present`."""
+    mtime_ns: int | None
+    size: int | None
+    version: int
+
+
+class UserData(Answer, frozen=True, kw_only=True):
+    """A named JSON value. `data` is null also when there is no value; then `is_set` is false."""
+
+    id: int
+    user_data_key: int
+    workflow_id: int
+    name: str
+    data: Any
+    is_set: bool
+    is_ephemeral: bool
+    version: int
+
+
+class Result(Answer, frozen=True, kw_only=True):
+    """What one attempt of a job left behind."""
+
+    id: int
+    job_id: int
+    job_key: int
+    job_name: str
+    workflow_id: int
+    run_id: int
+    attempt_id: int
+    return_code: int | None
+    status: str
+    status_reason: str | None
+    exec_time_minutes: float
+    started_at: str | None
+    completion_time: str
+    peak_memory_bytes: int | None
+    cpu_seconds: float | None
+    hostname: str
+    stdout_path: str | None
+    stderr_path: str | None
+
+
+class PlanJob(Answer, frozen=True, kw_only=True):
+    """One job whose status a plan changes: from, to (its final status) and why."""
+
+    id: int
+    name: str
+    from_: str = msgspec.field(name="from")
+    to: str
+    reasons: list[dict[str, Any]]
+
+
+class Plan(Answer, frozen=True, kw_only=True):
+    """What an operation does or would do. `jobs` is in topological order."""
+
+    workflow_id: int
+    operation: str
+    dry_run: bool
+    count: int
+    """How many jobs are reset, the number of the sentence "Reset N jobs …"."""
+    plan_digest: str
+    run_id: int
+    jobs: list[PlanJob]
+    warnings: list[str]
+    cause: str
+    """How the sentence goes on: "due to changed inputs"."""
+    spared: int = 0
+    """Jobs that were examined and stay as they are."""
+
+
+class Event(Answer, frozen=True, kw_only=True):
+    """One entry of a workflow's log; `seq` counts without gaps."""
+
+    seq: int
+    workflow_id: int
+    timestamp: str
+    kind: str
+    data: dict[str, Any]
+
+
+class Worker(Answer, frozen=True, kw_only=True):
+    """A process that runs jobs."""
+
+    id: int
+    worker_id: int
+    workflow_id: int
+    hostname: str
+    pid: int
+    num_cpus: int
+    memory_bytes: int
+    num_gpus: int
+    max_parallel_jobs: int | None
+    status: str
+    """`connected`, `away` (its lease runs) or `gone`."""
+    registered_at: str
+
+
+class Daemon(Answer, frozen=True, kw_only=True):
+    """The daemon itself."""
+
+    running: bool
+    pid: int
+    url: str
+    version: str
+    started_at: str
+    database: str

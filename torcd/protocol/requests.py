@@ -1,0 +1,460 @@
+"""Every request the daemon understands: one struct a method, decoded once and used as it is.
+
+The struct that was decoded is also the message in an actor's mailbox. Unknown fields are refused.
+"""
+
+from typing import Any, ClassVar, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType, field
+
+from torcd.protocol.specification import Header, Piece
+
+Detect = Literal["mtime", "content"]
+MAX_PAGE = 5000
+"""Most rows a list request may ask for at once; a page also ends at about half a MiB."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all requests. `METHOD` is the `noun.verb` of the wire."""
+
+    METHOD: ClassVar[str]
+
+
+class Hello(Request, frozen=True, kw_only=True):
+    """First call of a session."""
+
+    METHOD = "session.hello"
+    protocol: int
+    client: str
+    version: str
+    token: str | None = None
+
+
+class DaemonStatus(Request, frozen=True, kw_only=True):
+    """Who is there: answers `model.Daemon`."""
+
+    METHOD = "daemon.status"
+
+
+class DaemonStop(Request, frozen=True, kw_only=True):
+    """Asks the daemon to stop in order, as SIGTERM does."""
+
+    METHOD = "daemon.stop"
+
+
+# ---- uploads and workflows -------------------------------------------------------------------------------
+
+
+class AppendUpload(Request, frozen=True, kw_only=True):
+    """Adds a piece to an upload of this session. Uploads end with their session."""
+
+    METHOD = "uploads.append"
+    upload: str
+    piece: Piece
+
+
+class CreateWorkflow(Request, frozen=True, kw_only=True):
+    """Creates a workflow from a header and an upload: all of it in one transaction, or nothing."""
+
+    METHOD = "workflows.create"
+    header: Header
+    upload: str | None = None
+    directory: str
+    user: str
+    dry_run: bool = False
+    request_key: str | None = None
+
+
+class WorkflowRequest(Request, frozen=True, kw_only=True):
+    """Base of what concerns one workflow."""
+
+    workflow_id: int
+
+
+class ListWorkflows(Request, frozen=True, kw_only=True):
+    """Pages through the workflows."""
+
+    METHOD = "workflows.list"
+    filters: list[tuple[str, str]] = field(default_factory=list)
+    limit: int = MAX_PAGE
+    cursor: int = 0
+
+
+class GetWorkflow(WorkflowRequest, frozen=True, kw_only=True):
+    METHOD = "workflows.get"
+
+
+class GetStatus(WorkflowRequest, frozen=True, kw_only=True):
+    METHOD = "workflows.status"
+
+
+class CancelWorkflow(WorkflowRequest, frozen=True, kw_only=True):
+    """Cancels every job that has not ended; attempts under way are stopped."""
+
+    METHOD = "workflows.cancel"
+
+
+class DeleteWorkflow(WorkflowRequest, frozen=True, kw_only=True):
+    """Deletes a workflow with all its history. Files on disk stay."""
+
+    METHOD = "workflows.delete"
+
+
+class Operation(WorkflowRequest, frozen=True, kw_only=True):
+    """Base of the operations: what one workflow does one at a time.
+
+    `EFFECT` names the parameters that change the effect: two requests that agree in them are the same.
+    """
+
+    EFFECT: ClassVar[tuple[str, ...]] = ("force", "stop_live")
+    NAME: ClassVar[str]
+
+    requested_by: str = ""
+    dry_run: bool = False
+    force: bool = False
+    stop_live: bool = False
+    expect: str | None = None
+    request_key: str | None = None
+    follow: bool = False
+
+    def effect(self) -> dict[str, Any]:
+        """The parameters that change the effect, with defaults filled in."""
+        return {name: getattr(self, name) for name in self.EFFECT}
+
+
+class Initialize(Operation, frozen=True, kw_only=True):
+    """Makes a workflow's jobs ready or blocked for the first time, or all over again with `force`."""
+
+    METHOD = "workflows.initialize"
+    NAME = "initialize"
+
+
+class Reinit(Operation, frozen=True, kw_only=True):
+    """Detects changes and resets what they affect."""
+
+    METHOD = "workflows.reinit"
+    NAME = "reinit"
+    EFFECT = ("force", "stop_live", "detect")
+    detect: Detect | None = None
+
+
+class Restart(Operation, frozen=True, kw_only=True):
+    """Re-evaluates what did not finish; unless `only_uninitialized`, detects changes too."""
+
+    METHOD = "workflows.restart"
+    NAME = "restart"
+    EFFECT = ("force", "stop_live", "detect", "only_uninitialized")
+    detect: Detect | None = None
+    only_uninitialized: bool = False
+
+
+class ResetStatus(Operation, frozen=True, kw_only=True):
+    """Sets all, or the failed, jobs to uninitialized; with `reinitialize` goes on as reinit."""
+
+    METHOD = "workflows.reset_status"
+    NAME = "reset-status"
+    EFFECT = ("force", "stop_live", "detect", "failed_only", "reinitialize")
+    detect: Detect | None = None
+    failed_only: bool = False
+    reinitialize: bool = False
+
+
+class ResetJobs(Operation, frozen=True, kw_only=True):
+    """Sets the named jobs and everything downstream of them to uninitialized."""
+
+    METHOD = "jobs.reset_status"
+    NAME = "jobs reset-status"
+    EFFECT = ("force", "stop_live", "detect", "jobs", "status", "return_code", "reinitialize")
+    detect: Detect | None = None
+    jobs: list[int] = field(default_factory=list)
+    status: str | None = None
+    return_code: int | None = None
+    reinitialize: bool = False
+
+
+class Prepare(Operation, frozen=True, kw_only=True):
+    """What `run` does first: initialize a workflow that never was, else evaluate uninitialized jobs."""
+
+    METHOD = "workflows.prepare"
+    NAME = "prepare"
+
+
+class GetPreview(Request, frozen=True, kw_only=True):
+    """Pages through the jobs of a dry run's plan; `preview` came with its first page, on this connection."""
+
+    METHOD = "workflows.preview"
+    preview: str
+    limit: int = MAX_PAGE
+    cursor: int = 0
+
+
+# ---- jobs, files, user data, results, tasks, events ----------------------------------------------------------
+
+
+class ListRequest(WorkflowRequest, frozen=True, kw_only=True):
+    """Base of the lists of one workflow. A filter is (key, value); all must hold."""
+
+    filters: list[tuple[str, str]] = field(default_factory=list)
+    limit: int = MAX_PAGE
+    cursor: int = 0
+
+
+class ListJobs(ListRequest, frozen=True, kw_only=True):
+    METHOD = "jobs.list"
+
+
+class GetJob(Request, frozen=True, kw_only=True):
+    METHOD = "jobs.get"
+    job_id: int
+
+
+class UpdateJob(Request, frozen=True, kw_only=True):
+    """Edits a job that is not live. What is left out stays as it is."""
+
+    METHOD = "jobs.update"
+    job_id: int
+    command: str | UnsetType = UNSET
+    invocation_script: str | None | UnsetType = UNSET
+    env: dict[str, str] | UnsetType = UNSET
+    priority: int | UnsetType = UNSET
+    resource_requirements: str | UnsetType = UNSET
+    cancel_on_blocking_job_failure: bool | UnsetType = UNSET
+    supports_termination: bool | UnsetType = UNSET
+
+
+class ListFiles(ListRequest, frozen=True, kw_only=True):
+    METHOD = "files.list"
+
+
+class ListUserData(ListRequest, frozen=True, kw_only=True):
+    METHOD = "user_data.list"
+
+
+class GetUserData(Request, frozen=True, kw_only=True):
+    """One user data, by `user_data_id` or by `workflow_id` and `name`."""
+
+    METHOD = "user_data.get"
+    user_data_id: int | None = None
+    workflow_id: int | None = None
+    name: str | None = None
+
+
+class UpdateUserData(Request, frozen=True, kw_only=True):
+    """Writes a value. With `job_id` and `attempt_id` it is that job's own write, during its attempt."""
+
+    METHOD = "user_data.update"
+    user_data_id: int | None = None
+    workflow_id: int | None = None
+    name: str | None = None
+    data: Any
+    job_id: int | None = None
+    attempt_id: int | None = None
+
+
+class ListResults(ListRequest, frozen=True, kw_only=True):
+    METHOD = "results.list"
+    all_runs: bool = False
+
+
+class GetResult(Request, frozen=True, kw_only=True):
+    METHOD = "results.get"
+    result_id: int
+
+
+class ListTasks(ListRequest, frozen=True, kw_only=True):
+    METHOD = "tasks.list"
+
+
+class GetTask(Request, frozen=True, kw_only=True):
+    METHOD = "tasks.get"
+    task_id: int
+
+
+class GetTaskPlan(Request, frozen=True, kw_only=True):
+    """Pages through the jobs of a task's plan; `cursor` is a place in the plan."""
+
+    METHOD = "tasks.plan"
+    task_id: int
+    limit: int = MAX_PAGE
+    cursor: int = 0
+
+
+class WaitTask(Request, frozen=True, kw_only=True):
+    """Answers when the task has ended (408 after `timeout_s`). With `follow`, progress comes meanwhile."""
+
+    METHOD = "tasks.wait"
+    task_id: int
+    timeout_s: float | None = None
+    follow: bool = False
+
+
+class CancelTask(Request, frozen=True, kw_only=True):
+    METHOD = "tasks.cancel"
+    task_id: int
+
+
+class ListEvents(ListRequest, frozen=True, kw_only=True):
+    """Pages through a workflow's log; `cursor` is the last sequence number that is not wanted."""
+
+    METHOD = "events.list"
+
+
+class Subscribe(WorkflowRequest, frozen=True, kw_only=True):
+    """Replays the log after `from_seq` (left out: nothing) and goes on live. Answers {subscription}."""
+
+    METHOD = "events.subscribe"
+    from_seq: int | None = None
+    progress: bool = True
+
+
+class Unsubscribe(Request, frozen=True, kw_only=True):
+    METHOD = "events.unsubscribe"
+    subscription: int
+
+
+# ---- workers ---------------------------------------------------------------------------------------------
+
+
+class AttemptRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """One attempt of one job."""
+
+    job_id: int
+    attempt_id: int
+
+
+class OutputSeen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """A worker's own stat of an output when the job ended. Absent: no mtime; unknown: `error`."""
+
+    file_id: int
+    mtime_ns: int | None = None
+    size: int | None = None
+    error: str | None = None
+
+
+class AttemptEnd(AttemptRef, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """How an attempt ended. `stopped` says why the worker killed it, when it did."""
+
+    return_code: int
+    stopped: Literal["walltime", "worker_shutdown", "by_user", "superseded"] | None = None
+    started_at_ms: int
+    ended_at_ms: int
+    exec_time_s: float
+    peak_memory_bytes: int | None = None
+    cpu_seconds: float | None = None
+    stdout_path: str | None = None
+    stderr_path: str | None = None
+    outputs: list[OutputSeen] = field(default_factory=list)
+
+
+class Capacity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much more work a worker takes now. `jobs` bounds the number; null resources are not counted.
+
+    `ahead` more jobs may be handed out beyond what fits, to wait at the worker: it asks for them when its
+    jobs are so short that the way to the daemon would cost more than they do.
+    """
+
+    jobs: int
+    ahead: int = 0
+    num_cpus: int | None = None
+    memory_bytes: int | None = None
+    num_gpus: int | None = None
+
+
+class RegisterWorker(WorkflowRequest, frozen=True, kw_only=True):
+    """A worker's first call, and after a lost connection (then with its id and its attempts).
+
+    Answers {worker_id, lease_s, submission_directory, workflow_name, run_id, total, counts, lost: [AttemptRef]}
+    where `lost` are re-presented attempts that were superseded: the worker kills those.
+    """
+
+    METHOD = "workers.register"
+    worker_id: int | None = None
+    hostname: str
+    pid: int
+    num_cpus: int
+    memory_bytes: int
+    num_gpus: int = 0
+    max_parallel_jobs: int | None = None
+    attempts: list[AttemptRef] = field(default_factory=list)
+
+
+class ReportWorker(Request, frozen=True, kw_only=True):
+    """What happened at a worker since its last report, and what it would take now.
+
+    Answers `WorkerAnswer`. With `wait_s` > 0 and nothing to hand out the answer waits, at most so long,
+    until there is something; the worker's next report ends such a wait at once.
+    """
+
+    METHOD = "workers.report"
+    worker_id: int
+    started: list[AttemptRef] = field(default_factory=list)
+    ended: list[AttemptEnd] = field(default_factory=list)
+    returned: list[AttemptRef] = field(default_factory=list)
+    capacity: Capacity | None = None
+    wait_s: float = 0
+
+
+class LeaveWorker(Request, frozen=True, kw_only=True):
+    """A worker's last call: it has no attempts any more."""
+
+    METHOD = "workers.leave"
+    worker_id: int
+
+
+class ListWorkers(ListRequest, frozen=True, kw_only=True):
+    METHOD = "workers.list"
+
+
+class JobOutput(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A file that a job must leave behind; the path is absolute."""
+
+    file_id: int
+    path: str
+
+
+class JobLaunch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A claimed job, with all that a worker needs to run it."""
+
+    job_id: int
+    name: str
+    command: str
+    invocation_script: str | None
+    env: dict[str, str]
+    run_id: int
+    attempt_id: int
+    outputs: list[JobOutput]
+    num_cpus: int
+    memory_bytes: int
+    num_gpus: int
+    runtime_s: float
+    supports_termination: bool
+
+
+class RefusedReport(AttemptRef, frozen=True, kw_only=True, gc=False):
+    """A report that was not accepted, and why: `superseded` or `conflict`."""
+
+    why: str
+
+
+class WorkerAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The daemon's answer to a worker's report."""
+
+    jobs: list[JobLaunch] = field(default_factory=list)
+    refused: list[RefusedReport] = field(default_factory=list)
+    stop: list[AttemptRef] = field(default_factory=list)
+    """Attempts that the worker must stop: canceled or superseded."""
+    complete: bool = False
+    """Every job of the workflow has ended."""
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+def _requests(kind: type[Request]) -> list[type[Request]]:
+    found = [kind] if "METHOD" in kind.__dict__ else []
+    for child in kind.__subclasses__():
+        found += _requests(child)
+    return found
+
+
+METHODS: dict[str, type[Request]] = {kind.METHOD: kind for kind in _requests(Request)}
+"""The struct of every method."""

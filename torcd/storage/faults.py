@@ -1,0 +1,93 @@
+"""What SQLite says about the disk and the file, told to a user.
+
+Only conditions that a user can meet and mend become a `TorcError`; a wrong statement or a broken constraint
+is a bug of the caller and passes unchanged. Applied where SQLite is called, so that nothing above knows its
+codes.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from torcd.protocol.errors import Refused, TorcError, Unavailable
+
+_PRIMARY = 0xFF  # the low byte of an extended result code is its primary code
+
+_FAULTS: dict[int, tuple[type[TorcError], str]] = {
+    sqlite3.SQLITE_FULL: (
+        Unavailable,
+        "the disk is full; nothing was changed. Free space on its file system, then repeat the command",
+    ),
+    sqlite3.SQLITE_IOERR: (
+        Unavailable,
+        "the disk reports an error; nothing was changed. Check the disk, the mount and your quota, "
+        "then repeat the command",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        Unavailable,
+        "it (or a file beside it) cannot be opened. Check that its directory exists and is yours to write, "
+        "and the limit of open files",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        Unavailable,
+        "it cannot be written: it or its directory is read-only, or the file was moved or deleted under the "
+        "daemon. Put it back and restart the daemon",
+    ),
+    sqlite3.SQLITE_BUSY: (
+        Unavailable,
+        "another process holds it (an open sqlite3 shell?); nothing was changed. End that process, then "
+        "repeat the command",
+    ),
+    sqlite3.SQLITE_PROTOCOL: (
+        Unavailable,
+        "its file system does not lock files reliably. Move it to a local disk, set `database` to that path",
+    ),
+    sqlite3.SQLITE_PERM: (Unavailable, "access to it is denied. Check its owner and permissions"),
+    sqlite3.SQLITE_CORRUPT: (
+        Unavailable,
+        "it is damaged. Stop the daemon, keep a copy, then restore a backup or try `sqlite3 DATABASE .recover`",
+    ),
+    sqlite3.SQLITE_NOTADB: (
+        Refused,
+        "it is not an SQLite database. Set `database` to another path, or move this file away",
+    ),
+}
+
+
+def find_fault(error: sqlite3.Error, path: Path) -> TorcError | None:
+    """The expected failure that `error` means for the database at `path`; None where it is a bug."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)  # absent where sqlite3 the module complains
+    if code is None or code == sqlite3.SQLITE_READONLY:  # without an extension: a read that tried to write
+        return None
+    if (code & _PRIMARY) not in _FAULTS:
+        return None
+    kind, advice = _FAULTS[code & _PRIMARY]
+    reported = f"{error.sqlite_errorname}: {error}"
+    return kind(f"database {path}: {advice} ({reported})", database=str(path), sqlite=error.sqlite_errorname)
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether a statement ended because `interrupt()` was called."""
+    return isinstance(error, sqlite3.Error) and (getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT)
+
+
+def explain(error: sqlite3.Error, path: Path) -> Exception:
+    """What to raise for `error`: a new `TorcError` caused by it, or itself where it is a bug."""
+    fault = find_fault(error, path)
+    if fault is None:
+        return error
+    fault.__cause__ = error
+    return fault
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Raises what `explain` says instead of SQLite's error, and any other exception as it is."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        fault = find_fault(error, path)
+        if fault is None:
+            raise
+        raise fault from error

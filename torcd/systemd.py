@@ -1,0 +1,29 @@
+"""What systemd and the daemon tell each other, see sd_notify(3) and sd_listen_fds(3)."""
+
+import os
+import socket
+
+FIRST_DESCRIPTOR = 3
+
+
+def notify(state: str) -> None:
+    """Tells the service manager, if there is one, e.g. READY=1."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        channel.connect(address)
+        channel.sendall(state.encode())
+
+
+def inherited_listeners() -> list[int]:
+    """The descriptors of listening sockets that the service manager passed; they are ours from now on."""
+    if os.environ.pop("LISTEN_PID", None) != str(os.getpid()):
+        return []
+    count = int(os.environ.pop("LISTEN_FDS", "0"))
+    descriptors = list(range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + count))
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    return descriptors
