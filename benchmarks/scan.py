@@ -39,7 +39,8 @@ async def tick(stalls: list[float], *, task_status: trio.TaskStatus[None] = trio
 async def measure_scanner(paths: Paths) -> tuple[float, list[float], list[float], Observed]:
     """Seconds of the first scan and of later ones, and the loop's delays during the later ones."""
     scanner = Scanner()
-    times, stalls = [], []
+    times: list[float] = []
+    stalls: list[float] = []
     try:
         async with trio.open_nursery() as nursery:
             for place in range(1 + REPEATS):

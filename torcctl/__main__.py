@@ -3,12 +3,19 @@
 import os
 import sys
 
-from torcctl.app import run
 
 
 def main() -> None:
     """Runs the command line and exits with its code."""
-    sys.exit(run(sys.argv[1:], os.environ))
+    argv = sys.argv[1:]
+    if argv in (["--help"], ["-h"]):  # as `app` would, without importing what it needs for commands
+        from torcctl.root import root_help
+
+        print(root_help())
+        return
+    from torcctl.app import run
+
+    sys.exit(run(argv, os.environ))
 
 
 if __name__ == "__main__":

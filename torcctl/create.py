@@ -1,7 +1,6 @@
 """Creating a workflow from a specification file: load it here, send it in pieces, have it created at once."""
 
 import os
-import sys
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +9,8 @@ import msgspec
 
 from torcctl.context import user_name
 from torcctl.follow import new_request_key
-from torcctl.specification import find_line, load_specification, split
-from torcd.protocol.errors import Refused, TorcError
+from torcctl.specification import find_lines, load_specification, split
+from torcd.protocol.errors import Refused
 from torcd.protocol.model import Workflow
 from torcd.protocol.requests import AppendUpload, CreateWorkflow, ListWorkflows
 
@@ -30,10 +29,11 @@ PIECES_IN_FLIGHT = 4
 def create_workflow(
     context: "Context", path: Path, *, directory: Path | None, dry_run: bool = False, warn: bool = False
 ) -> dict[str, Any]:
-    """Creates a workflow, or only has its specification checked; the daemon's answer.
+    """Creates a workflow, or only has its specification checked.
 
-    With `warn` the user is told of a workflow that has the same name and directory. Raises Refused, with the
-    line of each error where the format gives one.
+    The answer is the workflow (none of its fields after a dry run) with `counts` of what it holds. With `warn`
+    the user is told of a workflow that has the same name and directory. Raises Refused, with the line of each
+    error where the format gives one.
     """
     loaded = load_specification(path)
     where = os.path.abspath(directory or Path.cwd())
@@ -54,9 +54,12 @@ def create_workflow(
         return msgspec.json.decode(session.call(request, timeout_s=None), type=dict[str, Any])
 
     try:
-        return context.persistently(attempt)
-    except TorcError as error:
-        raise with_lines(error, loaded, path) from error
+        answer = context.persistently(attempt)
+    except Refused as error:
+        raise with_lines(error, loaded) from error
+    for warning in answer.get("warnings", []):
+        context.warn(warning)
+    return answer
 
 
 def _send_pieces(session: "Connection", pieces: list[AppendUpload]) -> None:
@@ -69,19 +72,20 @@ def _send_pieces(session: "Connection", pieces: list[AppendUpload]) -> None:
         session.finish(calls.popleft())
 
 
-def with_lines(error: TorcError, loaded: "Loaded", path: Path) -> TorcError:
+def with_lines(error: Refused, loaded: "Loaded") -> Refused:
     """The same error with `FILE:LINE` before each of its parts, where the line is known."""
-    errors = error.data.get("errors")
-    if not isinstance(error, Refused) or not errors:
+    parts = error.data.get("errors")
+    if not parts:
         return error
-    located = [{**part, "file": str(path), "line": find_line(loaded, part["path"])} for part in errors]
-    lines = [_located_text(part) for part in located]
-    count = error.data.get("count", len(lines))
-    if count > len(lines):
-        lines.append(f"… and {count - len(lines)} more")
+    lines = find_lines(loaded, [part["path"] for part in parts])
+    located = [{**part, "file": loaded.source, "line": lines.get(part["path"])} for part in parts]
+    texts = [_located_text(part) for part in located]
+    count = error.data.get("count", len(parts))
+    if count > len(texts):
+        texts.append(f"… and {count - len(texts)} more")
     if count > 1:
-        lines.insert(0, f"the specification has {count} errors:")
-    return Refused("\n".join(lines), **{**error.data, "errors": located})
+        texts.insert(0, f"the specification has {count} errors:")
+    return Refused("\n".join(texts), **{**error.data, "errors": located})
 
 
 def _located_text(part: dict[str, Any]) -> str:
@@ -100,11 +104,10 @@ def _warn_of_twin(context: "Context", name: str, directory: str) -> None:
         )
 
 
-def write_created(answer: dict[str, Any], *, dry_run: bool) -> None:
+def write_created(answer: dict[str, Any]) -> None:
     """Prints what was created, or what would be."""
-    counts = answer.get("counts", {})
-    held = ", ".join(f"{count} {noun.replace('_', ' ')}" for noun, count in counts.items())
-    if dry_run:
-        sys.stdout.write(f"Dry run: a workflow would be created{f' with {held}' if held else ''}\n")
+    counts = ", ".join(f"{count} {noun.replace('_', ' ')}" for noun, count in answer["counts"].items())
+    if answer["dry_run"]:
+        print(f"Dry run: a workflow would be created with {counts}")
     else:
-        sys.stdout.write(f"Created workflow {answer['workflow_id']}{f' with {held}' if held else ''}\n")
+        print(f"Created workflow {answer['workflow_id']}" + (f" with {counts}" if counts else ""))

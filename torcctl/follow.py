@@ -56,11 +56,10 @@ def submit(context: "Context", request: Operation) -> msgspec.Raw:
     return context.persistently(lambda: context.connection.call(request))
 
 
-def run_operation(context: "Context", request: Operation, timeout_s: float | None = None) -> dict[str, Any] | None:
-    """Carries an operation out; its task, which has succeeded, or None when there was nothing to do.
+def begin(context: "Context", request: Operation) -> Handle | None:
+    """Sends an operation and says which task carries it out; None when there is nothing to do.
 
-    Raises TimedOut when the time is over (the task goes on), Unreachable when the daemon vanished for good,
-    what the daemon refuses the request with, and what `failure_of` makes of a task that did not succeed.
+    Raises what the daemon refuses the request with, and Unreachable when it vanished for good.
     """
     answer = msgspec.json.decode(submit(context, request), type=dict[str, Any])
     if answer.get("task", ...) is None:
@@ -68,7 +67,16 @@ def run_operation(context: "Context", request: Operation, timeout_s: float | Non
     handle = msgspec.convert(answer, Handle)
     if handle.existing:
         context.note("info", f"task {handle.task_id} does the same already; waiting for it")
-    task = Wait(context, handle, request.NAME, timeout_s).run()
+    return handle
+
+
+def finish(context: "Context", handle: Handle, title: str, timeout_s: float | None = None) -> dict[str, Any]:
+    """Waits for the task of an operation; the task, which has succeeded.
+
+    Raises TimedOut when the time is over (the task goes on), Unreachable when the daemon vanished for good, and
+    what `failure_of` makes of a task that did not succeed.
+    """
+    task = Wait(context, handle, title, timeout_s).run()
     if (error := failure_of(task)) is not None:
         raise error
     return task

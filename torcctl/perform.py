@@ -8,7 +8,7 @@ import msgspec
 from torcctl import output
 from torcctl.context import user_name
 from torcctl.exits import CHANGES, DONE
-from torcctl.follow import add_plan_jobs, new_request_key, run_operation, submit
+from torcctl.follow import add_plan_jobs, begin, finish, new_request_key, submit
 from torcctl.plans import write_plan
 from torcd.protocol.client import NoAnswer
 from torcd.protocol.errors import TimedOut
@@ -44,13 +44,13 @@ def perform(context: "Context", kind: type[Operation], options: "OperationOption
         return _preview(context, request, options)
     if options.async_:
         return _hand_over(context, request)
-    task = run_operation(context, request, options.wait_timeout)
-    if task is None:
+    handle = begin(context, request)
+    if handle is None:
         context.note("info", "there was nothing to do")
         if context.options.json:
             output.write_json({"task": None})
         return DONE
-    _show_task(context, task, options)
+    _show_task(context, finish(context, handle, request.NAME, options.wait_timeout), options)
     return DONE
 
 
@@ -92,7 +92,7 @@ def _fetch_plan(context: "Context", request: Operation, timeout_s: float | None)
     preview, cursor = page.get("preview", ""), page["next_cursor"]
     while cursor is not None:
         page = msgspec.json.decode(session.call(GetPreview(preview=preview, cursor=cursor)), type=dict[str, Any])
-        plan["jobs"] += page["jobs"]
+        plan["jobs"] += page["plan"]["jobs"]
         cursor = page["next_cursor"]
     return plan
 

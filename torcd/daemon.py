@@ -1,5 +1,6 @@
 """Builds the daemon and runs it: lock, database, actors, sockets; and takes it down in the opposite order."""
 
+import gc
 import logging
 import os
 import signal
@@ -11,6 +12,7 @@ import trio
 
 from torcd import __version__, systemd
 from torcd.actors.clock import now_ms
+from torcd.actors.messages import Nudge
 from torcd.actors.supervisor import Supervisor
 from torcd.api.dispatch import Dispatch
 from torcd.api.limits import Limits
@@ -24,16 +26,21 @@ from torcd.storage.database import Database, open_database
 from torcd.storage.lock import acquire_lock
 from torcd.storage.nouns import load_events
 from torcd.storage.save import fail_active_tasks
+from torcd.storage.workers import find_workflows_with_workers
 
 logger = logging.getLogger(__name__)
 
 STALL_SWITCH_S = 0.001
 """How long Python code in a thread may keep the event loop waiting: expanding a large specification, say."""
 
+GC_THRESHOLD = (100_000, 50, 100)
+"""Little here is cyclic, and a large specification is millions of objects: collect seldom."""
+
 
 async def run_daemon(places: Places) -> None:
     """Runs until SIGTERM, SIGINT or `daemon.stop`; raises a TorcError when it cannot start."""
     sys.setswitchinterval(STALL_SWITCH_S)
+    gc.set_threshold(*GC_THRESHOLD)
     started_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     with acquire_lock(places.lock):
         async with AsyncExitStack() as resources:
@@ -68,6 +75,8 @@ async def run_daemon(places: Places) -> None:
             dispatch = Dispatch(database, supervisor, describe, stop.set)
             async with trio.open_nursery() as nursery:
                 await nursery.start(supervisor.run)
+                for workflow_id in await database.read(find_workflows_with_workers):
+                    supervisor.post(workflow_id, Nudge())  # their leases start now
                 server = trio.CancelScope()
 
                 async def run_server(*, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:

@@ -16,8 +16,6 @@ from wsproto.events import (
     Event,
     Ping,
     Pong,
-    RejectConnection,
-    RejectData,
     Request,
     TextMessage,
 )
@@ -214,7 +212,6 @@ def test_notifications_during_a_call_are_kept_or_handed_on(serve: Serve) -> None
         connection.call(GetJob(job_id=1))
         connection.call(GetJob(job_id=2), on_notification=seen.append)
         assert [notification.method for notification in seen] == ["progress", "progress"]
-        assert connection.receive(timeout_s=0.001) is None
 
 
 def test_notifications_are_received_one_by_one(serve: Serve) -> None:
@@ -224,8 +221,8 @@ def test_notifications_are_received_one_by_one(serve: Serve) -> None:
             peer.send_json(method="event", params={"subscription": 1, "event": {"seq": seq}})
 
     seen = []
-    with connect(serve(script)) as connection, pytest.raises(Unreachable):
-        for notification in connection.notifications():
+    with connect(serve(script)) as connection:
+        for _, notification in zip(range(2), connection.notifications(), strict=False):
             seen.append(msgspec.json.decode(notification.params)["event"]["seq"])
     assert seen == [1, 2]
 
@@ -302,9 +299,10 @@ def test_silence_is_broken_by_pings_and_ends_the_wait(serve: Serve, monkeypatch:
 
     def script(peer: Peer) -> None:
         peer.greet()
-        assert isinstance(peer.next_event(), Ping)
+        while isinstance(peer.next_event(), Ping):
+            pass  # seen, and not answered
 
-    with connect(serve(script)) as connection, pytest.raises(Unreachable, match="silent|closed|reset|Broken"):
+    with connect(serve(script)) as connection, pytest.raises(Unreachable, match="silent"):
         connection.receive()
 
 
@@ -350,7 +348,7 @@ def test_what_speaks_no_websocket_is_not_torcd(serve: Serve) -> None:
         peer.stream.recv(4096)
         peer.stream.sendall(b"220 mail ready\r\n\r\n")
 
-    with pytest.raises(Unreachable, match="not torcd"):
+    with pytest.raises(Unreachable, match="did not shake hands"):
         connect(serve(script))
 
 
@@ -359,17 +357,17 @@ def test_a_handshake_has_a_deadline(serve: Serve) -> None:
         while peer.stream.recv(4096):
             pass
 
-    with pytest.raises(Unreachable, match="did not answer within 0.05 s"):
+    with pytest.raises(Unreachable, match="did not answer within"):
         connect(serve(script), timeout_s=0.05)
 
 
 def test_a_refused_handshake_is_an_error_of_its_code(serve: Serve) -> None:
     def script(peer: Peer) -> None:
         assert isinstance(peer.next_event(), Request)
-        peer.send(RejectConnection(status_code=429, has_body=True))
-        peer.send(RejectData(data=b"too many connections"))
+        head = b"HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\n\r\n"
+        peer.stream.sendall(head + b"too many connections")
 
-    with pytest.raises(Busy, match="too many connections|no reason"):
+    with pytest.raises(Busy, match="too many connections"):
         connect(serve(script))
 
 

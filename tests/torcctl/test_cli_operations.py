@@ -85,7 +85,7 @@ def test_programs_get_the_task_with_the_whole_plan(daemon: FakeDaemon, cli: Cli)
 def test_a_dry_run_lists_each_job_once_in_the_order_of_the_plan(daemon: FakeDaemon, cli: Cli) -> None:
     """SEMANTICS 5.4"""
     plan = samples.plan(*(samples.plan_job(number) for number in (5, 1)), dry_run=True, count=3)
-    rest = {"jobs": [samples.plan_job(3)], "next_cursor": None}
+    rest = {"plan": {**plan, "jobs": [samples.plan_job(3)]}, "next_cursor": None, "preview": "token"}
     daemon.on("workflows.reinit", {"plan": plan, "next_cursor": 2, "preview": "token"})
     daemon.on("workflows.preview", lambda params, session: rest if params["preview"] == "token" else None)
     outcome = cli("workflows", "reinit", "--dry-run", "7")

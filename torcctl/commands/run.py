@@ -10,7 +10,7 @@ import msgspec
 
 from torcctl import autostart, output
 from torcctl.exits import DONE, FAILED, INTERRUPTED
-from torcctl.follow import new_request_key, run_operation, wait_for_task
+from torcctl.follow import begin, finish, new_request_key, wait_for_task
 from torcctl.parameters import RUN_DEFAULTS
 from torcctl.perform import requester
 from torcctl.progress import Progress, Step
@@ -93,15 +93,17 @@ def prepare(context: Context, workflow_id: int) -> None:
             follow=True,
         )
         try:
-            run_operation(context, request)
+            handle = begin(context, request)
         except Conflict as error:
-            task_id = error.data.get("task")
+            task_id = error.data.get("task_id")
             if not isinstance(task_id, int):
                 raise
             context.note("info", f"waiting for task {task_id} of workflow {workflow_id}")
             wait_for_task(context, task_id)
-        else:
-            return
+            continue
+        if handle is not None:
+            finish(context, handle, request.NAME)
+        return
 
 
 def report(context: Context, workflow_id: int) -> int:

@@ -42,7 +42,7 @@ def create(spec: Path, /, *, dry_run: bool = False, directory: Path | None = Non
     if context.options.json:
         output.write_json(answer)
     else:
-        write_created(answer, dry_run=dry_run)
+        write_created(answer)
 
 
 def list_workflows(*, filters: Filters = (), context: Context) -> None:

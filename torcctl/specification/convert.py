@@ -32,6 +32,9 @@ from torcd.protocol.specification import (
 MAX_DEPTH = 100
 """Deepest nesting of what the schema leaves free."""
 
+MAX_SHOWN = 80
+"""Longer values are cut in messages."""
+
 _STRUCTS: dict[str, type[Part]] = {
     "jobs": JobSpec,
     "files": FileSpec,
@@ -125,7 +128,7 @@ def _relax(part: dict[str, Any], struct: type[Part]) -> dict[str, Any]:
     """A copy with what is taken kindly put right; aliases may share the original."""
     relaxed = {}
     for name, value in part.items():
-        if value is None and name not in _FREE:
+        if value is None and name in struct.__struct_fields__ and name not in _FREE:
             continue
         if name == "env" and isinstance(value, dict):
             value = {key: _as_text(item) for key, item in value.items()}
@@ -155,18 +158,18 @@ def _explain(error: str, data: dict[str, Any]) -> Mismatch:
         path = f"{path}.{match[1]}".removeprefix(".")
         close = difflib.get_close_matches(match[1], struct.__struct_encode_fields__, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        return Mismatch(path, _value_at(data, path), f"unknown field {match[1]!r}{hint}")
+        return Mismatch(path, _shown(_value_at(data, path)), f"unknown field {match[1]!r}{hint}")
     if match := _MISSING.fullmatch(message):
         return Mismatch(path, None, f"the field {match[1]!r} is missing")
     value = _value_at(data, path)
     if match := _ENUM.fullmatch(message):
         choices = _choices(struct, path.rpartition(".")[2])
-        return Mismatch(path, value, f"{value!r} is not possible here; use {', '.join(choices)}")
+        return Mismatch(path, _shown(value), f"{_describe(value)} is not possible here; use {', '.join(choices)}")
     if match := _EXPECTED.fullmatch(message):
         wanted = " or ".join(_WORDS.get(word, word) for word in match[1].split(" | "))
         hint = "; quote it" if match[1] == "str" and isinstance(value, (int, float, bool)) else ""
-        return Mismatch(path, value, f"expected {wanted}, not {_describe(value)}{hint}")
-    return Mismatch(path, value, message)
+        return Mismatch(path, _shown(value), f"expected {wanted}, not {_describe(value)}{hint}")
+    return Mismatch(path, _shown(value), message)
 
 
 def _fill_in(path: str, data: dict[str, Any]) -> str:
@@ -208,6 +211,13 @@ def _choices(struct: type[Part], field: str) -> list[str]:
     return [str(value) for kind in kinds if get_origin(kind) is Literal for value in get_args(kind)]
 
 
+def _shown(value: Any) -> Any:
+    """The value as data of an error: a large one would say no more than its place does."""
+    if isinstance(value, (dict, list)):
+        return None
+    return value[:MAX_SHOWN] + "…" if isinstance(value, str) and len(value) > MAX_SHOWN else value
+
+
 def _describe(value: Any) -> str:
     """A value in a message: itself if it is short, else what it is."""
     if value is None:
@@ -219,4 +229,4 @@ def _describe(value: Any) -> str:
     if isinstance(value, list):
         return "a list"
     text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}…"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"

@@ -145,6 +145,6 @@ def _convert(text: bytes, kind: Format) -> WorkflowSpec | Mismatch:
         spec = msgspec.json.decode(text, type=WorkflowSpec)
     except msgspec.ValidationError:
         return convert(data)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise Unreadable(f"not JSON: {error}") from error
+    except (msgspec.DecodeError, UnicodeError) as error:  # stricter than the reader in this only
+        raise Unreadable("a text holds half of a surrogate pair (\\ud800 to \\udfff), which is no character") from error
     return find_unfit(spec) or spec

@@ -10,9 +10,19 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from yaml import events
 from yaml._yaml import CParser
 from yaml.error import MarkedYAMLError, YAMLError
+from yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+    StreamEndEvent,
+    StreamStartEvent,
+)
 
 from torcctl.specification.places import Kind, Mark
 from torcctl.specification.problem import Unreadable
@@ -67,17 +77,17 @@ def read_yaml_marks(text: bytes) -> Iterator[Mark]:
     while (event := next_event()) is not None:
         kind = _KINDS.get(type(event))
         if kind is not None:
-            value = event.value if type(event) is events.ScalarEvent else ""
+            value = event.value if type(event) is ScalarEvent else ""
             yield Mark(kind, event.start_mark.line + 1, value)
 
 
 _KINDS = {
-    events.MappingStartEvent: Kind.MAPPING,
-    events.SequenceStartEvent: Kind.SEQUENCE,
-    events.MappingEndEvent: Kind.END,
-    events.SequenceEndEvent: Kind.END,
-    events.ScalarEvent: Kind.SCALAR,
-    events.AliasEvent: Kind.SCALAR,
+    MappingStartEvent: Kind.MAPPING,
+    SequenceStartEvent: Kind.SEQUENCE,
+    MappingEndEvent: Kind.END,
+    SequenceEndEvent: Kind.END,
+    ScalarEvent: Kind.SCALAR,
+    AliasEvent: Kind.SCALAR,
 }
 
 
@@ -97,76 +107,86 @@ class _Builder:
         self._next: Any = self._parser.get_event
         self._anchors: dict[str, tuple[Any, int]] = {}
         self._count = 0
-        """Values so far, with those that aliases repeat."""
+        """A bound of the values so far, with those that aliases repeat."""
         self._aliased = 0
         self._in_jobs = False
 
     def build(self) -> Any:
         event = self._next()
-        while type(event) in (events.StreamStartEvent, events.DocumentStartEvent):
+        while type(event) in (StreamStartEvent, DocumentStartEvent):
             event = self._next()
-        if type(event) is events.StreamEndEvent:
+        if type(event) is StreamEndEvent:
             return None
         value = self._value(event, 0, False)
         self._next()  # the end of the document
         event = self._next()
-        if type(event) is not events.StreamEndEvent:
+        if type(event) is not StreamEndEvent:
             raise self._error(event, "there is a second document; a specification is one")
         return value
 
     def _value(self, event: Any, depth: int, as_text: bool) -> Any:
         """The value that starts with an event. With `as_text` scalars are not resolved."""
         kind = type(event)
-        if kind is events.ScalarEvent:
+        if kind is ScalarEvent:
             value = self._scalar(event, as_text)
-            self._count += 1
             if event.anchor is not None:
                 self._anchors[event.anchor] = (value, 1)
             return value
-        if kind is events.AliasEvent:
+        if kind is AliasEvent:
             return self._alias(event)
         if depth == MAX_DEPTH:
             raise self._error(event, f"nested more than {MAX_DEPTH} deep")
         before = self._count
-        self._count += 1
-        is_mapping = kind is events.MappingStartEvent
+        is_mapping = kind is MappingStartEvent
         if event.tag is not None and event.tag != _TAG + ("map" if is_mapping else "seq"):
             raise self._error(event, f"the tag {event.tag!r} has no meaning in a specification")
         value = self._mapping(depth + 1, as_text) if is_mapping else self._sequence(depth + 1, as_text)
+        self._count += 1 + len(value)
         if event.anchor is not None:
             self._anchors[event.anchor] = (value, self._count - before)
         return value
 
     def _sequence(self, depth: int, as_text: bool) -> list[Any]:
         items = []
-        while type(event := self._next()) is not events.SequenceEndEvent:
+        while type(event := self._next()) is not SequenceEndEvent:
             items.append(self._value(event, depth, as_text))
         return items
 
     def _mapping(self, depth: int, as_text: bool) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
         merged: list[dict[str, Any]] = []
-        while type(key := self._next()) is not events.MappingEndEvent:
-            if type(key) is not events.ScalarEvent:
-                raise self._error(key, "a key must be a plain word or a quoted text")
-            if key.tag is not None and key.tag not in (_TAG + "str", "!"):
-                raise self._error(key, f"the tag {key.tag!r} has no meaning in a key")
+        next_event = self._next
+        while type(key := next_event()) is not MappingEndEvent:
+            if type(key) is not ScalarEvent or key.tag is not None or key.anchor is not None:
+                self._check_key(key)
             name = key.value
-            if depth == 1:
-                self._in_jobs = name == "jobs"
-            if name == _MERGE and key.implicit[0]:
-                event = self._next()
-                merged += self._merge(event, self._value(event, depth, as_text))
-                continue
-            is_env = name == "env" and (depth == 1 or (depth == 3 and self._in_jobs))
             if name in mapping:
                 raise self._error(key, f"the key {name!r} stands twice in the same mapping")
-            if key.anchor is not None:
-                self._anchors[key.anchor] = (name, 1)
-            mapping[name] = self._value(self._next(), depth, as_text or is_env)
+            event = next_event()
+            is_text = as_text
+            if name == "env":
+                is_text = as_text or depth == 1 or (depth == 3 and self._in_jobs)
+            elif name == _MERGE and key.implicit[0]:
+                merged += self._merge(event, self._value(event, depth, as_text))
+                continue
+            elif depth == 1:
+                self._in_jobs = name == "jobs"
+            if type(event) is ScalarEvent and event.anchor is None:
+                mapping[name] = self._scalar(event, is_text)
+            else:
+                mapping[name] = self._value(event, depth, is_text)
         for other in merged:
             mapping = {**other, **mapping}
         return mapping
+
+    def _check_key(self, key: Any) -> None:
+        """Checks a key that is more than a plain or quoted text."""
+        if type(key) is not ScalarEvent:
+            raise self._error(key, "a key must be a plain word or a quoted text")
+        if key.tag is not None and key.tag not in (_TAG + "str", "!"):
+            raise self._error(key, f"the tag {key.tag!r} has no meaning in a key")
+        if key.anchor is not None:
+            self._anchors[key.anchor] = (key.value, 1)
 
     def _merge(self, event: Any, value: Any) -> list[dict[str, Any]]:
         """The mappings that `<<` adds; what comes first wins."""
@@ -190,7 +210,7 @@ class _Builder:
         if event.implicit[0]:  # plain, without a tag
             if text and text[0] not in _SPECIAL_FIRST:
                 return text
-            return self._resolve(event, text, as_text)
+            return self._resolve(event, text, as_text or event.tag == "!")
         if event.implicit[1] or event.tag in (_TAG + "str", "!"):  # quoted, or said to be text
             return text
         kind = _TAGGED.get(event.tag)

@@ -51,10 +51,11 @@ class _Pending:
 class Connection:
     """An open connection after its hello. Its reader lives in the nursery given to `connect`."""
 
-    def __init__(self, websocket: WebSocketConnection, url: str) -> None:
+    def __init__(self, websocket: WebSocketConnection, stream: trio.SocketStream, url: str) -> None:
         self.url = url
         self.is_lost = False
         self._websocket = websocket
+        self._stream = stream
         self._ids = itertools.count(1)
         self._pending: dict[int, _Pending] = {}
 
@@ -117,8 +118,12 @@ class Connection:
     async def aclose(self) -> None:
         """Closes the connection; calls in flight raise Unreachable."""
         self._give_up()
-        with trio.move_on_after(CLOSE_DEADLINE_S, shield=True):
-            await self._websocket.aclose()
+        try:
+            with trio.move_on_after(CLOSE_DEADLINE_S):
+                await self._websocket.aclose()
+        finally:
+            # The library leaves the stream open if the peer was the first to go.
+            await trio.aclose_forcefully(self._stream)
 
 
 async def connect(nursery: trio.Nursery, url: str, token: str | None) -> Connection:
@@ -128,12 +133,17 @@ async def connect(nursery: trio.Nursery, url: str, token: str | None) -> Connect
     """
     try:
         with trio.fail_after(CONNECT_DEADLINE_S):
-            websocket = await _open_websocket(nursery, url)
+            stream = await _open_stream(url)
+            try:
+                websocket = await _shake_hands(nursery, stream)
+            except BaseException:
+                await trio.aclose_forcefully(stream)
+                raise
     except trio.TooSlowError as error:
         raise Unreachable(f"torcd at {url} does not answer (for {CONNECT_DEADLINE_S:.0f} s)") from error
     except (OSError, HandshakeError, ConnectionClosed) as error:
         raise Unreachable(f"no torcd answers at {url}: {error}") from error
-    connection = Connection(websocket, url)
+    connection = Connection(websocket, stream, url)
     nursery.start_soon(connection.receive)
     hello = Hello(protocol=PROTOCOL, client="torcctl worker", version=__version__, token=token)
     try:
@@ -144,22 +154,15 @@ async def connect(nursery: trio.Nursery, url: str, token: str | None) -> Connect
     return connection
 
 
-async def _open_websocket(nursery: trio.Nursery, url: str) -> WebSocketConnection:
+async def _open_stream(url: str) -> trio.SocketStream:
     endpoint = parse_url(url)
-    stream: trio.SocketStream
     if endpoint.path is not None:
-        stream = await trio.open_unix_socket(endpoint.path)
-    elif not endpoint.tls:
-        assert endpoint.host is not None
-        assert endpoint.port is not None
-        stream = await trio.open_tcp_stream(endpoint.host, endpoint.port)
-    else:
+        return await trio.open_unix_socket(endpoint.path)
+    if endpoint.tls:
         raise Refused(f"{url}: workers reach torcd by its Unix socket or by ws:// on loopback", url=url)
-    try:
-        return await _shake_hands(nursery, stream)
-    except BaseException:
-        await trio.aclose_forcefully(stream)
-        raise
+    assert endpoint.host is not None
+    assert endpoint.port is not None
+    return await trio.open_tcp_stream(endpoint.host, endpoint.port)
 
 
 async def _shake_hands(nursery: trio.Nursery, stream: trio.SocketStream) -> WebSocketConnection:

@@ -147,7 +147,7 @@ class Runner:
             return
         started, failed = self._attempts.start_fitting()
         now = trio.current_time()
-        for attempt in started:
+        for attempt in (*started, *failed):
             self._ledger.add_started(attempt.ref, now)
         for attempt in failed:
             self._settle(attempt)

@@ -18,6 +18,7 @@ from torcd.core.delta import Claim
 from torcd.core.placement import Room
 from torcd.core.status import Status
 from torcd.operations.report import (
+    count_stranded,
     hand_out,
     judge_doubtful,
     load_launches,
@@ -235,7 +236,8 @@ class Roster:
             return self._answer(turn, entry, launches, refused)
 
         waits = request.wait_s > 0 and request.capacity is not None and launches is None
-        if waits and not reported.doubtful and not entry.to_stop and not turn.state.is_complete:
+        over_or_stuck = turn.state.is_complete or count_stranded(turn.state, entry.total)
+        if waits and not reported.doubtful and not entry.to_stop and not over_or_stuck:
             assert request.capacity is not None
             waiting = Waiting(message, request.capacity)
             seconds = min(request.wait_s, LONGEST_WAIT_S)
@@ -265,6 +267,7 @@ class Roster:
             refused=refused,
             stop=[AttemptRef(job_id=job_id, attempt_id=attempt) for job_id, attempt in entry.to_stop],
             complete=turn.state.is_complete,
+            stranded=count_stranded(turn.state, entry.total),
             counts=turn.state.counts_by_name(),
         )
 
@@ -276,7 +279,7 @@ class Roster:
             if waiting is None or turn.is_ending(waiting):
                 continue
             launches = self._hand_out(turn, entry, waiting.capacity)
-            if launches is not None or entry.to_stop or state.is_complete:
+            if launches is not None or entry.to_stop or state.is_complete or count_stranded(state, entry.total):
                 turn.after(self._waiting_answerer(turn, entry, waiting, launches))
 
     def _waiting_answerer(

@@ -11,6 +11,7 @@ from collections import deque
 import trio
 
 from torcd.actors.mailbox import Mailbox, Message
+from torcd.actors.messages import Nudge
 from torcd.actors.workflow import Published, WorkflowActor
 from torcd.bus import Bus
 from torcd.files.scan import Scanner
@@ -22,6 +23,9 @@ logger = logging.getLogger(__name__)
 MOST_CRASHES = 3
 CRASH_WINDOW_S = 60.0
 """More crashes than that within the window are no accident: going on would only repeat them."""
+
+REVIVE_S = 5.0
+"""Between attempts at a database that cannot be used: a full disk is not freed in milliseconds."""
 
 
 class Supervisor:
@@ -93,6 +97,7 @@ class Supervisor:
             # the database cannot be used now: its callers are told, the next request tries again
             logger.error("workflow %d: its actor ended: %s", workflow_id, error.message)
             self._refuse_all(actor, error)
+            self._nursery.start_soon(self._revive, workflow_id)
             return
         except Exception as error:
             # The boundary of an actor: a bug costs the messages under way, never the daemon.
@@ -112,6 +117,11 @@ class Supervisor:
         else:
             self._start(workflow_id, mailbox)
             self._bus.refresh(workflow_id)
+
+    async def _revive(self, workflow_id: int) -> None:
+        """Starts an actor again without being asked: it may have a task to end, for which somebody waits."""
+        await trio.sleep(REVIVE_S)
+        self.post(workflow_id, Nudge())
 
     def _refuse_all(self, actor: WorkflowActor, error: TorcError) -> None:
         """Ends an actor that cannot live, and everything that waits for it."""

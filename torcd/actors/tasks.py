@@ -15,7 +15,7 @@ from torcd.actors.messages import ActiveTask, Apply, Preparation, Preview, Previ
 from torcd.actors.turn import Turn
 from torcd.core.changes import Observation
 from torcd.core.delta import TaskBegin, TaskEnd
-from torcd.core.planning import files_to_observe
+from torcd.core.planning import files_to_observe, needs_preparing
 from torcd.operations.operate import (
     Planned,
     apply_plan,
@@ -25,7 +25,7 @@ from torcd.operations.operate import (
     select_jobs,
 )
 from torcd.protocol.errors import Conflict, Refused, TorcError
-from torcd.protocol.requests import Operation
+from torcd.protocol.requests import Operation, Prepare
 from torcd.storage.rows import format_time
 from torcd.storage.tasks import begin_or_find
 
@@ -46,13 +46,18 @@ class TaskSlot:
     # ---- begin ----
 
     def begin(self, turn: Turn, request: Operation) -> "Finish":
-        """Takes the slot; or answers with the active task; or refuses (SEMANTICS 6.1 to 6.3)."""
+        """Takes the slot; or answers with the active task; or refuses (SEMANTICS 6.1 to 6.3).
+
+        The answer is (task id, whether it was there already), or None when there is nothing to prepare.
+        """
         _check_supported(request)
         active = self.active
         if active is not None:
             if active.operation == request.NAME and active.effect == request.effect():
                 return lambda: (active.task_id, True)
             raise self._conflict(request.NAME, differing=_differing(active, request))
+        if isinstance(request, Prepare) and not needs_preparing(self._actor.state):
+            return lambda: None
         begin = TaskBegin(
             operation=request.NAME,
             params=msgspec.json.encode(request.effect()).decode(),

@@ -120,7 +120,7 @@ class Dispatch:
         if request.request_key is not None and not request.dry_run:
             created = await self._read(lambda db: find_created(db, request.request_key))
             if created is not None:
-                return await self._created(created, [])
+                return await self._created(created, {})
         async with self._creates:
             new = await trio.to_thread.run_sync(prepare_workflow, request, pieces, now_ms())
             counts = {
@@ -130,13 +130,12 @@ class Dispatch:
                 "scripts": len({path for _, path in new.scripts}),
             }
             if request.dry_run:
-                return {"workflow": None, "counts": counts, "dry_run": True}
+                return {"counts": counts, "dry_run": True}
             workflow_id = await self._database.commit(lambda db: insert_workflow(db, new))
-        return {**await self._created(workflow_id, []), "counts": counts, "dry_run": False}
+        return await self._created(workflow_id, counts)
 
-    async def _created(self, workflow_id: int, warnings: list[str]) -> Answer:
-        workflow = await self._load_workflow(workflow_id)
-        return {"workflow": workflow, "warnings": warnings, "counts": {}, "dry_run": False}
+    async def _created(self, workflow_id: int, counts: dict[str, int]) -> Answer:
+        return {**_fields(await self._load_workflow(workflow_id)), "counts": counts, "dry_run": False}
 
     async def _load_workflow(self, workflow_id: int) -> model.Workflow:
         return await self._read(
@@ -194,7 +193,9 @@ class Dispatch:
         subscription = None
         if request.follow:
             subscription = await session.subscribe(workflow_id, None, True)
-        begun = cast(tuple[int, bool], await self._supervisor.send(workflow_id, request))
+        begun = cast(tuple[int, bool] | None, await self._supervisor.send(workflow_id, request))
+        if begun is None:
+            return {"task": None}
         task_id, existing = begun
         task = await self._read(lambda db: load_task(db, task_id, existing=existing))
         return {**_fields(task), "subscription": subscription}
@@ -392,8 +393,8 @@ class Dispatch:
         return await self._supervisor.send(workflow_id, request)
 
 
-def _fields(task: model.Task) -> Answer:
-    return {name: getattr(task, name) for name in task.__struct_fields__}
+def _fields(answer: model.Answer) -> Answer:
+    return {name: getattr(answer, name) for name in answer.__struct_fields__}
 
 
 def _seconds(timeout_s: float | None) -> float:

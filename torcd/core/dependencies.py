@@ -1,6 +1,7 @@
 """Checks the dependencies of new jobs, explicit and implied: one producer for each file and user data, and no
 cycle (SEMANTICS 3.5)."""
 
+from functools import partial
 from itertools import islice, pairwise
 
 from torcd.core.cycles import find_cycle
@@ -58,7 +59,7 @@ class Dependencies:
     def _add_two_producers(self, second: int, first: int, field: str, what: str, name: str) -> None:
         jobs = self._job_names.names
         message = f"the {what} is already an output of job {jobs[first]!r}, so job {jobs[second]!r} cannot write it"
-        self._problems.add(self._resolver.find_reference(second, field, name), name, message)
+        self._problems.add(partial(self._resolver.find_reference, second, field, name), name, message)
 
     def _upstream(self, job: NewJob) -> list[int]:
         upstream = list(job.depends_on)

@@ -69,6 +69,8 @@ class Draft:
             (running, Status.TERMINATED, StatusReason.SUPERSEDED),
             (pending, Status.READY, StatusReason.NONE),
         ):
+            if not len(chosen):
+                continue
             check_moves(self.state.jobs.status[chosen], np.full(len(chosen), status, dtype=np.uint8))
             self.state.set_status(chosen, status, reason)
             self._note(Move(jobs=chosen, status=status, reason=reason))
@@ -95,6 +97,8 @@ class Draft:
 
     def start(self, jobs: Indexes) -> None:
         """Marks claimed jobs as running."""
+        if not len(jobs):
+            return
         state = self.state
         check_moves(state.jobs.status[jobs], np.full(len(jobs), Status.RUNNING, dtype=np.uint8))
         state.set_status(jobs, Status.RUNNING, StatusReason.NONE)
@@ -152,17 +156,24 @@ class Draft:
         self.delta.changes.append(change)
 
     def notify(self, kind: str, data: dict[str, Any]) -> None:
-        """Appends an event to the workflow's log."""
+        """Appends an event to the workflow's log, after one for all of the jobs that moved before it."""
+        self._tell_moves()
+        self._append(kind, data)
+
+    def finish(self) -> Delta:
+        """The delta, complete with its events (SEMANTICS 7.1)."""
+        self._tell_moves()
+        return self.delta
+
+    def _tell_moves(self) -> None:
+        if self._moved:
+            moved, self._moved = self._moved, []
+            self._append("jobs_changed", {"changes": [self._describe(move) for move in moved]})
+
+    def _append(self, kind: str, data: dict[str, Any]) -> None:
         self.state.event_seq += 1
         self.delta.workflow["event_seq"] = self.state.event_seq
         self.delta.notices.append(Notice(seq=self.state.event_seq, at_ms=self.now_ms, kind=kind, data=data))
-
-    def finish(self) -> Delta:
-        """The delta, with one event for all of the jobs that moved (SEMANTICS 7.1)."""
-        if self._moved:
-            self.notify("jobs_changed", {"changes": [self._describe(move) for move in self._moved]})
-            self._moved = []
-        return self.delta
 
     def _note(self, move: Move) -> None:
         self.delta.changes.append(move)

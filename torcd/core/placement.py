@@ -147,6 +147,10 @@ class ReadyQueue:
             first = group[0]
             self._bucket(int(priority[first]), int(requirement[first])).add(jobs[group])
 
+    def misfits(self, total: Room) -> list[int]:
+        """The requirements, as indexes, that exceed what a worker has in all."""
+        return [index for index, need in enumerate(self.requirements[:-1]) if total.fits(need) < 1]
+
     def take(self, capacity: Capacity, total: Room, is_ready: Callable[[int], bool]) -> list[int]:
         """Jobs for a worker: first what fits into its free `capacity`, then `capacity.ahead` more.
 

@@ -63,12 +63,12 @@ def make_plan(state: State, request: Operation, seen: Observation, selection: Se
         case Reinit():
             return _plan_rerun(state, request, seen, own=[], cause=DUE_TO_CHANGES)
         case Restart(only_uninitialized=True):
-            return _plan_evaluation(state, request, seen, "that were uninitialized")
+            return _plan_evaluation(state, request, seen, "from status uninitialized")
         case Restart():
             unfinished = _select(state, frozenset(Status) - {Status.COMPLETED, Status.FAILED, Status.DISABLED})
             unfinished = unfinished[~mask_of(LIVE)[state.jobs.status[unfinished]]]
             own = make_reasons(Kind.NOT_COMPLETED, unfinished, state.jobs.status[unfinished].astype(np.int64))
-            return _plan_rerun(state, request, seen, own=[own], cause="that did not finish or have changed inputs")
+            return _plan_rerun(state, request, seen, own=[own], cause="due to unfinished jobs or changed inputs")
         case ResetStatus() | ResetJobs():
             return _plan_reset(state, request, seen, selection)
         case _:
@@ -88,6 +88,11 @@ def needs_scan(request: Operation, run_id: int) -> bool:
             return request.reinitialize
         case _:
             return False
+
+
+def needs_preparing(state: State) -> bool:
+    """Whether there is anything for `prepare` to do before jobs run."""
+    return state.run_id == 0 or bool(state.counts[Status.UNINITIALIZED])
 
 
 def files_to_observe(state: State, request: Operation) -> Int64:
@@ -157,13 +162,13 @@ def _plan_reset(state: State, request: ResetStatus | ResetJobs, seen: Observatio
     """Jobs become uninitialized, with everything downstream; with `reinitialize` it goes on as reinit."""
     status = state.jobs.status
     if isinstance(request, ResetJobs):
-        chosen, cause = selection.jobs, "that were named or depend on one of them"
+        chosen, cause = selection.jobs, "on request"
     elif request.failed_only:
         failed = mask_of(BAD)[status]
         by_user = (status == Status.CANCELED) & (state.jobs.reason != StatusReason.UPSTREAM_FAILED)
-        chosen, cause = np.flatnonzero(failed & ~by_user), "that failed or depend on one that did"
+        chosen, cause = np.flatnonzero(failed & ~by_user), "due to failures"
     else:
-        chosen, cause = _select(state, frozenset(Status) - {Status.DISABLED}), "of the whole workflow"
+        chosen, cause = _select(state, frozenset(Status) - {Status.DISABLED}), "on request"
     chosen = chosen[status[chosen] != Status.DISABLED]
     own = [make_reasons(Kind.REQUESTED, chosen)]
     if request.reinitialize:

@@ -2,7 +2,7 @@
 
 import difflib
 from bisect import bisect
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, NoReturn
 
 from torcd.protocol.errors import Refused
@@ -28,11 +28,17 @@ class Problems:
         self._count = 0
         self._errors: list[dict[str, Any]] = []
 
-    def add(self, path: str, value: Any, message: str) -> None:
-        """Notes one problem: the field at `path` has this value and is wrong for the reason given."""
+    def add(self, path: str | Callable[[], str], value: Any, message: str, near: Collection[str] = ()) -> None:
+        """Notes one problem: the field at `path` has this value and is wrong for the reason given.
+
+        If one of the names in `near` is much like the value, it is suggested. That, and a path that has to be
+        found, takes time and is left undone when the problem is only counted.
+        """
         self._count += 1
         if len(self._errors) >= MAX_REPORTED:
             return
+        path = path() if callable(path) else path
+        message += suggest(value, near) if near else ""
         if isinstance(value, str) and len(value) > MAX_VALUE:
             value = value[:MAX_VALUE] + "…"
         field = path.rpartition(".")[2].partition("[")[0]
@@ -53,7 +59,7 @@ class Problems:
 
 
 def suggest(name: str, names: Collection[str]) -> str:
-    """` — did you mean 'x'?` for the name most like this one, or nothing."""
+    """`; did you mean 'x'?` for the name most like this one, or nothing."""
     if len(names) > MAX_CANDIDATES:
         ordered = sorted(names)
         place = bisect(ordered, name)

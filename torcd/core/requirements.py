@@ -19,12 +19,12 @@ BAD_NAME = "a name must not be empty and must not hold a line break or NUL"
 
 
 def check_env(env: dict[str, str], where: str, problems: Problems) -> None:
-    """Notes variables that no process can be given."""
+    """Notes variables that no process can be given; `where` is the path of their mapping."""
     for name, value in env.items():
         if not name or "=" in name or "\0" in name:
-            problems.add(f"{where}.env.{name}", name, f"{name!r} is no name for an environment variable")
+            problems.add(f"{where}.{name}", name, f"{name!r} is no name for an environment variable")
         elif "\0" in value:
-            problems.add(f"{where}.env.{name}", value, "the value of a variable must not hold NUL")
+            problems.add(f"{where}.{name}", value, "the value of a variable must not hold NUL")
 
 
 def check_header(header: Header, problems: Problems) -> None:

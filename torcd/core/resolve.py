@@ -1,10 +1,12 @@
 """Turns the names that plain job specifications hold into indexes (SEMANTICS 3.3, 3.4)."""
 
 import re
+from collections.abc import Collection
+from functools import partial
 
 from torcd.core.expansion import NewJob
 from torcd.core.fingerprint import Definition, definition_digest
-from torcd.core.problems import Problems, suggest
+from torcd.core.problems import Problems
 from torcd.core.references import Names
 from torcd.core.requirements import check_env
 from torcd.core.unfold import REGEX_FIELDS, Unfolded
@@ -134,31 +136,30 @@ class Resolver:
         position = union[entry] if union is not None else getattr(self._jobs.specs[index], field).index(entry)
         return f"jobs[{self._jobs.origins[index]}].{field}[{position}]"
 
-    def _add(self, index: int, field: str, value: object, message: str) -> None:
-        self._problems.add(f"jobs[{self._jobs.origins[index]}].{field}", value, message)
+    def _add(self, index: int, field: str, value: object, message: str, near: Collection[str] = ()) -> None:
+        self._problems.add(f"jobs[{self._jobs.origins[index]}].{field}", value, message, near)
 
     def _check(self, index: int, spec: JobSpec) -> int:
         """Checks what refers to nothing or to the header; returns the index of the requirement."""
         if not spec.command or spec.command.isspace() or "\0" in spec.command:
             self._add(index, "command", spec.command, "a command must not be empty and must not hold NUL")
         if spec.env:
-            check_env(spec.env, f"jobs[{self._jobs.origins[index]}]", self._problems)
+            check_env(spec.env, f"jobs[{self._jobs.origins[index]}].env", self._problems)
         if not -PRIORITY_LIMIT <= spec.priority < PRIORITY_LIMIT:
             self._add(index, "priority", spec.priority, f"{spec.priority} does not fit 32 bits")
         if spec.failure_handler is not None:
             message = "this version does not carry out failure handlers; leave failure_handler out"
             self._add(index, "failure_handler", spec.failure_handler, message)
         if spec.scheduler is not None and spec.scheduler not in self._schedulers:
-            hint = suggest(spec.scheduler, self._schedulers)
-            message = f"there is no Slurm scheduler {spec.scheduler!r}{hint}"
-            self._add(index, "scheduler", spec.scheduler, message)
+            message = f"there is no Slurm scheduler {spec.scheduler!r}"
+            self._add(index, "scheduler", spec.scheduler, message, near=self._schedulers)
         name = spec.resource_requirements
         if name is None:
             return self._default_requirement
         requirement = self._requirements.get(name, -1)
         if requirement < 0:
-            message = f"there are no resource requirements {name!r}{suggest(name, self._requirements)}"
-            self._add(index, "resource_requirements", name, message)
+            message = f"there are no resource requirements {name!r}"
+            self._add(index, "resource_requirements", name, message, near=self._requirements)
         return requirement
 
     def _link(
@@ -178,8 +179,8 @@ class Resolver:
         except KeyError:
             for name in listed:
                 if name not in names.index:
-                    where = self._find_place(index, field, name)
-                    self._problems.add(where, name, names.explain_unknown(name))
+                    where = partial(self._find_place, index, field, name)
+                    self._problems.add(where, name, names.explain_unknown(name), near=names.index)
             return _NO_LINKS
         if not regexes and not implied:
             return found if len(found) == 1 else sorted(set(found)), listed
@@ -187,7 +188,7 @@ class Resolver:
             try:
                 found += names.match(pattern)
             except Refused as error:
-                where = self._find_place(index, REGEX_FIELDS[field], pattern)
+                where = partial(self._find_place, index, REGEX_FIELDS[field], pattern)
                 self._problems.add(where, pattern, error.message)
         indexes = sorted({*found, *(implied or ())})
         return indexes, [names.names[place] for place in indexes]
@@ -205,7 +206,7 @@ class Resolver:
             names = self._file_names if kind.startswith("files") else self._user_data_names
             place = names.index.get(name)
             if place is None:
-                self._add(index, field, match[0], names.explain_unknown(name))
+                self._add(index, field, name, names.explain_unknown(name), near=names.index)
                 return match[0]
             implied.setdefault(kind, []).append(place)
             return self._files[place].path if names is self._file_names else name

@@ -35,7 +35,7 @@ def expand(header: Header, pieces: Sequence[Piece], directory: str) -> Expansion
         raise Refused(f"the submission directory {directory!r} is not absolute", value=directory)
     problems = Problems()
     check_header(header, problems)
-    check_env(header.env, "", problems)
+    check_env(header.env, "env", problems)
     requirements = parse_requirements(header.resource_requirements, problems)
     unfolder = Unfolder(header.parameters, problems)
     files = unfolder.unfold_files([spec for piece in pieces for spec in piece.files])
@@ -51,7 +51,7 @@ def expand(header: Header, pieces: Sequence[Piece], directory: str) -> Expansion
 
     resolver = Resolver(header, jobs, files.specs, names, problems)
     new_jobs = [resolver.resolve(index) for index in range(len(jobs.specs))]
-    new_user_data = [_build_user_data(spec) for spec in user_data.specs]
+    new_user_data = _build_user_data(user_data, problems)
     problems.raise_any()
 
     Dependencies(new_jobs, names, resolver, problems).check()
@@ -108,12 +108,16 @@ def _build_files(unfolded: Unfolded[FileSpec], directory: str, problems: Problem
     return files
 
 
-def _build_user_data(spec: UserDataSpec) -> NewUserData:
-    if spec.data is msgspec.UNSET:
-        return NewUserData(name=spec.name, data=None, digest=None, is_ephemeral=spec.is_ephemeral)
-    return NewUserData(
-        name=spec.name,
-        data=msgspec.json.encode(spec.data),
-        digest=user_data_digest(spec.data),
-        is_ephemeral=spec.is_ephemeral,
-    )
+def _build_user_data(unfolded: Unfolded[UserDataSpec], problems: Problems) -> list[NewUserData]:
+    user_data = []
+    for index, spec in enumerate(unfolded.specs):
+        data = digest = None
+        if spec.data is not msgspec.UNSET:
+            try:
+                data, digest = msgspec.json.encode(spec.data), user_data_digest(spec.data)
+            except RecursionError:
+                where = f"user_data[{unfolded.origins[index]}].data"
+                problems.add(where, None, "the value is nested too deeply")
+        new = NewUserData(name=spec.name, data=data, digest=digest, is_ephemeral=spec.is_ephemeral)
+        user_data.append(new)
+    return user_data

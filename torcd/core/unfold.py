@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from msgspec.structs import replace
 
 from torcd.core.parameters import MAX_COMBINATIONS, Combinations, Value, parse_parameter
-from torcd.core.problems import Problems, suggest
+from torcd.core.problems import Problems
 from torcd.protocol.errors import Refused
 from torcd.protocol.specification import (
     FileSpec,
@@ -139,8 +139,8 @@ class Unfolder:
             if name in self._shared:
                 values[name] = self._shared[name]
             elif name not in spec.parameters:
-                message = f"the workflow has no parameter {name!r}{suggest(name, self._shared)}"
-                self._problems.add(f"{where}.use_parameters[{index}]", name, message)
+                message = f"the workflow has no parameter {name!r}"
+                self._problems.add(f"{where}.use_parameters[{index}]", name, message, near=self._shared)
                 is_sound = False
         for name, value in spec.parameters.items():
             is_sound &= self._parse(f"{where}.parameters.{name}", name, value, values)

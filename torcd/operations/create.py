@@ -2,6 +2,7 @@
 
 import os
 import posixpath
+import re
 import stat
 from collections.abc import Sequence
 
@@ -39,7 +40,7 @@ def find_scripts(expansion: Expansion, directory: str) -> list[tuple[int, str]]:
     """SEMANTICS 4.5: words of commands that are regular files under the directory and not declared."""
     found: list[tuple[int, str]] = []
     seen: dict[str, str | None] = {}
-    declared = {posixpath.normpath(file.path) for file in expansion.files}
+    declared = {_normal(file.path) for file in expansion.files}
     for index, job in enumerate(expansion.jobs):
         words = find_words(job.command)
         if job.invocation_script:
@@ -55,11 +56,20 @@ def find_scripts(expansion: Expansion, directory: str) -> list[tuple[int, str]]:
 
 def find_script(word: str, directory: str, declared: set[str]) -> str | None:
     """The absolute path of a word that is a script, else None."""
-    path = posixpath.normpath(posixpath.join(directory, word))
-    if path in declared or not path.startswith(posixpath.join(directory, "")):
+    base = directory.rstrip("/") + "/"
+    path = _normal(word if word.startswith("/") else base + word)
+    if path in declared or not path.startswith(base):
         return None
     try:
         is_file = stat.S_ISREG(os.stat(path).st_mode)
     except (OSError, ValueError):
         return None  # a word that cannot be examined is a word like any other
     return path if is_file else None
+
+
+_UNUSUAL = re.compile(r"//|/\.{1,2}(/|$)")
+
+
+def _normal(path: str) -> str:
+    """`posixpath.normpath`, several times faster for the paths that are normal already."""
+    return posixpath.normpath(path) if _UNUSUAL.search(path) else path

@@ -212,6 +212,16 @@ def hand_out(draft: Draft, worker_id: int, capacity: Capacity, total: Room) -> C
     return draft.claim(np.array(jobs, dtype=np.int64), worker_id)
 
 
+def count_stranded(state: State, total: Room) -> int:
+    """The ready jobs, when they all need more than a worker has in all and no job is under way; else 0."""
+    misfits = state.ready.misfits(total)
+    ready = int(state.counts[Status.READY])
+    if not misfits or not ready or state.counts[Status.PENDING] or state.counts[Status.RUNNING]:
+        return 0
+    needs = state.jobs.requirement[state.jobs.status == Status.READY]
+    return ready if np.isin(needs, misfits).all() else 0
+
+
 _decode_env = msgspec.json.Decoder(dict[str, str]).decode
 
 

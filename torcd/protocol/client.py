@@ -293,7 +293,7 @@ def _shake_hands(stream: socket.socket, endpoint: Endpoint, url: str, timeout_s:
             f"torcd at {url} accepted the connection but did not answer within {timeout_s:g} s", url=url
         ) from error
     except (OSError, websocket.ProtocolViolation) as error:
-        raise Unreachable(f"what listens at {url} is not torcd: {error}", url=url) from error
+        raise Unreachable(f"what listens at {url} did not shake hands: {error}", url=url) from error
     if status != 101:
         text = rest.decode(errors="replace").strip() or "no reason given"
         raise ERRORS.get(status, Unreachable)(f"torcd at {url} refused the connection ({status}): {text}", url=url)

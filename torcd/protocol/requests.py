@@ -215,7 +215,7 @@ class UpdateJob(Request, frozen=True, kw_only=True):
     METHOD = "jobs.update"
     job_id: int
     command: str | UnsetType = UNSET
-    invocation_script: str | None | UnsetType = UNSET
+    invocation_script: str | UnsetType | None = UNSET
     env: dict[str, str] | UnsetType = UNSET
     priority: int | UnsetType = UNSET
     resource_requirements: str | UnsetType = UNSET
@@ -446,6 +446,9 @@ class WorkerAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Attempts that the worker must stop: canceled or superseded."""
     complete: bool = False
     """Every job of the workflow has ended."""
+    stranded: int = 0
+    """Ready jobs, when there are only such that need more than this worker has in all, and none is running: it
+    would wait in vain unless another worker comes."""
     counts: dict[str, int] = field(default_factory=dict)
 
 

@@ -39,3 +39,8 @@ def find_workflow_of_worker(db: sqlite3.Connection, worker_id: int) -> int:
     if row is None:
         raise NotFound(f"there is no worker {worker_id}: register first", noun="worker", id=worker_id)
     return int(row[0])
+
+
+def find_workflows_with_workers(db: sqlite3.Connection) -> list[int]:
+    """The workflows that have workers which are not gone."""
+    return [row[0] for row in db.execute("SELECT DISTINCT workflow_id FROM worker WHERE is_gone = 0")]

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from worker_daemon import launch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from worker_daemon import launch
 
 from torcctl.worker.command import find_direct
 from torcctl.worker.process import CannotStart, Launcher, ProcessEnd, find_groups, reap, seal_descriptors
@@ -142,8 +142,8 @@ def test_a_script_without_an_interpreter_line_runs_as_bash_would_run_it(run: Run
     "command",
     [
         "a|b", "a b>c", "a $b", "a `b`", "a 'b'", 'a "b"', "a *", "a ?", "a [b]", "a {b,c}", "~/a", "a ~",
-        "a\\b", "a;b", "a&", "(a)", "a #b", "!a", "a\nb", "A=1 b", "A=1", "%1", "-a", "cd x", "exit 3", "true --help",
-        "false x", "test a", "time a", "if", ". x", ": x", "[ a ]", "ä", "", " ", "a <b",
+        "a\\b", "a;b", "a&", "(a)", "a #b", "!a", "a\nb", "A=1 b", "A=1", "%1", "-a", "cd x", "exit 3",
+        "true --help", "false x", "test a", "time a", "if", ". x", ": x", "[ a ]", "ä", "", " ", "a <b",
     ],
 )  # fmt: skip
 def test_what_needs_a_shell_gets_one(command: str) -> None:

@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
-from worker_daemon import launch
 from hypothesis import given
 from hypothesis import strategies as st
+from worker_daemon import launch
 
 from torcctl.worker.resources import Offer, Room, find_offer, usable_cpus, usable_memory_bytes
 from torcd.protocol.errors import Refused

@@ -17,6 +17,9 @@ from torcctl.worker.session import Session, WorkerOutcome
 from torcd.protocol.errors import NotFound, Refused, Unavailable, Unreachable
 from torcd.protocol.requests import AttemptRef, JobOutput
 
+UNTIL_GO = "while [ ! -e go ]; do sleep 0.01; done"
+"""A job that runs until a test makes the file."""
+
 TWO = Offer(num_cpus=2, memory_bytes=2**30)
 
 
@@ -178,11 +181,11 @@ async def test_jobs_run_together_only_as_far_as_the_resources_reach(daemon: Fake
     assert max(seen) == 3
 
 
-async def test_a_running_job_is_told_of_before_it_ends(daemon: FakeDaemon, pipe: Path) -> None:
-    daemon.ready.append(launch(1, "read line < pipe"))
+async def test_a_running_job_is_told_of_before_it_ends(daemon: FakeDaemon, tmp_path: Path) -> None:
+    daemon.ready.append(launch(1, UNTIL_GO))
     async with working(daemon) as work:
         await daemon.until(lambda: (1, 1) in daemon.running)
-        await trio.to_thread.run_sync(pipe.write_text, "go\n")
+        (tmp_path / "go").touch()
         await work.result()
     assert daemon.ended[1, 1].return_code == 0
 
@@ -218,15 +221,14 @@ async def test_short_jobs_travel_in_batches_and_wait_at_the_worker(daemon: FakeD
     assert max(report.capacity.ahead for report in daemon.reports if report.capacity) > 2
 
 
-async def test_jobs_that_wait_too_long_at_the_worker_are_handed_back(daemon: FakeDaemon, pipe: Path) -> None:
+async def test_jobs_that_wait_too_long_at_the_worker_are_handed_back(daemon: FakeDaemon, tmp_path: Path) -> None:
     daemon.ready.extend(launch(n, "true") for n in range(1, 20))
-    daemon.ready.extend(launch(n, "read line < pipe") for n in (20, 21))
+    daemon.ready.extend(launch(n, UNTIL_GO) for n in (20, 21))
     daemon.ready.extend(launch(n, "true") for n in range(30, 40))
     async with working(daemon) as work:
         await daemon.until(lambda: bool(daemon.returned))
         assert {job_id for job_id, _ in daemon.returned} <= set(range(30, 40))
-        for _ in range(2):
-            await trio.to_thread.run_sync(pipe.write_text, "go\n" * 2)
+        (tmp_path / "go").touch()
         outcome = await work.result()
     assert outcome.counts == {"completed": 31}
 
@@ -343,7 +345,10 @@ async def test_an_impatient_second_shutdown_kills_at_once(daemon: FakeDaemon, pi
     assert daemon.ended[1, 1].return_code == 137
 
 
-async def test_a_shutdown_without_a_daemon_ends_soon(daemon: FakeDaemon, pipe: Path) -> None:
+async def test_a_shutdown_without_a_daemon_ends_soon(
+    daemon: FakeDaemon, pipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torcctl.worker.session.FLUSH_S", 0.2)
     daemon.ready.append(launch(1, "echo $$ > pipe; sleep 100; :"))
     async with working(daemon) as work:
         pid = await read_pid(pipe)
@@ -364,20 +369,22 @@ async def test_a_cancelled_session_leaves_no_process_behind(daemon: FakeDaemon, 
 # ---- losing the daemon -----------------------------------------------------------------------------------
 
 
-async def test_running_jobs_survive_the_daemon_and_are_presented_to_the_next(daemon: FakeDaemon, pipe: Path) -> None:
+async def test_running_jobs_survive_the_daemon_and_are_presented_to_the_next(
+    daemon: FakeDaemon, tmp_path: Path
+) -> None:
     """SEMANTICS 8.4"""
-    daemon.ready.append(launch(1, "read line < pipe"))
+    daemon.ready.append(launch(1, UNTIL_GO))
     daemon.ready.append(launch(2, "true"))
-    async with trio.open_nursery() as nursery, working(daemon) as work:
+    async with working(daemon) as work:
         await daemon.until(lambda: (1, 1) in daemon.running and (2, 1) in daemon.ended)
         daemon.vanish()
-        await trio.to_thread.run_sync(pipe.write_text, "go\n")
-        await nursery.start(daemon.serve)
+        (tmp_path / "go").touch()
+        await daemon.come_back()
         outcome = await work.result()
     first, second = daemon.registrations
     assert first.worker_id is None
     assert second.worker_id == 5
-    assert second.attempts == [AttemptRef(job_id=1, attempt_id=1)]
+    assert AttemptRef(job_id=1, attempt_id=1) in second.attempts
     assert outcome.counts == {"completed": 2}
 
 
@@ -393,9 +400,9 @@ async def test_an_outcome_whose_acknowledgement_was_lost_is_sent_again_unchanged
         return True
 
     daemon.swallow = swallow
-    async with trio.open_nursery() as nursery, working(daemon) as work:
+    async with working(daemon) as work:
         await daemon.until(lambda: bool(lost))
-        await nursery.start(daemon.serve)
+        await daemon.come_back()
         outcome = await work.result()
     assert daemon.replays >= 1
     assert outcome.counts == {"completed": 2}
@@ -405,22 +412,21 @@ async def test_an_attempt_superseded_during_the_absence_is_killed(daemon: FakeDa
     """SEMANTICS 8.4"""
     daemon.never_complete = True
     daemon.ready.append(launch(1, "echo $$ > pipe; sleep 100; :"))
-    async with trio.open_nursery() as nursery, working(daemon):
+    async with working(daemon):
         pid = await read_pid(pipe)
         daemon.vanish()
         daemon.superseded.add((1, 1))
-        await nursery.start(daemon.serve)
+        await daemon.come_back()
         await until_gone(pid)
-        nursery.cancel_scope.cancel()
 
 
 async def test_the_next_daemon_may_live_elsewhere(daemon: FakeDaemon, tmp_path: Path) -> None:
-    daemon.ready.append(launch(1, "while [ ! -e go ]; do sleep 0.01; done"))
-    async with trio.open_nursery() as nursery, working(daemon, find_daemon=lambda: daemon.url) as work:
+    daemon.ready.append(launch(1, UNTIL_GO))
+    async with working(daemon, find_daemon=lambda: daemon.url) as work:
         await daemon.until(lambda: (1, 1) in daemon.running)
         daemon.vanish()
         daemon.path = tmp_path / "e.sock"
-        await nursery.start(daemon.serve)
+        await daemon.come_back()
         await daemon.until(lambda: len(daemon.registrations) == 2)
         daemon.ready.append(launch(2, "echo $TORC_URL"))
         daemon.poke()
@@ -429,18 +435,17 @@ async def test_the_next_daemon_may_live_elsewhere(daemon: FakeDaemon, tmp_path: 
     assert (tmp_path / ".torc/7/job_2_1.o").read_text() == f"{daemon.url}\n"
 
 
-async def test_a_worker_without_work_gives_up_after_half_a_minute(daemon: FakeDaemon) -> None:
+async def test_a_worker_without_work_gives_up_after_half_a_minute(
+    daemon: FakeDaemon, autojump_clock: trio.testing.MockClock
+) -> None:
     daemon.never_complete = True
     async with working(daemon) as work:
         await daemon.until(lambda: bool(daemon.reports))
         daemon.vanish()
-        clock = trio.lowlevel.current_clock()
-        offset = 0.0
-        original = clock.current_time
-        clock.current_time = lambda: original() + offset  # type: ignore[method-assign]
-        offset = 31.0
+        lost_at = trio.current_time()
         with pytest.raises(Unreachable, match="stayed away"):
-            await work.result()
+            await work.result(60)
+        assert 30 < trio.current_time() - lost_at < 40
 
 
 async def test_without_any_daemon_the_worker_fails_at_once(tmp_path: Path) -> None:
@@ -472,7 +477,8 @@ async def test_a_workflow_that_is_not_there_is_told(daemon: FakeDaemon) -> None:
             await work.result()
 
 
-async def test_a_daemon_that_is_busy_is_asked_again(daemon: FakeDaemon) -> None:
+async def test_a_daemon_that_is_busy_is_asked_again(daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torcctl.worker.conversation.RETRY_S", 0.05)
     daemon.ready.append(launch(1))
     daemon.error = Unavailable("the actor is being restarted")
     async with working(daemon) as work:

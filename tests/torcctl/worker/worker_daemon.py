@@ -84,8 +84,6 @@ class FakeDaemon:
         self._poked = trio.Event()
         self._changed = trio.Event()
         self._waiting: trio.Event | None = None
-        self._connections: set[WebSocketConnection] = set()
-        self._listener: trio.SocketListener | None = None
         self._scope = trio.CancelScope()
 
     @property
@@ -96,8 +94,7 @@ class FakeDaemon:
         """Something changed: waiting reports look again, and so do waiting tests."""
         self._poked.set()
         self._poked = trio.Event()
-        self._changed.set()
-        self._changed = trio.Event()
+        self._tell_tests()
 
     async def until(self, condition: Callable[[], bool], timeout_s: float = 10) -> None:
         """Waits until the condition holds; it is looked at after every message."""
@@ -107,12 +104,16 @@ class FakeDaemon:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["FakeDaemon"]:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self.serve)
+        async with trio.open_nursery() as self._nursery:
+            await self.come_back()
             yield self
-            nursery.cancel_scope.cancel()
+            self._nursery.cancel_scope.cancel()
 
-    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def come_back(self) -> None:
+        """Serves, for the first time or after `vanish`."""
+        await self._nursery.start(self._serve)
+
+    async def _serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         self.path.unlink(missing_ok=True)
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(str(self.path))
@@ -122,7 +123,7 @@ class FakeDaemon:
             await trio.serve_listeners(self._handle, [listener], task_status=task_status)
 
     def vanish(self) -> None:
-        """Stops serving at once, as a killed daemon does. `serve` may be started again."""
+        """Stops serving at once, as a killed daemon does."""
         self.path.unlink(missing_ok=True)
         self._scope.cancel()
 
@@ -154,9 +155,9 @@ class FakeDaemon:
         except ConnectionClosed:
             pass
         finally:
-            self.poke_tests()
+            self._tell_tests()
 
-    def poke_tests(self) -> None:
+    def _tell_tests(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
 
@@ -206,6 +207,7 @@ class FakeDaemon:
         if self._waiting is not None:
             self._waiting.set()
         refused = self._take_in(report)
+        self._tell_tests()
         if self.swallow(report):
             self.vanish()
             await trio.sleep_forever()
