@@ -91,7 +91,7 @@ def sketch(
     writes: Mapping[str, Sequence[str]] | None = None,
     values: Mapping[str, Sequence[tuple[int, Any]]] | None = None,
     counter: Mapping[str, int] | int = -1,
-    version_counter: int = 0,
+    version_counter: int | None = None,
     run_id: int = 1,
     never_cancels: Iterable[str] = (),
     priority: Mapping[str, int] | None = None,
@@ -104,7 +104,7 @@ def sketch(
 
     `inputs`, `outputs`, `reads`, `writes` name files and user data of jobs (and so imply dependencies);
     `values` is the history of user data as (version, value); `counter` the version counter at a job's last
-    start.
+    start. The version counter itself is by default the highest that is mentioned.
     """
     names, arrows = parse_chains(chains)
     inputs, outputs, reads, writes = inputs or {}, outputs or {}, reads or {}, writes or {}
@@ -140,6 +140,10 @@ def sketch(
     for job, listed in writes.items():
         for name in listed:
             value_producer[value_at[name]] = place[job]
+    counters = [counter] if isinstance(counter, int) else list(counter.values())
+    written = [version for history in (values or {}).values() for version, _ in history]
+    edited = [version for versions in (definitions or {}).values() for version, _ in versions]
+    mentioned = [*(max(each, 0) for each in counters), *(record[2] for record in known), *written, *edited]
     zeros = np.zeros(len(ordered), dtype=np.int32)
     state = State(
         workflow_id=1,
@@ -147,7 +151,7 @@ def sketch(
         submission_directory=DIRECTORY,
         detect="mtime",
         run_id=run_id,
-        version_counter=version_counter,
+        version_counter=max(mentioned, default=0) if version_counter is None else version_counter,
         event_seq=0,
         is_canceled=False,
         is_archived=False,

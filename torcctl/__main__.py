@@ -4,7 +4,6 @@ import os
 import sys
 
 
-
 def main() -> None:
     """Runs the command line and exits with its code."""
     argv = sys.argv[1:]

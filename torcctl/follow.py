@@ -79,7 +79,7 @@ def finish(context: "Context", handle: Handle, title: str, timeout_s: float | No
     task = Wait(context, handle, title, timeout_s).run()
     if (error := failure_of(task)) is not None:
         raise error
-    return task
+    return {**task, "existing": handle.existing}
 
 
 def wait_for_task(context: "Context", task_id: int, timeout_s: float | None = None) -> dict[str, Any]:

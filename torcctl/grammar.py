@@ -87,7 +87,7 @@ def parse(app: App, tokens: list[str], context: Context) -> Callable[[], int | N
     try:
         command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        raise UsageError(f"{_plain(error)}{_hint(tokens)}", tokens=tokens) from error
+        raise UsageError(f"{_plain(error)}{_hint(tokens)}") from error
     given = {"context": context} if "context" in ignored else {}  # help does not take it
     return partial(command, *bound.args, **bound.kwargs, **given)
 

@@ -14,6 +14,9 @@ import msgspec
 from torcctl.exits import name_of
 from torcd.protocol.errors import TorcError
 
+NARROW = 24
+"""Columns up to this width stay in one line on a terminal; wider ones share what is left."""
+
 
 def write_json(document: Any) -> None:
     """Prints one JSON document."""
@@ -85,7 +88,9 @@ def _write_rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name, *texts in zip(columns, *rows, strict=True):
+        table.add_column(name, no_wrap=max(map(len, [name, *texts])) <= NARROW, overflow="fold")
     for row in rows:
         table.add_row(*(Text(text) for text in row))  # Text: a name may hold what looks like rich's markup
     Console().print(table)  # rich itself heeds NO_COLOR

@@ -1,6 +1,5 @@
 """Builds the daemon and runs it: lock, database, actors, sockets; and takes it down in the opposite order."""
 
-import gc
 import logging
 import os
 import signal
@@ -20,6 +19,7 @@ from torcd.api.listener import adopt_unix_listener, open_unix_listener
 from torcd.api.server import serve
 from torcd.bus import Bus
 from torcd.files.scan import Scanner
+from torcd.memory import set_up_memory
 from torcd.protocol.address import Places, unix_url
 from torcd.protocol.model import Daemon, Event
 from torcd.storage.database import Database, open_database
@@ -33,14 +33,11 @@ logger = logging.getLogger(__name__)
 STALL_SWITCH_S = 0.001
 """How long Python code in a thread may keep the event loop waiting: expanding a large specification, say."""
 
-GC_THRESHOLD = (100_000, 50, 100)
-"""Little here is cyclic, and a large specification is millions of objects: collect seldom."""
-
 
 async def run_daemon(places: Places) -> None:
     """Runs until SIGTERM, SIGINT or `daemon.stop`; raises a TorcError when it cannot start."""
     sys.setswitchinterval(STALL_SWITCH_S)
-    gc.set_threshold(*GC_THRESHOLD)
+    set_up_memory()
     started_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     with acquire_lock(places.lock):
         async with AsyncExitStack() as resources:

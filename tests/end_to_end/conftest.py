@@ -1,4 +1,4 @@
-"""A real daemon and client for each test, or for all tests of a module."""
+"""A real daemon and client: one for all tests of a module, or one for a test alone."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ from real_system import System
 
 
 @pytest.fixture
-def system(tmp_path: Path) -> Iterator[System]:
+def alone(tmp_path: Path) -> Iterator[System]:
     """A user with nothing yet: no state, no daemon."""
     made = System(tmp_path)
     yield made
@@ -17,8 +17,18 @@ def system(tmp_path: Path) -> Iterator[System]:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A user with a running daemon, for the tests of a module that do not mind each other's workflows."""
+    """A user with a running daemon, for all tests of a module."""
     made = System(tmp_path_factory.mktemp("shared"))
     made.start_daemon()
     yield made
     made.close()
+
+
+@pytest.fixture
+def system(shared: System, tmp_path: Path) -> System:
+    """The module's user and daemon, in a directory of the test's own.
+
+    Other tests have workflows there, too: name the workflow in every command.
+    """
+    shared.work = tmp_path
+    return shared

@@ -25,7 +25,7 @@ import msgspec
 from torcd.protocol.address import unix_url
 from torcd.protocol.client import Connection, connect
 from torcd.protocol.errors import Unreachable
-from torcd.protocol.requests import Request
+from torcd.protocol.requests import GetWorkflow, ListJobs, Reinit, Request
 
 BIN = Path(sys.executable).parent
 PATIENCE_S = 60.0
@@ -76,6 +76,7 @@ class System:
 
     def __init__(self, directory: Path) -> None:
         self.work = directory / "work"
+        """Where torcctl is called."""
         self.work.mkdir()
         self.database = directory / "state" / "torc" / "torc.db"
         self.log = self.database.with_name("torcd.log")
@@ -274,12 +275,27 @@ class System:
 
     def jobs(self, workflow_id: int) -> dict[str, dict[str, Any]]:
         """The jobs of a workflow by name."""
-        listed = self.torcctl("jobs", "list", workflow_id, json=True)
-        return {job["name"]: job for job in listed["jobs"]}
+        return {job["name"]: job for job in self.call(ListJobs(workflow_id=workflow_id))["jobs"]}
+
+    def statuses(self, workflow_id: int) -> dict[str, str]:
+        """The status of each job."""
+        return {name: job["status"] for name, job in self.jobs(workflow_id).items()}
 
     def attempts(self, workflow_id: int) -> dict[str, int]:
         """How often each job was run."""
         return {name: job["attempt_id"] for name, job in self.jobs(workflow_id).items()}
+
+    def run_id(self, workflow_id: int) -> int:
+        """The number of a workflow's present run."""
+        number: int = self.call(GetWorkflow(workflow_id=workflow_id))["run_id"]
+        return number
+
+    def plan(self, workflow_id: int, **params: Any) -> dict[str, Any]:
+        """The plan of a reinit's dry run (at most 1000 jobs)."""
+        answer = self.call(Reinit(workflow_id=workflow_id, dry_run=True, **params))
+        assert answer["next_cursor"] is None
+        plan: dict[str, Any] = answer["plan"]
+        return plan
 
     # ---- the end ----
 

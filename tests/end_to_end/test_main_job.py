@@ -31,28 +31,27 @@ def make_chain(system: System) -> int:
     return workflow_id
 
 
-def would_reset(system: System, workflow_id: int, *options: str) -> list[str]:
-    """The jobs of a dry run, by name."""
-    plan = system.torcctl("workflows", "reinit", workflow_id, "--dry-run", *options, json=True)
+def reasons(system: System, workflow_id: int) -> dict[str, list[dict[str, Any]]]:
+    """Why a dry run would reset each job, in its order."""
+    plan = system.plan(workflow_id)
     assert plan["dry_run"] is True
     assert plan["count"] == len(plan["jobs"])
-    return [job["name"] for job in plan["jobs"]]
-
-
-def reasons(system: System, workflow_id: int, *options: str) -> dict[str, list[dict[str, Any]]]:
-    """Why a dry run would reset each job."""
-    plan = system.torcctl("workflows", "reinit", workflow_id, "--dry-run", *options, json=True)
     return {job["name"]: job["reasons"] for job in plan["jobs"]}
 
 
+def would_reset(system: System, workflow_id: int) -> list[str]:
+    """The jobs of a dry run, by name."""
+    return list(reasons(system, workflow_id))
+
+
 @pytest.fixture
-def three_inputs(system: System) -> System:
+def three_inputs(alone: System) -> System:
     """examples/three_inputs.yaml after its first run, as workflow 1."""
-    shutil.copy(EXAMPLES / "three_inputs.yaml", system.work)
+    shutil.copy(EXAMPLES / "three_inputs.yaml", alone.work)
     for number in (1, 2, 3):
-        system.write(f"input_{number}.txt", f"sample {number}\n")
-    system.torcctl("run", "three_inputs.yaml")
-    return system
+        alone.write(f"input_{number}.txt", f"sample {number}\n")
+    alone.torcctl("run", "three_inputs.yaml")
+    return alone
 
 
 def test_a_changed_input_reruns_its_job_and_what_depends_on_it(three_inputs: System) -> None:
@@ -68,12 +67,12 @@ def test_a_changed_input_reruns_its_job_and_what_depends_on_it(three_inputs: Sys
     assert dry.out == "Dry run: 2 jobs would be reset due to changed inputs\n  - work_2\n  - postprocess\n"
     before = system.jobs(1)
     assert {job["status"] for job in before.values()} == {"completed"}
-    assert system.torcctl("workflows", "get", json=True)["run_id"] == 1
+    assert system.run_id(1) == 1
 
     assert system.torcctl("workflows", "reinit").out == "Reset 2 jobs due to changed inputs\n"
-    statuses = {name: job["status"] for name, job in system.jobs(1).items()}
+    statuses = system.statuses(1)
     assert statuses == {"work_1": "completed", "work_2": "ready", "work_3": "completed", "postprocess": "blocked"}
-    assert system.torcctl("workflows", "get", json=True)["run_id"] == 2
+    assert system.run_id(1) == 2
 
     assert system.torcctl("run", 1).out == "Workflow 1: 4 completed\n"
     assert system.read("summary.txt") == "SAMPLE 1\nCORRECTED\nSAMPLE 3\n"
@@ -122,7 +121,7 @@ def test_a_missing_output_reruns_its_job_without_force(system: System) -> None:
     workflow_id = make_chain(system)
     (system.work / "middle.txt").unlink()
     assert reasons(system, workflow_id)["first"][0]["kind"] == "output_missing"
-    assert system.torcctl("workflows", "reinit").out == "Reset 2 jobs due to changed inputs\n"
+    assert system.torcctl("workflows", "reinit", workflow_id).out == "Reset 2 jobs due to changed inputs\n"
     system.torcctl("run", workflow_id)
     assert system.attempts(workflow_id) == {"first": 2, "second": 2, "aside": 1}
     assert system.read("end.txt") == "one\n"
@@ -144,7 +143,7 @@ def test_an_edited_command_reruns_its_job_and_editing_it_back_does_not(system: S
     assert would_reset(system, workflow_id) == []
 
     system.torcctl("jobs", "update", job["id"], "--command", edited)
-    assert system.torcctl("workflows", "reinit").out == "Reset 2 jobs due to changed inputs\n"
+    assert system.torcctl("workflows", "reinit", workflow_id).out == "Reset 2 jobs due to changed inputs\n"
     system.torcctl("run", workflow_id)
     assert system.read("end.txt") == "ONE\n"
     assert system.attempts(workflow_id) == {"first": 2, "second": 2, "aside": 1}
@@ -173,7 +172,7 @@ def test_changed_user_data_reruns_what_takes_it(system: System) -> None:
         }
     )
     system.torcctl("run", workflow_id)
-    system.torcctl("user-data", "update", "limit", "--data", ' { "b":[1,2.0],  "a":1}')
+    system.torcctl("-k", workflow_id, "user-data", "update", "limit", "--data", ' { "b":[1,2.0],  "a":1}')
     assert would_reset(system, workflow_id) == []
     system.torcctl("-k", workflow_id, "user-data", "update", "limit", "--data", '{"a": 2}')
     found = reasons(system, workflow_id)
@@ -201,13 +200,13 @@ def test_a_changed_script_is_a_changed_input_and_a_removed_one_no_refusal(system
     system.write("tools/make.sh", "echo two > out.txt\n")
     (reason,) = reasons(system, workflow_id)["make"]
     assert (reason["kind"], reason["path"]) == ("input_changed", str(system.work / "tools/make.sh"))
-    system.torcctl("workflows", "reinit")
+    system.torcctl("workflows", "reinit", workflow_id)
     system.torcctl("run", workflow_id)
     assert system.read("out.txt") == "two\n"
     (system.work / "tools/make.sh").unlink()
     (reason,) = reasons(system, workflow_id)["make"]
     assert reason["kind"] == "input_missing"
-    assert system.torcctl("workflows", "reinit").out == "Reset 1 job due to changed inputs\n"
+    assert system.torcctl("workflows", "reinit", workflow_id).out == "Reset 1 job due to changed inputs\n"
 
 
 def test_scripts_are_not_tracked_when_the_specification_says_so(system: System) -> None:
@@ -226,18 +225,19 @@ def test_a_deleted_user_input_is_refused_and_force_goes_on_with_a_warning(system
     workflow_id = make_chain(system)
     (system.work / "source.txt").unlink()
     for options in ([], ["--dry-run"]):
-        refused = system.torcctl("workflows", "reinit", *options, check=False)
+        refused = system.torcctl("workflows", "reinit", workflow_id, *options, check=False)
         assert refused.code == 7
         assert refused.out == ""
         assert str(system.work / "source.txt") in refused.err
         assert "--force" in refused.err
-    assert system.torcctl("workflows", "get", json=True)["run_id"] == 1
-    assert {job["status"] for job in system.jobs(workflow_id).values()} == {"completed"}
+    assert system.run_id(workflow_id) == 1
+    assert set(system.statuses(workflow_id).values()) == {"completed"}
 
-    forced = system.torcctl("workflows", "reinit", "--force")
+    forced = system.torcctl("workflows", "reinit", workflow_id, "--force")
     assert forced.out == "Reset 3 jobs due to changed inputs\n"
     assert "source.txt" in forced.err
-    assert system.torcctl("run", workflow_id, check=False).code == 7
+    assert system.torcctl("run", workflow_id, check=False).code == 1
+    assert system.statuses(workflow_id) == {"first": "failed", "second": "canceled", "aside": "failed"}
 
 
 def test_an_input_that_cannot_be_examined_is_refused_and_force_counts_it_as_unchanged(system: System) -> None:
@@ -247,28 +247,28 @@ def test_an_input_that_cannot_be_examined_is_refused_and_force_counts_it_as_unch
     path.unlink()
     path.symlink_to("source.txt")  # a link to itself: ELOOP
     for options in ([], ["--dry-run"]):
-        refused = system.torcctl("workflows", "reinit", *options, check=False)
+        refused = system.torcctl("workflows", "reinit", workflow_id, *options, check=False)
         assert refused.code == 7
         assert str(path) in refused.err
         assert "symbolic links" in refused.err
-    assert system.torcctl("workflows", "get", json=True)["run_id"] == 1
+    assert system.run_id(workflow_id) == 1
 
-    forced = system.torcctl("workflows", "reinit", "--force")
+    forced = system.torcctl("workflows", "reinit", workflow_id, "--force")
     assert forced.out == "Reset 0 jobs due to changed inputs\n"
     assert str(path) in forced.err
-    assert {job["status"] for job in system.jobs(workflow_id).values()} == {"completed"}
+    assert set(system.statuses(workflow_id).values()) == {"completed"}
 
 
 def test_run_initializes_a_new_workflow(system: System) -> None:
     """SEMANTICS 5.1"""
     system.write("source.txt", "one\n")
     workflow_id = system.create(CHAIN)
-    assert system.torcctl("workflows", "get", json=True)["run_id"] == 0
-    assert {job["status"] for job in system.jobs(workflow_id).values()} == {"uninitialized"}
-    system.torcctl("workflows", "run")
-    assert system.torcctl("workflows", "get", json=True)["run_id"] == 1
-    assert system.torcctl("run", workflow_id).out == "Workflow 1: 3 completed\n"
-    assert system.torcctl("workflows", "get", json=True)["run_id"] == 1
+    assert system.run_id(workflow_id) == 0
+    assert set(system.statuses(workflow_id).values()) == {"uninitialized"}
+    system.torcctl("workflows", "run", workflow_id)
+    assert system.run_id(workflow_id) == 1
+    assert system.torcctl("run", workflow_id).out == f"Workflow {workflow_id}: 3 completed\n"
+    assert system.run_id(workflow_id) == 1
     assert set(system.attempts(workflow_id).values()) == {1}
 
 
@@ -278,7 +278,7 @@ def test_run_refuses_a_workflow_whose_inputs_are_missing(system: System) -> None
     refused = system.torcctl("run", workflow_id, check=False)
     assert refused.code == 7
     assert str(system.work / "source.txt") in refused.err
-    assert system.torcctl("workflows", "get", json=True)["run_id"] == 0
+    assert system.run_id(workflow_id) == 0
 
 
 def test_reset_status_followed_by_run_just_works(system: System) -> None:
@@ -286,7 +286,7 @@ def test_reset_status_followed_by_run_just_works(system: System) -> None:
     workflow_id = make_chain(system)
     system.write("source.txt", "two\n")
     system.torcctl("workflows", "reset-status", workflow_id)
-    assert {job["status"] for job in system.jobs(workflow_id).values()} == {"uninitialized"}
+    assert set(system.statuses(workflow_id).values()) == {"uninitialized"}
     system.torcctl("run", workflow_id)
     assert system.read("end.txt") == "two\n"
     assert set(system.attempts(workflow_id).values()) == {2}
@@ -341,7 +341,7 @@ def test_a_failing_job_cancels_what_is_downstream_and_the_run_exits_1(system: Sy
     workflow_id = system.create(FAILING)
     run = system.torcctl("run", workflow_id, check=False)
     assert run.code == 1
-    assert run.out == "Workflow 1: 2 completed, 1 failed, 2 canceled\n"
+    assert run.out == f"Workflow {workflow_id}: 2 completed, 1 failed, 2 canceled\n"
     assert "bad" in run.err
     jobs = system.jobs(workflow_id)
     told = {name: (job["status"], job["status_reason"], job["return_code"]) for name, job in jobs.items()}
@@ -359,18 +359,18 @@ def test_reinit_does_not_retry_failed_jobs_and_a_reset_of_the_failed_does(system
     workflow_id = system.create(FAILING)
     system.torcctl("run", workflow_id, check=False)
     assert would_reset(system, workflow_id) == []
-    assert system.torcctl("workflows", "reinit").out == "Reset 0 jobs due to changed inputs\n"
+    assert system.torcctl("workflows", "reinit", workflow_id).out == "Reset 0 jobs due to changed inputs\n"
     assert system.torcctl("run", workflow_id, check=False).code == 1
     assert system.attempts(workflow_id)["bad"] == 1
 
     system.write("repaired", "")
-    system.torcctl("workflows", "reset-status", "--failed-only")
-    statuses = {name: job["status"] for name, job in system.jobs(workflow_id).items()}
+    system.torcctl("workflows", "reset-status", workflow_id, "--failed-only")
+    statuses = system.statuses(workflow_id)
     assert statuses == {
         "bad": "uninitialized", "after": "uninitialized", "last": "uninitialized", "stubborn": "uninitialized",
         "other": "completed",
     }  # fmt: skip
-    assert system.torcctl("run", workflow_id).out == "Workflow 1: 5 completed\n"
+    assert system.torcctl("run", workflow_id).out == f"Workflow {workflow_id}: 5 completed\n"
     assert system.attempts(workflow_id) == {"bad": 2, "after": 1, "last": 1, "stubborn": 2, "other": 1}
 
 
@@ -388,16 +388,16 @@ def test_a_job_that_leaves_an_output_out_fails_with_its_return_code(system: Syst
     assert (job["status"], job["status_reason"], job["return_code"]) == ("failed", "output_missing", 0)
 
 
-def test_running_a_specification_twice_warns_of_the_first_workflow(system: System) -> None:
+def test_running_a_specification_twice_warns_of_the_first_workflow(alone: System) -> None:
     """SEMANTICS 3.7"""
-    system.spec({"name": "twice", "jobs": [{"name": "a", "command": "true"}]})
-    assert "workflow 1" in system.torcctl("run", "spec.json").err  # created workflow 1
-    second = system.torcctl("run", "spec.json")
+    alone.spec({"name": "twice", "jobs": [{"name": "a", "command": "true"}]})
+    assert "workflow 1" in alone.torcctl("run", "spec.json").err  # created workflow 1
+    second = alone.torcctl("run", "spec.json")
     assert re.search(r"warning: workflow 1 .*reinit 1", second.err)
     assert second.out == "Workflow 2: 1 completed\n"
-    elsewhere = system.work / "elsewhere"
+    elsewhere = alone.work / "elsewhere"
     elsewhere.mkdir()
-    assert "warning" not in system.torcctl("run", "../spec.json", cwd=elsewhere).err
+    assert "warning" not in alone.torcctl("run", "../spec.json", cwd=elsewhere).err
 
 
 def test_relative_paths_are_those_of_the_directory_of_creation(system: System) -> None:
@@ -409,7 +409,7 @@ def test_relative_paths_are_those_of_the_directory_of_creation(system: System) -
     system.torcctl("run", workflow_id, cwd=elsewhere)
     assert system.read("end.txt") == "one\n"
     assert list(elsewhere.iterdir()) == []
-    assert system.torcctl("workflows", "get", json=True)["submission_directory"] == str(system.work)
+    assert system.torcctl("workflows", "get", workflow_id, json=True)["submission_directory"] == str(system.work)
 
 
 @pytest.mark.parametrize(
@@ -439,7 +439,7 @@ def test_a_job_larger_than_this_machine_does_not_make_run_wait_in_silence(
     run = system.torcctl("run", workflow_id, *limit, check=False)
     assert run.code == 1
     assert "large" in run.err
-    statuses = {name: job["status"] for name, job in system.jobs(workflow_id).items()}
+    statuses = system.statuses(workflow_id)
     assert statuses == {"large": "ready", "after": "blocked", "small": "completed"}
     assert system.torcctl("run", workflow_id, "--max-parallel-jobs", 1).code == 0
 
@@ -447,65 +447,65 @@ def test_a_job_larger_than_this_machine_does_not_make_run_wait_in_silence(
 # ---- the other examples ----
 
 
-def test_the_diamond_runs_each_job_once_after_a_change(system: System) -> None:
-    shutil.copy(EXAMPLES / "diamond.yaml", system.work)
-    system.write("source.txt", "".join(f"{number}\n" for number in range(1, 101)))
-    system.torcctl("run", "diamond.yaml")
-    assert "50 evens.txt" in system.read("report.txt")
-    system.write("source.txt", "1\n2\n3\n")
-    assert would_reset(system, 1) == ["top", "left", "right", "bottom"]
-    system.torcctl("workflows", "reinit")
-    system.torcctl("run", 1)
-    assert set(system.attempts(1).values()) == {2}
-    assert "1 evens.txt" in system.read("report.txt")
-    (system.work / "evens.txt").unlink()
-    assert would_reset(system, 1) == ["left", "bottom"]
+def test_the_diamond_runs_each_job_once_after_a_change(alone: System) -> None:
+    shutil.copy(EXAMPLES / "diamond.yaml", alone.work)
+    alone.write("source.txt", "".join(f"{number}\n" for number in range(1, 101)))
+    alone.torcctl("run", "diamond.yaml")
+    assert "50 evens.txt" in alone.read("report.txt")
+    alone.write("source.txt", "1\n2\n3\n")
+    assert would_reset(alone, 1) == ["top", "left", "right", "bottom"]
+    alone.torcctl("workflows", "reinit", 1)
+    alone.torcctl("run", 1)
+    assert set(alone.attempts(1).values()) == {2}
+    assert "1 evens.txt" in alone.read("report.txt")
+    (alone.work / "evens.txt").unlink()
+    assert would_reset(alone, 1) == ["left", "bottom"]
 
 
-def test_the_sweep_reruns_one_rate_when_one_score_is_lost(system: System) -> None:
-    shutil.copy(EXAMPLES / "sweep.yaml", system.work)
-    assert system.torcctl("run", "sweep.yaml").out == "Workflow 1: 25 completed\n"
-    rate = float(system.read("best.txt").split()[1])
+def test_the_sweep_reruns_one_rate_when_one_score_is_lost(alone: System) -> None:
+    shutil.copy(EXAMPLES / "sweep.yaml", alone.work)
+    assert alone.torcctl("run", "sweep.yaml").out == "Workflow 1: 25 completed\n"
+    rate = float(alone.read("best.txt").split()[1])
     assert rate in (0.01, 0.1)
-    (system.work / "scores" / "rate_0.100_seed_03.txt").unlink()
-    assert would_reset(system, 1) == ["train_0.1_3", "mean_0.1", "choose"]
+    (alone.work / "scores" / "rate_0.100_seed_03.txt").unlink()
+    assert would_reset(alone, 1) == ["train_0.1_3", "mean_0.1", "choose"]
 
 
-def test_the_chain_of_user_data_reruns_what_a_new_limit_changes(system: System) -> None:
+def test_the_chain_of_user_data_reruns_what_a_new_limit_changes(alone: System) -> None:
     """SEMANTICS 4.3: what jobs write during the run makes a finished workflow not stale"""
-    shutil.copy(EXAMPLES / "user_data_chain.yaml", system.work)
-    system.torcctl("run", "user_data_chain.yaml")
-    assert system.torcctl("user-data", "get", "decision", json=True)["data"] == {"verdict": "accept"}
-    assert would_reset(system, 1) == []
-    system.torcctl("user-data", "update", "limits", "--data", '{"most": 3}')
-    assert would_reset(system, 1) == ["decide", "act"]
-    system.torcctl("workflows", "reinit")
-    system.torcctl("workflows", "run")
-    assert system.torcctl("user-data", "get", "decision", json=True)["data"] == {"verdict": "reject"}
-    assert system.attempts(1) == {"measure": 1, "decide": 2, "act": 2}
-    assert would_reset(system, 1) == []
+    shutil.copy(EXAMPLES / "user_data_chain.yaml", alone.work)
+    alone.torcctl("run", "user_data_chain.yaml")
+    assert alone.torcctl("user-data", "get", "decision", json=True)["data"] == {"verdict": "accept"}
+    assert would_reset(alone, 1) == []
+    alone.torcctl("user-data", "update", "limits", "--data", '{"most": 3}')
+    assert would_reset(alone, 1) == ["decide", "act"]
+    alone.torcctl("workflows", "reinit", 1)
+    alone.torcctl("workflows", "run", 1)
+    assert alone.torcctl("user-data", "get", "decision", json=True)["data"] == {"verdict": "reject"}
+    assert alone.attempts(1) == {"measure": 1, "decide": 2, "act": 2}
+    assert would_reset(alone, 1) == []
 
 
-def test_the_barrier_is_created_initialized_and_planned(system: System) -> None:
+def test_the_barrier_is_created_initialized_and_planned(alone: System) -> None:
     """Running its 2001 jobs would cost seconds and show nothing more."""
     spec = (EXAMPLES / "barrier.yaml").read_text().replace('"1:1000"', '"1:100"')
-    system.write("barrier.yaml", spec)
-    assert system.torcctl("run", "barrier.yaml").out == "Workflow 1: 201 completed\n"
-    assert would_reset(system, 1) == []
-    job = system.jobs(1)["work_0042"]
-    system.torcctl("jobs", "update", job["id"], "--command", "true # edited")
-    assert would_reset(system, 1) == ["work_0042", "finish"]
+    alone.write("barrier.yaml", spec)
+    assert alone.torcctl("run", "barrier.yaml").out == "Workflow 1: 201 completed\n"
+    assert would_reset(alone, 1) == []
+    job = alone.jobs(1)["work_0042"]
+    alone.torcctl("jobs", "update", job["id"], "--command", "true # edited")
+    assert would_reset(alone, 1) == ["work_0042", "finish"]
 
 
-def test_the_same_workflow_in_four_formats_is_the_same_workflow(system: System) -> None:
+def test_the_same_workflow_in_four_formats_is_the_same_workflow(alone: System) -> None:
     """SEMANTICS 3.1"""
     kept = ("name", "command", "status", "priority", "resource_requirements")
     told = []
     for name in ("yaml", "json", "json5", "toml"):
         path = EXAMPLES / "formats" / f"hello.{name}"
-        created = system.torcctl("workflows", "create", path, json=True)
-        jobs = system.jobs(created["workflow_id"]).values()
-        files = system.torcctl("files", "list", created["workflow_id"], json=True)["files"]
+        created = alone.torcctl("workflows", "create", path, json=True)
+        jobs = alone.jobs(created["workflow_id"]).values()
+        files = alone.torcctl("files", "list", created["workflow_id"], json=True)["files"]
         told.append(
             (
                 created["name"],
@@ -515,5 +515,5 @@ def test_the_same_workflow_in_four_formats_is_the_same_workflow(system: System) 
             )
         )
     assert told[1:] == told[:1] * 3
-    assert system.torcctl("run", 1).out == "Workflow 1: 3 completed\n"
-    assert system.read("greeting_moon.txt") == "hello, moon\n"
+    assert alone.torcctl("run", 1).out == "Workflow 1: 3 completed\n"
+    assert alone.read("greeting_moon.txt") == "hello, moon\n"

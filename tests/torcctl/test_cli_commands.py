@@ -72,6 +72,27 @@ def test_a_format_after_a_list_is_a_usage_error_that_names_the_right_form(cli: C
     assert "torcctl -f json" in outcome.err
 
 
+@pytest.mark.parametrize("option", ["-k", "-n", "-F"])
+def test_a_short_global_option_after_the_noun_is_a_usage_error_that_names_the_right_form(cli: Cli, option: str) -> None:
+    outcome = cli("jobs", "list", option, "7")
+    assert outcome.code == 2
+    assert f"torcctl {option} " in outcome.err
+
+
+@pytest.mark.parametrize(
+    "argv", [[], ["workflows"], ["job", "list"], ["jobs", "lst"], ["jobs", "get"], ["tasks", "get", "x"]]
+)
+def test_a_wrong_command_line_exits_2_and_leaves_stdout_alone(daemon: FakeDaemon, cli: Cli, argv: list[str]) -> None:
+    outcome = cli(*argv)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith("error: ")
+    assert daemon.calls == []
+
+
+def test_what_cannot_be_sent_is_refused(cli: Cli) -> None:
+    assert cli("-k", "7", "jobs", "get", "caf\udce9").code == 7
+
+
 def test_status_is_shown_with_its_counts(daemon: FakeDaemon, cli: Cli) -> None:
     daemon.on("workflows.status", STATUS)
     out = cli("workflows", "status", "7").out

@@ -22,9 +22,9 @@ CONTEXT = Context(Options(format="table"), {})
 COMMANDS = [(noun, verb) for noun in NOUNS for verb in verbs_of(noun)]
 APPS = {noun: build_app({noun: (NOUNS[noun].summary, verbs_of(noun))}) for noun in NOUNS}
 TOKENS = st.lists(
-    st.sampled_from(
-        "7 12 -1 x --force --dry-run --async --explain --all-runs --failed-only --reinitialize --follow".split()
-        + "--only-uninitialized --force=1 --no-force --timeout -- -f".split()
+    st.sampled_from(["7", "12", "-1", "x", "--", "-f", "--force", "--dry-run", "--async", "--explain", "--timeout"])
+    | st.sampled_from(
+        ["--all-runs", "--failed-only", "--reinitialize", "--follow", "--only-uninitialized", "--force=1"]
     ),
     max_size=4,
 )

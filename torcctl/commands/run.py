@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 GOOD = ("completed", "disabled")
 """The statuses in which a job has to be for exit code 0."""
 
-BAD = ("failed", "terminated", "canceled")
-ENDED = (*GOOD, *BAD)
+BAD = ("failed", "terminated")
+"""Those that went wrong themselves; canceled ones mostly wait for one of these."""
+
+ENDED = (*GOOD, *BAD, "canceled")
 
 MAX_SHOWN = 10
 """Jobs that are named when a run fails; `jobs list` names all."""

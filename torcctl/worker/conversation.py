@@ -45,8 +45,7 @@ _answer = msgspec.json.Decoder(WorkerAnswer)
 class Conversation:
     """One worker's reports and their answers, over any number of connections."""
 
-    def __init__(self, *, worker_id: int, link: Link, runner: Runner, ledger: Ledger, progress: Progress) -> None:
-        self._worker_id = worker_id
+    def __init__(self, *, link: Link, runner: Runner, ledger: Ledger, progress: Progress) -> None:
         self._link = link
         self._runner = runner
         self._ledger = ledger
@@ -131,7 +130,7 @@ class Conversation:
         self._runner.has_new_room = False
         self._last_sent = trio.current_time()
         report = ReportWorker(
-            worker_id=self._worker_id,
+            worker_id=self._link.worker_id,
             started=batch.started,
             ended=batch.ended,
             returned=batch.returned,
@@ -148,7 +147,7 @@ class Conversation:
 
     async def _listen(self) -> None:
         self._last_sent = trio.current_time()
-        report = ReportWorker(worker_id=self._worker_id, capacity=self._runner.capacity(), wait_s=WAIT_S)
+        report = ReportWorker(worker_id=self._link.worker_id, capacity=self._runner.capacity(), wait_s=WAIT_S)
         try:
             answer = _answer.decode(await self._link.ask(report, WAIT_S + WAIT_MARGIN_S))
         except (Unavailable, Busy) as error:

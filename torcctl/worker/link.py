@@ -1,6 +1,6 @@
 """The way to the daemon: opens it, registers the worker on it, and finds it again after a loss.
 
-It knows two methods, `workers.register` and whatever it is asked to pass on, and nothing of jobs.
+It speaks for the worker at its beginning and end, passes on what lies between, and knows nothing of jobs.
 """
 
 import logging
@@ -11,8 +11,8 @@ import msgspec
 import trio
 
 from torcctl.worker.connection import CALL_DEADLINE_S, Connection, connect
-from torcd.protocol.errors import Busy, NotFound, Unavailable, Unreachable
-from torcd.protocol.requests import AttemptRef, RegisterWorker, Request
+from torcd.protocol.errors import Busy, NotFound, TorcError, Unavailable, Unreachable
+from torcd.protocol.requests import AttemptRef, LeaveWorker, RegisterWorker, Request
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,9 @@ MAX_BACKOFF_S = 5.0
 
 AWAY_S = 30.0
 """A daemon that is away for longer ends a worker that runs nothing."""
+
+LEAVE_DEADLINE_S = 5.0
+"""For the farewell, on which nothing depends."""
 
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,9 +56,16 @@ class Link:
         self._nursery = nursery
         self._token = token
         self._find_daemon = find_daemon
+        self._worker_id: int | None = None
         self._connection: Connection | None = None
         self._backoff_s = BACKOFF_S
         self._away_since: float | None = None
+
+    @property
+    def worker_id(self) -> int:
+        """By which the daemon knows this worker since it was first registered."""
+        assert self._worker_id is not None
+        return self._worker_id
 
     async def open(self, request: RegisterWorker) -> Registration:
         """Registers the worker for the first time. Raises Unreachable at once when nobody answers."""
@@ -74,7 +84,7 @@ class Link:
         except BaseException:
             await connection.aclose()
             raise
-        self._connection = connection
+        self._connection, self._worker_id = connection, registration.worker_id
         return registration
 
     async def reopen(
@@ -108,6 +118,15 @@ class Link:
             raise Unreachable(error.message) from error
         self._backoff_s, self._away_since = BACKOFF_S, None
         return answer
+
+    async def leave(self) -> None:
+        """Says that this worker has no attempts any more, if anyone listens; else its lease will end."""
+        if self._connection is None or self._worker_id is None:
+            return
+        try:
+            await self._connection.call(LeaveWorker(worker_id=self._worker_id), LEAVE_DEADLINE_S)
+        except TorcError as error:
+            log.info("left without saying so: %s", error)
 
     async def aclose(self) -> None:
         """Closes the connection, if there is one."""

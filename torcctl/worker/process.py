@@ -4,6 +4,7 @@ It knows how to run one attempt and nothing of queues, resources or the daemon. 
 threads: the start takes half a millisecond, handing it to a thread and back costs more.
 """
 
+import contextlib
 import errno
 import logging
 import os
@@ -64,7 +65,7 @@ class Launcher:
     Raises Refused at once when jobs cannot be run at all: no bash, or logs that cannot be written.
     """
 
-    def __init__(self, *, workflow_id: int, run_id: int, directory: str, output_dir: str | None, url: str) -> None:
+    def __init__(self, *, workflow_id: int, directory: str, output_dir: str | None, url: str) -> None:
         self._bash = find_bash()
         self._directory = directory
         self.output_dir = output_dir or os.path.join(directory, ".torc", str(workflow_id))
@@ -85,7 +86,6 @@ class Launcher:
         self._environment |= {
             b"PWD": os.fsencode(directory),
             b"TORC_WORKFLOW_ID": b"%d" % workflow_id,
-            b"TORC_RUN_ID": b"%d" % run_id,
             b"TORC_OUTPUT_DIR": os.fsencode(self.output_dir),
             b"TORC_NO_AUTOSTART": b"1",
         }
@@ -119,7 +119,9 @@ class Launcher:
                 if not isinstance(error, OSError | ValueError):
                     log.exception("job %d (%s) could not be started", job.job_id, job.name)
                 why = self._explain(error)
-                os.write(stderr, f"torcctl: the job could not be started: {why}\n".encode(errors="replace"))
+                message = f"torcctl: the job could not be started: {why}\n"
+                with contextlib.suppress(OSError):  # a full disk, say; the log has it too
+                    os.write(stderr, message.encode(errors="replace"))
                 raise CannotStart(why, stdout_path, stderr_path) from error
             finally:
                 os.close(stderr)

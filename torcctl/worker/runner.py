@@ -210,7 +210,7 @@ class Runner:
         self._ledger.add_ended(attempt.report(outputs, time.time_ns() // 1_000_000))
 
     async def _settle_in_thread(self, attempt: Attempt) -> None:
-        outputs = await trio.to_thread.run_sync(observe_outputs, attempt.job.outputs)
+        outputs = await trio.to_thread.run_sync(observe_outputs, attempt.job.outputs, abandon_on_cancel=True)
         self._settling.remove(attempt)
         self._ledger.add_ended(attempt.report(outputs, time.time_ns() // 1_000_000))
         self._notify()

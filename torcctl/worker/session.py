@@ -14,13 +14,13 @@ import trio
 from torcctl.worker.attempts import GRACE_S
 from torcctl.worker.conversation import Conversation
 from torcctl.worker.ledger import Ledger
-from torcctl.worker.link import Link
+from torcctl.worker.link import Link, Registration
 from torcctl.worker.process import Launcher
 from torcctl.worker.progress import Progress
 from torcctl.worker.resources import Offer, Room
 from torcctl.worker.runner import Runner
 from torcd.protocol.errors import TorcError, Unreachable
-from torcd.protocol.requests import AttemptRef, LeaveWorker, RegisterWorker
+from torcd.protocol.requests import AttemptRef, RegisterWorker
 
 log = logging.getLogger(__name__)
 
@@ -116,14 +116,23 @@ class Session:
 
     async def _live(self, nursery: trio.Nursery) -> None:
         link = Link(nursery, url=self._url, token=self._token, find_daemon=self._find_daemon)
-        registration = await link.open(self._registration(None, []))
-        launcher = Launcher(
-            workflow_id=self._workflow_id,
-            run_id=registration.run_id,
-            directory=registration.submission_directory,
-            output_dir=self._output_dir,
-            url=link.url,
-        )
+        try:
+            registration = await link.open(self._registration(None, []))
+            self._progress.start(registration.counts, registration.total)
+            try:
+                launcher = Launcher(
+                    workflow_id=self._workflow_id,
+                    directory=registration.submission_directory,
+                    output_dir=self._output_dir,
+                    url=link.url,
+                )
+                await self._work(nursery, link, launcher, registration)
+            finally:
+                await link.leave()
+        finally:
+            await link.aclose()
+
+    async def _work(self, nursery: trio.Nursery, link: Link, launcher: Launcher, registration: Registration) -> None:
         ledger = Ledger()
         runner = self._runner = Runner(
             room=Room(self._offer),
@@ -132,18 +141,11 @@ class Session:
             grace_s=self._grace_s,
             on_change=self._on_change,
         )
-        self._conversation = Conversation(
-            worker_id=registration.worker_id,
-            link=link,
-            runner=runner,
-            ledger=ledger,
-            progress=self._progress,
-        )
-        self._progress.start(registration.counts, registration.total)
+        self._conversation = Conversation(link=link, runner=runner, ledger=ledger, progress=self._progress)
         nursery.start_soon(runner.run)
         try:
             with self._talk:
-                await self._converse(link, launcher, registration.worker_id, registration.lease_s)
+                await self._converse(link, launcher, registration.lease_s)
             if self._talk.cancelled_caught:
                 log.warning("gave up telling torcd; %d jobs could not be killed", runner.num_running)
         except TorcError:
@@ -153,28 +155,25 @@ class Session:
                 await runner.wait_stopped()
             raise
         finally:
-            await link.aclose()
             launcher.close()
 
-    async def _converse(self, link: Link, launcher: Launcher, worker_id: int, lease_s: float) -> None:
+    async def _converse(self, link: Link, launcher: Launcher, lease_s: float) -> None:
         runner, conversation = self._runner, self._conversation
         assert runner is not None
         assert conversation is not None
         while True:
             try:
                 await conversation.converse()
-                await link.ask(LeaveWorker(worker_id=worker_id))
                 return
             except Unreachable:
-                if conversation.is_over:
-                    return  # everything is told; the daemon will notice the absence
-            await link.aclose()
+                await link.aclose()
             runner.is_paused = True
             registration = await link.reopen(
-                lambda: self._registration(worker_id, runner.attempts()),
+                lambda: self._registration(link.worker_id, runner.attempts()),
                 lease_s=lease_s,
                 is_needed=lambda: runner.num_running > 0,
             )
+            lease_s = registration.lease_s
             launcher.set_url(link.url)
             for lost in registration.lost:
                 runner.forget(lost, "superseded")

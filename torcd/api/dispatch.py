@@ -16,7 +16,7 @@ from torcd.actors.messages import CommitEdit, Disconnected, Preview, Register
 from torcd.actors.supervisor import Supervisor
 from torcd.actors.turn import Turn
 from torcd.api.session import Handler, Session
-from torcd.core.plan import PackedPlan, Summary, unpack_plan
+from torcd.core.plan import ShownPlan, Summary, unpack_plan
 from torcd.operations.create import prepare_workflow
 from torcd.operations.edit import prepare_edit
 from torcd.operations.operate import Planned
@@ -35,8 +35,8 @@ from torcd.storage.workers import find_workflow_of_worker
 T = TypeVar("T")
 Answer = dict[str, Any]
 
-MOST_PREVIEWS = 64
-"""Dry runs whose later pages can be asked for; the oldest are dropped."""
+MOST_PLANS, MOST_PLAN_JOBS = 64, 2_000_000
+"""Plans that are kept for their further pages, and the jobs in all of them; the oldest are dropped."""
 PLAN_PAGE = 2_000
 """Jobs in one page of a plan: about half a MiB with their reasons."""
 CREATES_AT_ONCE = 2
@@ -57,7 +57,7 @@ class Dispatch:
         self._supervisor = supervisor
         self._describe = describe
         self._stop = stop
-        self._previews: OrderedDict[str, tuple[Summary, PackedPlan]] = OrderedDict()
+        self._plans: OrderedDict[str, tuple[Summary, ShownPlan]] = OrderedDict()
         self._preview_count = 0
         self._workflow_of: dict[int, int] = {}
         """Of each connected worker, the workflow it serves."""
@@ -213,13 +213,11 @@ class Dispatch:
         planned: Planned = await preview.reply.wait()
         plan = unpack_plan(planned.packed)
         self._preview_count += 1
-        token = str(self._preview_count)
-        self._previews[token] = planned.summary, plan
-        while len(self._previews) > MOST_PREVIEWS:
-            self._previews.popitem(last=False)
+        token = f"preview {self._preview_count}"
+        self._keep_plan(token, planned.summary, plan)
         return await self._show_preview(token, planned.summary, plan, 0, PLAN_PAGE)
 
-    async def _show_preview(self, token: str, summary: Summary, plan: PackedPlan, cursor: int, limit: int) -> object:
+    async def _show_preview(self, token: str, summary: Summary, plan: ShownPlan, cursor: int, limit: int) -> object:
         jobs, following = await self._read(lambda db: show_page(db, plan, cursor, min(limit, PLAN_PAGE)))
         return {
             "plan": show_summary(summary, jobs, dry_run=True),
@@ -228,7 +226,7 @@ class Dispatch:
         }
 
     async def _get_preview(self, session: Session, request: r.GetPreview) -> object:
-        found = self._previews.get(request.preview)
+        found = self._plans.get(request.preview)
         if found is None:
             raise NotFound(
                 f"there is no dry run {request.preview!r} (any more): ask for it again",
@@ -241,13 +239,23 @@ class Dispatch:
         return await self._read(lambda db: load_task(db, request.task_id))
 
     async def _get_task_plan(self, session: Session, request: r.GetTaskPlan) -> object:
-        def work(db: sqlite3.Connection) -> Answer:
-            _, packed = load_plan(db, request.task_id)
-            limit = min(request.limit, PLAN_PAGE)
-            jobs, following = show_page(db, unpack_plan(packed), request.cursor, limit)
-            return {"jobs": jobs, "next_cursor": following}
+        key = f"task {request.task_id}"
+        if key not in self._plans:
+            summary, packed = await self._read(lambda db: load_plan(db, request.task_id))
+            self._keep_plan(key, summary, unpack_plan(packed))
+        plan = self._plans[key][1]
+        jobs, following = await self._read(
+            lambda db: show_page(db, plan, request.cursor, min(request.limit, PLAN_PAGE))
+        )
+        return {"jobs": jobs, "next_cursor": following}
 
-        return await self._read(work)
+    def _keep_plan(self, key: str, summary: Summary, plan: ShownPlan) -> None:
+        """Keeps a plan for its further pages: a dry run is nowhere else, and unpacking takes its time."""
+        self._plans[key] = summary, plan
+        while len(self._plans) > 1 and (
+            len(self._plans) > MOST_PLANS or sum(len(kept.jobs) for _, kept in self._plans.values()) > MOST_PLAN_JOBS
+        ):
+            self._plans.popitem(last=False)
 
     async def _wait_task(self, session: Session, request: r.WaitTask) -> object:
         ended = self._supervisor.task_end(request.task_id)

@@ -48,23 +48,54 @@ class Plan:
     clears_cancel: bool = False
 
 
-class PackedPlan(msgspec.Struct, frozen=True):
-    """A plan with ids, as it is stored: each array as the bytes of little-endian int64."""
+class Column(msgspec.Struct, frozen=True, gc=False):
+    """Integers in as few bytes as they need: `low` plus unsigned little-endian numbers of `width` bytes.
 
-    jobs: bytes
-    before: bytes
-    after: bytes
-    reasons: dict[str, bytes]
+    `width` 0: all are `low`.
+    """
+
+    count: int
+    low: int
+    width: int
+    data: bytes
+
+    def values(self) -> Int64:
+        """The integers."""
+        if self.width == 0:
+            return np.full(self.count, self.low, dtype=np.int64)
+        return np.frombuffer(self.data, dtype=f"<u{self.width}").astype(np.int64) + self.low
+
+
+def pack_column(values: NDArray[np.integer[Any]]) -> Column:
+    """The column of some integers."""
+    low, high = (int(values.min()), int(values.max())) if len(values) else (0, 0)
+    width = next(width for width in (0, 1, 2, 4, 8) if high - low < 1 << 8 * width)
+    data = (values.astype(np.int64, copy=False) - low).astype(f"<u{width}").tobytes() if width else b""
+    return Column(len(values), low, width, data)
+
+
+class PackedPlan(msgspec.Struct, frozen=True):
+    """A plan with ids, as it is stored."""
+
+    jobs: Column
+    before: Column
+    after: Column
+    starts: Column
+    """The reasons of job `i` are the rows `starts[i]` to `starts[i + 1]`."""
+    reasons: dict[str, Column]
     details: list[tuple[str, Any, Any]]
 
-    def column(self, name: str) -> Int64:
-        """One column of the reasons."""
-        return np.frombuffer(self.reasons[name], dtype="<i8")
 
-    @property
-    def job_ids(self) -> Int64:
-        """The jobs, in topological order."""
-        return np.frombuffer(self.jobs, dtype="<i8")
+@dataclass(frozen=True, slots=True)
+class ShownPlan:
+    """A stored plan, unpacked."""
+
+    jobs: Int64
+    before: Int64
+    after: Int64
+    starts: Int64
+    reasons: dict[str, Int64]
+    details: list[tuple[str, Any, Any]]
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,10 +116,6 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(PackedPlan).decode
 
 
-def _bytes(column: NDArray[Any]) -> bytes:
-    return column.astype("<i8", copy=False).tobytes()
-
-
 def pack_plan(plan: Plan, state: State) -> bytes:
     """The plan's jobs and reasons with ids instead of indexes."""
     ids = state.jobs.ids.ids
@@ -104,18 +131,27 @@ def pack_plan(plan: Plan, state: State) -> bytes:
     columns = {"job": ids[reasons.job], "ref": ref, "old_a": old_a, "new_a": new_a}
     return _encode(
         PackedPlan(
-            jobs=_bytes(ids[plan.jobs]),
-            before=_bytes(plan.before),
-            after=_bytes(plan.after),
-            reasons={name: _bytes(columns.get(name, getattr(reasons, name))) for name in COLUMNS},
+            jobs=pack_column(ids[plan.jobs]),
+            before=pack_column(plan.before),
+            after=pack_column(plan.after),
+            starts=pack_column(np.append(np.searchsorted(reasons.job, plan.jobs), len(reasons.job))),
+            reasons={name: pack_column(columns.get(name, getattr(reasons, name))) for name in COLUMNS},
             details=list(reasons.details),
         )
     )
 
 
-def unpack_plan(packed: bytes) -> PackedPlan:
-    """What `pack_plan` made."""
-    return _decode(packed)
+def unpack_plan(packed: bytes) -> ShownPlan:
+    """What `pack_plan` packed."""
+    plan = _decode(packed)
+    return ShownPlan(
+        jobs=plan.jobs.values(),
+        before=plan.before.values(),
+        after=plan.after.values(),
+        starts=plan.starts.values(),
+        reasons={name: column.values() for name, column in plan.reasons.items()},
+        details=plan.details,
+    )
 
 
 def summarize(plan: Plan, state: State, packed: bytes) -> Summary:

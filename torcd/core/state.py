@@ -26,29 +26,30 @@ IS_BAD = mask_of(BAD)
 
 
 class Ids:
-    """Database ids and the indexes that stand for them."""
+    """Database ids and the indexes that stand for them. A workflow's ids lie close together."""
 
     def __init__(self, ids: NDArray[np.int64]) -> None:
         self.ids = ids
         """`ids[index]` is the id."""
-        self._sorted = np.argsort(ids, kind="stable")
-        self._ascending = ids[self._sorted]
+        self._first = int(ids.min()) if len(ids) else 0
+        self._index = np.full(int(ids.max()) - self._first + 1 if len(ids) else 0, -1, dtype=np.int32)
+        self._index[ids - self._first] = np.arange(len(ids), dtype=np.int32)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def find(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """The index of each id, -1 where there is none."""
-        if not len(self.ids):
-            return np.full(len(ids), -1, dtype=np.int64)
-        places = np.searchsorted(self._ascending, ids)
-        places[places == len(self.ids)] = 0
-        found = self._sorted[places]
-        return np.where(self._ascending[places] == ids, found, -1)
+        places = ids - self._first
+        known = (places >= 0) & (places < len(self._index))
+        found = np.full(len(ids), -1, dtype=np.int64)
+        found[known] = self._index[places[known]]
+        return found
 
     def find_one(self, wanted: int) -> int:
         """The index of one id, -1 when there is none."""
-        return int(self.find(np.array([wanted], dtype=np.int64))[0])
+        place = wanted - self._first
+        return int(self._index[place]) if 0 <= place < len(self._index) else -1
 
 
 @dataclass(slots=True)

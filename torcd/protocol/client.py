@@ -95,9 +95,15 @@ class Connection:
         return self.finish(self.begin(request), timeout_s=timeout_s, on_notification=on_notification)
 
     def begin(self, request: Request) -> int:
-        """Sends a request and returns the id of the call; several may be in flight."""
+        """Sends a request and returns the id of the call; several may be in flight.
+
+        Raises Refused or TooLarge for what cannot be sent, Unreachable when the connection is lost.
+        """
         self._last_id += 1
-        frame = encode_call(self._last_id, request)
+        try:
+            frame = encode_call(self._last_id, request)
+        except UnicodeEncodeError as error:
+            raise Refused(f"{request.METHOD}: {error.object!r} is not valid UTF-8") from error
         if len(frame) > MAX_FRAME:
             raise TooLarge(
                 f"the request {request.METHOD} is {len(frame)} bytes; at most {MAX_FRAME} fit into one",

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from torcd.core.changes import Kind
-from torcd.core.plan import PackedPlan, Summary
+from torcd.core.plan import ShownPlan, Summary
 from torcd.core.state import ABSENT, NEVER
 from torcd.core.status import status_name
 from torcd.protocol.model import PlanJob
@@ -16,16 +16,20 @@ Reason = dict[str, Any]
 FILE_KINDS = (Kind.INPUT_CHANGED, Kind.INPUT_MISSING, Kind.OUTPUT_MISSING)
 
 
-def show_page(db: sqlite3.Connection, plan: PackedPlan, cursor: int, limit: int) -> tuple[list[PlanJob], int | None]:
+def show_page(db: sqlite3.Connection, plan: ShownPlan, cursor: int, limit: int) -> tuple[list[PlanJob], int | None]:
     """The jobs from place `cursor` on, and the place of the next page (None: there is no more)."""
-    ids = plan.job_ids[cursor : cursor + limit]
-    before = np.frombuffer(plan.before, dtype="<i8")[cursor : cursor + limit]
-    after = np.frombuffer(plan.after, dtype="<i8")[cursor : cursor + limit]
-    rows = _reason_rows(plan, cursor, len(ids))
-    names = _Names(db, plan, rows, ids.tolist())
+    end = min(cursor + limit, len(plan.jobs))
+    if cursor >= end:
+        return [], None
+    ids = plan.jobs[cursor:end].tolist()
+    before = plan.before[cursor:end].tolist()
+    after = plan.after[cursor:end].tolist()
+    rows = range(int(plan.starts[cursor]), int(plan.starts[end]))
+    names = _Names(db, plan, rows, ids)
     reasons: dict[int, list[Reason]] = {}
-    for place in rows.tolist():
-        reasons.setdefault(int(plan.column("job")[place]), []).append(names.show(place))
+    for row in rows:
+        job_id, reason = names.show(row)
+        reasons.setdefault(job_id, []).append(reason)
     jobs = [
         PlanJob(
             id=job_id,
@@ -34,47 +38,34 @@ def show_page(db: sqlite3.Connection, plan: PackedPlan, cursor: int, limit: int)
             to=status_name(becomes),
             reasons=reasons.get(job_id, []),
         )
-        for job_id, was, becomes in zip(ids.tolist(), before.tolist(), after.tolist(), strict=True)
+        for job_id, was, becomes in zip(ids, before, after, strict=True)
     ]
-    end = cursor + len(ids)
-    return jobs, end if end < len(plan.job_ids) else None
-
-
-def _reason_rows(plan: PackedPlan, cursor: int, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """The places of the reasons of some jobs: reasons are in the order of the jobs."""
-    jobs, owners = plan.job_ids, plan.column("job")
-    if not len(owners) or not count:
-        return np.empty(0, dtype=np.int64)
-    order = np.argsort(jobs, kind="stable")
-    place = order[np.searchsorted(jobs, owners, sorter=order)]
-    return np.flatnonzero((place >= cursor) & (place < cursor + count))
+    return jobs, end if end < len(plan.jobs) else None
 
 
 class _Names:
     """The names that one page needs, each looked up once."""
 
-    def __init__(
-        self,
-        db: sqlite3.Connection,
-        plan: PackedPlan,
-        rows: np.ndarray[Any, np.dtype[np.int64]],
-        ids: list[int],
-    ) -> None:
+    def __init__(self, db: sqlite3.Connection, plan: ShownPlan, rows: range, ids: list[int]) -> None:
+        self._db = db
         self._plan = plan
-        self._columns = {name: plan.column(name) for name in plan.reasons}
-        kind, ref = self._columns["kind"][rows], self._columns["ref"][rows]
+        self._first = rows.start
+        self._columns = {name: column[rows.start : rows.stop] for name, column in plan.reasons.items()}
+        kind, ref = self._columns["kind"], self._columns["ref"]
         upstream = kind == Kind.UPSTREAM_STALE
-        others = np.concatenate((ref[upstream], self._columns["old_a"][rows][upstream])).tolist()
+        others = np.concatenate((ref[upstream], self._columns["old_a"][upstream])).tolist()
         self.jobs = _look_up(db, "SELECT id, name FROM job", [*ids, *others])
         files = ref[np.isin(kind, FILE_KINDS)].tolist()
         self._files = _look_up(db, "SELECT id, name FROM file", files)
         self._paths = _look_up(db, "SELECT id, path FROM file", files)
         self._values = _look_up(db, "SELECT id, name FROM user_data", ref[kind == Kind.USER_DATA_CHANGED].tolist())
-        self._db = db
 
-    def show(self, place: int) -> Reason:
-        """One reason, as users see it."""
-        row = {name: int(column[place]) for name, column in self._columns.items()}
+    def show(self, place: int) -> tuple[int, Reason]:
+        """The job of one row, and the reason as users see it."""
+        row = {name: int(column[place - self._first]) for name, column in self._columns.items()}
+        return row["job"], self._show(row)
+
+    def _show(self, row: dict[str, int]) -> Reason:
         ref = row["ref"]
         match row["kind"]:
             case Kind.INPUT_CHANGED:
@@ -99,10 +90,8 @@ class _Names:
                     "new": self._value(ref, row["new_a"]),
                 }  # fmt: skip
             case Kind.UPSTREAM_STALE:
-                return {
-                    "kind": "upstream_stale", "root": self.jobs[ref], "root_id": ref, "via": self.jobs[row["old_a"]],
-                    "via_id": row["old_a"],
-                }  # fmt: skip
+                via = self.jobs[row["old_a"]]
+                return {"kind": "upstream_stale", "root": self.jobs[ref], "root_id": ref, "via": via}
             case Kind.NOT_COMPLETED:
                 return {"kind": "not_completed", "status": status_name(ref)}
             case _:

@@ -133,9 +133,11 @@ def _save_records(db: sqlite3.Connection, keys: Keys, records: Records) -> None:
     ids = keys.files[records.files].tolist()
     if records.keep_old:
         db.execute(
+            # an absence is told from "never recorded" only where a present record came before it
             "INSERT OR IGNORE INTO file_history SELECT workflow_id, file_id, version, mtime_ns, size"
-            " FROM file_record WHERE workflow_id = ? AND size >= 0"
-            " AND file_id IN (SELECT value FROM json_each(?))",
+            " FROM file_record r WHERE workflow_id = ? AND file_id IN (SELECT value FROM json_each(?))"
+            " AND (size >= 0 OR EXISTS (SELECT 1 FROM file_history h WHERE h.workflow_id = r.workflow_id"
+            " AND h.file_id = r.file_id))",
             (keys.workflow_id, str(ids)),
         )
     db.executemany(

@@ -21,7 +21,7 @@ Run = Callable[[JobLaunch], tuple[ProcessEnd, str, str]]
 
 @pytest.fixture
 def launcher(tmp_path: Path) -> Iterator[Launcher]:
-    launcher = Launcher(workflow_id=7, run_id=1, directory=str(tmp_path), output_dir=None, url="ws+unix:///run/d.sock")
+    launcher = Launcher(workflow_id=7, directory=str(tmp_path), output_dir=None, url="ws+unix:///run/d.sock")
     yield launcher
     launcher.close()
 
@@ -246,7 +246,7 @@ def test_an_environment_that_cannot_be_passed_fails_with_a_message(launcher: Lau
 def test_a_missing_submission_directory_is_named(tmp_path: Path) -> None:
     directory, logs = tmp_path / "gone", tmp_path / "logs"
     directory.mkdir()
-    launcher = Launcher(workflow_id=7, run_id=1, directory=str(directory), output_dir=str(logs), url="ws+unix:///d")
+    launcher = Launcher(workflow_id=7, directory=str(directory), output_dir=str(logs), url="ws+unix:///d")
     directory.rmdir()
     for number, command in enumerate(("ls", "ls | cat")):
         with pytest.raises(CannotStart, match=f"{directory} is not there"):
@@ -263,4 +263,4 @@ def test_an_output_directory_that_was_cleaned_away_is_made_again(run: Run, tmp_p
 def test_an_output_directory_that_cannot_be_made_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Refused, match=r"file/logs: Not a directory"):
-        Launcher(workflow_id=7, run_id=1, directory=str(tmp_path), output_dir=str(tmp_path / "file/logs"), url="x")
+        Launcher(workflow_id=7, directory=str(tmp_path), output_dir=str(tmp_path / "file/logs"), url="x")

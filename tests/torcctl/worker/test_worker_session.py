@@ -496,6 +496,7 @@ async def test_a_refusal_stops_the_jobs_and_is_told(daemon: FakeDaemon, pipe: Pa
         with pytest.raises(Refused, match="not with me"):
             await work.result()
     assert not is_alive(pid)
+    assert daemon.left == 1
 
 
 async def test_a_worker_that_was_forgotten_registers_again(daemon: FakeDaemon) -> None:
@@ -505,3 +506,11 @@ async def test_a_worker_that_was_forgotten_registers_again(daemon: FakeDaemon) -
         outcome = await work.result()
     assert outcome.complete
     assert len(daemon.registrations) == 2
+
+
+async def test_a_worker_that_cannot_write_logs_says_so_and_leaves(daemon: FakeDaemon, tmp_path: Path) -> None:
+    (tmp_path / ".torc").touch()
+    async with working(daemon) as work:
+        with pytest.raises(Refused, match=r"\.torc/7: Not a directory"):
+            await work.result()
+    assert daemon.left == 1
