@@ -12,7 +12,7 @@ import msgspec
 
 from torcctl.exits import TaskFailed
 from torcctl.progress import Progress
-from torcd.protocol.errors import Conflict, Refused, TimedOut, TorcError, error_from_wire
+from torcd.protocol.errors import Conflict, NotFound, Refused, TimedOut, TorcError, error_from_wire
 from torcd.protocol.model import TASK_ENDED, Task
 from torcd.protocol.requests import GetTask, GetTaskPlan, Operation, WaitTask
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ANSWER_GRACE_S = 10.0
 """How much later than its own time limit the daemon's answer to a wait may come."""
 
-PASSED_ON = (Conflict.code, Refused.code)
+PASSED_ON = (NotFound.code, Conflict.code, Refused.code)
 """Error codes of a failed task that decide the exit code as if the request itself had failed."""
 
 

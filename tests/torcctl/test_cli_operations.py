@@ -124,6 +124,7 @@ def test_async_prints_the_handle_and_does_not_wait(daemon: FakeDaemon, cli: Cli)
     [
         ({"error": "input a is missing", "error_code": 422}, 7, "refused"),
         ({"error": "the plan has drifted", "error_code": 409}, 4, "conflict"),
+        ({"error": "workflow 7 has no job 1", "error_code": 404}, 3, "not_found"),
         ({"error": "disk full", "error_code": 503}, 1, "task_failed"),
         ({"error": None, "status": "canceled"}, 1, "task_failed"),
     ],

@@ -23,7 +23,7 @@ class FakeWorker:
     def __call__(self, **arguments: Any) -> WorkerOutcome:
         self.calls.append(arguments)
         arguments["on_progress"]({"completed": 1}, 2)
-        return WorkerOutcome(complete=not self.interrupted, counts={}, interrupted=self.interrupted)
+        return WorkerOutcome(complete=not self.interrupted, counts={}, interrupted=self.interrupted, stranded=False)
 
 
 @pytest.fixture

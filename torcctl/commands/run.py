@@ -138,7 +138,14 @@ def _show_failures(context: Context, workflow_id: int, status: WorkflowStatus) -
     if bad > len(rows):
         context.note("info", f"… and {bad - len(rows)} more; see: torcctl jobs list {workflow_id} -f status=failed")
     waiting = status.total - sum(status.counts.get(name, 0) for name in ENDED)
-    if waiting:
+    ready = status.counts.get("ready", 0)
+    if ready:
+        context.note(
+            "warning",
+            f"{ready} ready jobs need more than this machine offers; see: torcctl jobs list {workflow_id} -f "
+            "status=ready. Run them on a larger machine, or change their resource_requirements with jobs update",
+        )
+    elif waiting:
         context.note("info", f"{waiting} jobs did not run here; see: torcctl workflows status {workflow_id}")
 
 

@@ -58,6 +58,8 @@ class Conversation:
         self._failure: TorcError | None = None
         self.is_complete = False
         """Every job of the workflow has ended."""
+        self.is_stranded = False
+        """No job is under way anywhere, and none is ready that this worker could take."""
 
     @property
     def is_over(self) -> bool:
@@ -66,7 +68,11 @@ class Conversation:
         if not (runner.is_idle and self._ledger.is_empty):
             return False
         # A waiting report may be answered with jobs until the daemon knows that no more are wanted.
-        return self.is_complete or (runner.is_closed and not self._is_listening and not runner.has_new_room)
+        return (
+            self.is_complete
+            or self.is_stranded
+            or (runner.is_closed and not self._is_listening and not runner.has_new_room)
+        )
 
     def wake(self) -> None:
         """Something has changed: speaks if that is due before the conversation wakes by itself."""
@@ -171,5 +177,6 @@ class Conversation:
         if answer.jobs:
             self._runner.accept(answer.jobs)
         self.is_complete = answer.complete
+        self.is_stranded = answer.stranded > 0
         if answer.counts:
             self._progress.update(answer.counts)

@@ -39,6 +39,8 @@ class WorkerOutcome(msgspec.Struct, frozen=True, kw_only=True):
     counts: dict[str, int]
     """The last that was heard of the workflow: jobs by status."""
     interrupted: bool
+    stranded: bool
+    """Jobs are left, but none is under way anywhere and none is ready that this worker could take."""
 
 
 class Session:
@@ -91,6 +93,7 @@ class Session:
             complete=self._conversation is not None and self._conversation.is_complete,
             counts=self._progress.counts,
             interrupted=self._is_interrupted,
+            stranded=self._conversation is not None and self._conversation.is_stranded,
         )
 
     def shut_down(self, *, at_once: bool = False) -> None:

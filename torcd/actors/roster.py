@@ -53,7 +53,8 @@ class Waiting:
     """A report that is answered as soon as there is something for the worker."""
 
     message: Message
-    capacity: Capacity
+    capacity: Capacity | None
+    """None: the worker is full and waits only to be told what to stop."""
     timer: trio.CancelScope = field(default_factory=trio.CancelScope)
 
 
@@ -235,10 +236,9 @@ class Roster:
             refused = reported.refused + (judged.value if judged is not None else [])
             return self._answer(turn, entry, launches, refused)
 
-        waits = request.wait_s > 0 and request.capacity is not None and launches is None
+        waits = request.wait_s > 0 and launches is None
         over_or_stuck = turn.state.is_complete or count_stranded(turn.state, entry.total)
         if waits and not reported.doubtful and not entry.to_stop and not over_or_stuck:
-            assert request.capacity is not None
             waiting = Waiting(message, request.capacity)
             seconds = min(request.wait_s, LONGEST_WAIT_S)
             turn.defer(message, lambda: self._begin_wait(entry, waiting, seconds))

@@ -15,7 +15,7 @@ from torcd.core.delta import Claim, ResultRow
 from torcd.core.draft import Draft
 from torcd.core.placement import Room
 from torcd.core.state import ABSENT, State
-from torcd.core.status import LIVE, Status, StatusReason
+from torcd.core.status import LIVE, WAITING, Status, StatusReason
 from torcd.protocol.requests import AttemptEnd, AttemptRef, Capacity, JobLaunch, JobOutput, RefusedReport
 from torcd.storage.save import keys_of, save_results
 
@@ -47,12 +47,21 @@ def take_report(
     ended: list[AttemptEnd],
     returned: list[AttemptRef],
 ) -> Reported:
-    """Moves the jobs of one worker's report; raises nothing: what does not fit is in the answer."""
+    """Moves the jobs of one worker's report; raises nothing: what does not fit is in the answer.
+
+    An attempt that is named twice counts once; a second end of it is judged as a later report would be.
+    """
+    if not draft.state.count:
+        return Reported(refused=[_superseded(ref) for ref in (*started, *ended)])
     reported = Reported()
-    _take_started(draft, worker_id, started, reported)
+    _take_started(draft, worker_id, list(dict.fromkeys(started)), reported)
     _take_ended(draft, worker_id, hostname, ended, reported)
-    _take_returned(draft, worker_id, returned)
+    _take_returned(draft, worker_id, list(dict.fromkeys(returned)))
     return reported
+
+
+def _superseded(ref: AttemptRef) -> RefusedReport:
+    return RefusedReport(job_id=ref.job_id, attempt_id=ref.attempt_id, why="superseded")
 
 
 def _find(state: State, refs: list[AttemptRef]) -> tuple[Int64, NDArray[np.bool_]]:
@@ -72,8 +81,7 @@ def _take_started(draft: Draft, worker_id: int, started: list[AttemptRef], repor
     draft.start(jobs[mine & (status == Status.PENDING)])
     known = mine & (status != Status.UNINITIALIZED)
     for place in np.flatnonzero(~known).tolist():
-        ref = started[place]
-        reported.refused.append(RefusedReport(job_id=ref.job_id, attempt_id=ref.attempt_id, why="superseded"))
+        reported.refused.append(_superseded(started[place]))
 
 
 def _take_returned(draft: Draft, worker_id: int, returned: list[AttemptRef]) -> None:
@@ -98,13 +106,13 @@ def _take_ended(draft: Draft, worker_id: int, hostname: str, ended: list[Attempt
     # an attempt that was given up for lost, or whose job was canceled, still leaves its result behind
     late = mine & (status == Status.TERMINATED) & (reason == StatusReason.WORKER_LOST)
     canceled = mine & (status == Status.CANCELED) & (reason == StatusReason.BY_USER)
-    accepted = live | late
+    accepted = (live | late) & _first_mentions(jobs, mine)
     for place in np.flatnonzero(~accepted).tolist():
         end, job = ended[place], int(jobs[place])
         row = _result_row(state, job, worker_id, hostname, end, STOPPED["by_user"]) if canceled[place] else None
         reported.doubtful.append((end, row))
-    draft.start(jobs[live & (status == Status.PENDING)])
-    draft.move(jobs[late], Status.RUNNING)
+    draft.start(jobs[accepted & (status == Status.PENDING)])
+    draft.move(jobs[accepted & late], Status.RUNNING)
     places = np.flatnonzero(accepted).tolist()
     _record_outputs(draft, [ended[place] for place in places])
     groups: dict[tuple[Status, StatusReason], list[int]] = {}
@@ -117,6 +125,17 @@ def _take_ended(draft: Draft, worker_id: int, hostname: str, ended: list[Attempt
     draft.add_results(rows)
     for (after, why), moved in groups.items():
         draft.move(np.array(moved, dtype=np.int64), after, why)
+
+
+def _first_mentions(jobs: Int64, counts: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Of the entries that count, the first of each job."""
+    listed = jobs[counts].tolist()
+    if len(set(listed)) == len(listed):
+        return counts
+    first = np.zeros(len(jobs), dtype=np.bool_)
+    places = np.flatnonzero(counts)
+    first[places[np.unique(jobs[places], return_index=True)[1]]] = True
+    return first
 
 
 def _judge(state: State, job: int, end: AttemptEnd) -> tuple[Status, StatusReason]:
@@ -191,7 +210,7 @@ def judge_doubtful(
             continue
         if row is not None and row[:4] == (worker_id, end.return_code, end.started_at_ms, end.ended_at_ms):
             continue
-        superseded = row is None or row[4] == StatusReason.SUPERSEDED
+        superseded = row is None or row[4] in {StatusReason.SUPERSEDED, StatusReason.WORKER_LOST}
         refused.append(
             RefusedReport(job_id=end.job_id, attempt_id=end.attempt_id, why="superseded" if superseded else "conflict")
         )
@@ -213,13 +232,15 @@ def hand_out(draft: Draft, worker_id: int, capacity: Capacity, total: Room) -> C
 
 
 def count_stranded(state: State, total: Room) -> int:
-    """The ready jobs, when they all need more than a worker has in all and no job is under way; else 0."""
-    misfits = state.ready.misfits(total)
-    ready = int(state.counts[Status.READY])
-    if not misfits or not ready or state.counts[Status.PENDING] or state.counts[Status.RUNNING]:
+    """The jobs that have not ended, when none is under way and this worker can take none that is ready; else 0."""
+    if state.counts[Status.PENDING] or state.counts[Status.RUNNING] or state.is_complete:
         return 0
-    needs = state.jobs.requirement[state.jobs.status == Status.READY]
-    return ready if np.isin(needs, misfits).all() else 0
+    if state.counts[Status.READY]:
+        misfits = state.ready.misfits(total)
+        needs = state.jobs.requirement[state.jobs.status == Status.READY] if misfits else None
+        if needs is None or not np.isin(needs, misfits).all():
+            return 0
+    return int(state.counts[list(WAITING)].sum())
 
 
 _decode_env = msgspec.json.Decoder(dict[str, str]).decode

@@ -31,11 +31,11 @@ def resume_attempts(draft: Draft, worker_id: int, hostname: str, presented: list
             ref.attempt_id,
             worker_id,
         )
-        status = int(columns.status[job])
-        if not is_its_own or status not in LIVE | ENDED:
+        if not is_its_own or int(columns.status[job]) not in LIVE | ENDED:
             resumed.lost.append(ref)
             continue
         known.add(job)
+        status = int(columns.status[job])
         reason = int(columns.reason[job])
         if status == Status.TERMINATED and reason == StatusReason.WORKER_LOST:
             draft.move(np.array([job], dtype=np.int64), Status.RUNNING)

@@ -1,8 +1,6 @@
 """Where the daemon is found and where its things lie: flag > environment > config file > default."""
 
 import os
-import tempfile
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
@@ -34,6 +32,8 @@ def _read_config(path: Path) -> dict[str, str]:
         text = path.read_bytes()
     except FileNotFoundError:
         return {}
+    import tomllib  # few users have the file, and every command would pay for it
+
     try:
         config = tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -51,7 +51,7 @@ def _runtime_socket(environ: Mapping[str, str]) -> Path:
     runtime = environ.get("XDG_RUNTIME_DIR")
     if runtime:
         return Path(runtime) / "torc" / "torcd.sock"
-    return Path(tempfile.gettempdir()) / f"torc-{os.getuid()}" / "torcd.sock"
+    return Path("/tmp") / f"torc-{os.getuid()}" / "torcd.sock"
 
 
 def find_places(

@@ -12,7 +12,7 @@ class TorcError(Exception):
     code: ClassVar[int] = 500
     name: ClassVar[str] = "internal"
 
-    def __init__(self, message: str, **data: Any) -> None:
+    def __init__(self, message: str, /, **data: Any) -> None:
         super().__init__(message)
         self.message = message
         self.data = data

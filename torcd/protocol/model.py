@@ -169,6 +169,8 @@ class Plan(Answer, frozen=True, kw_only=True):
     dry_run: bool
     count: int
     """How many jobs are reset, the number of the sentence "Reset N jobs …"."""
+    listed: int = 0
+    """How many jobs change status, the length of the whole list."""
     plan_digest: str
     run_id: int
     jobs: list[PlanJob]

@@ -3,7 +3,7 @@
 The struct that was decoded is also the message in an actor's mailbox. Unknown fields are refused.
 """
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType, field
@@ -11,6 +11,9 @@ from msgspec import UNSET, UnsetType, field
 from torcd.protocol.specification import Header, Piece
 
 Detect = Literal["mtime", "content"]
+Integer = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
+"""What the database and arrays can hold."""
+
 MAX_PAGE = 5000
 """Most rows a list request may ask for at once; a page also ends at about half a MiB."""
 
@@ -69,7 +72,7 @@ class CreateWorkflow(Request, frozen=True, kw_only=True):
 class WorkflowRequest(Request, frozen=True, kw_only=True):
     """Base of what concerns one workflow."""
 
-    workflow_id: int
+    workflow_id: Integer
 
 
 class ListWorkflows(Request, frozen=True, kw_only=True):
@@ -77,8 +80,8 @@ class ListWorkflows(Request, frozen=True, kw_only=True):
 
     METHOD = "workflows.list"
     filters: list[tuple[str, str]] = field(default_factory=list)
-    limit: int = MAX_PAGE
-    cursor: int = 0
+    limit: Integer = MAX_PAGE
+    cursor: Integer = 0
 
 
 class GetWorkflow(WorkflowRequest, frozen=True, kw_only=True):
@@ -167,9 +170,9 @@ class ResetJobs(Operation, frozen=True, kw_only=True):
     NAME = "jobs reset-status"
     EFFECT = ("force", "stop_live", "detect", "jobs", "status", "return_code", "reinitialize")
     detect: Detect | None = None
-    jobs: list[int] = field(default_factory=list)
+    jobs: list[Integer] = field(default_factory=list)
     status: str | None = None
-    return_code: int | None = None
+    return_code: Integer | None = None
     reinitialize: bool = False
 
 
@@ -185,8 +188,8 @@ class GetPreview(Request, frozen=True, kw_only=True):
 
     METHOD = "workflows.preview"
     preview: str
-    limit: int = MAX_PAGE
-    cursor: int = 0
+    limit: Integer = MAX_PAGE
+    cursor: Integer = 0
 
 
 # ---- jobs, files, user data, results, tasks, events ----------------------------------------------------------
@@ -196,8 +199,8 @@ class ListRequest(WorkflowRequest, frozen=True, kw_only=True):
     """Base of the lists of one workflow. A filter is (key, value); all must hold."""
 
     filters: list[tuple[str, str]] = field(default_factory=list)
-    limit: int = MAX_PAGE
-    cursor: int = 0
+    limit: Integer = MAX_PAGE
+    cursor: Integer = 0
 
 
 class ListJobs(ListRequest, frozen=True, kw_only=True):
@@ -206,18 +209,18 @@ class ListJobs(ListRequest, frozen=True, kw_only=True):
 
 class GetJob(Request, frozen=True, kw_only=True):
     METHOD = "jobs.get"
-    job_id: int
+    job_id: Integer
 
 
 class UpdateJob(Request, frozen=True, kw_only=True):
     """Edits a job that is not live. What is left out stays as it is."""
 
     METHOD = "jobs.update"
-    job_id: int
+    job_id: Integer
     command: str | UnsetType = UNSET
     invocation_script: str | UnsetType | None = UNSET
     env: dict[str, str] | UnsetType = UNSET
-    priority: int | UnsetType = UNSET
+    priority: Integer | UnsetType = UNSET
     resource_requirements: str | UnsetType = UNSET
     cancel_on_blocking_job_failure: bool | UnsetType = UNSET
     supports_termination: bool | UnsetType = UNSET
@@ -235,8 +238,8 @@ class GetUserData(Request, frozen=True, kw_only=True):
     """One user data, by `user_data_id` or by `workflow_id` and `name`."""
 
     METHOD = "user_data.get"
-    user_data_id: int | None = None
-    workflow_id: int | None = None
+    user_data_id: Integer | None = None
+    workflow_id: Integer | None = None
     name: str | None = None
 
 
@@ -244,12 +247,12 @@ class UpdateUserData(Request, frozen=True, kw_only=True):
     """Writes a value. With `job_id` and `attempt_id` it is that job's own write, during its attempt."""
 
     METHOD = "user_data.update"
-    user_data_id: int | None = None
-    workflow_id: int | None = None
+    user_data_id: Integer | None = None
+    workflow_id: Integer | None = None
     name: str | None = None
     data: Any
-    job_id: int | None = None
-    attempt_id: int | None = None
+    job_id: Integer | None = None
+    attempt_id: Integer | None = None
 
 
 class ListResults(ListRequest, frozen=True, kw_only=True):
@@ -259,7 +262,7 @@ class ListResults(ListRequest, frozen=True, kw_only=True):
 
 class GetResult(Request, frozen=True, kw_only=True):
     METHOD = "results.get"
-    result_id: int
+    result_id: Integer
 
 
 class ListTasks(ListRequest, frozen=True, kw_only=True):
@@ -268,30 +271,30 @@ class ListTasks(ListRequest, frozen=True, kw_only=True):
 
 class GetTask(Request, frozen=True, kw_only=True):
     METHOD = "tasks.get"
-    task_id: int
+    task_id: Integer
 
 
 class GetTaskPlan(Request, frozen=True, kw_only=True):
     """Pages through the jobs of a task's plan; `cursor` is a place in the plan."""
 
     METHOD = "tasks.plan"
-    task_id: int
-    limit: int = MAX_PAGE
-    cursor: int = 0
+    task_id: Integer
+    limit: Integer = MAX_PAGE
+    cursor: Integer = 0
 
 
 class WaitTask(Request, frozen=True, kw_only=True):
     """Answers when the task has ended (408 after `timeout_s`). With `follow`, progress comes meanwhile."""
 
     METHOD = "tasks.wait"
-    task_id: int
+    task_id: Integer
     timeout_s: float | None = None
     follow: bool = False
 
 
 class CancelTask(Request, frozen=True, kw_only=True):
     METHOD = "tasks.cancel"
-    task_id: int
+    task_id: Integer
 
 
 class ListEvents(ListRequest, frozen=True, kw_only=True):
@@ -304,13 +307,13 @@ class Subscribe(WorkflowRequest, frozen=True, kw_only=True):
     """Replays the log after `from_seq` (left out: nothing) and goes on live. Answers {subscription}."""
 
     METHOD = "events.subscribe"
-    from_seq: int | None = None
+    from_seq: Integer | None = None
     progress: bool = True
 
 
 class Unsubscribe(Request, frozen=True, kw_only=True):
     METHOD = "events.unsubscribe"
-    subscription: int
+    subscription: Integer
 
 
 # ---- workers ---------------------------------------------------------------------------------------------
@@ -319,28 +322,28 @@ class Unsubscribe(Request, frozen=True, kw_only=True):
 class AttemptRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """One attempt of one job."""
 
-    job_id: int
-    attempt_id: int
+    job_id: Integer
+    attempt_id: Integer
 
 
 class OutputSeen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """A worker's own stat of an output when the job ended. Absent: no mtime; unknown: `error`."""
 
-    file_id: int
-    mtime_ns: int | None = None
-    size: int | None = None
+    file_id: Integer
+    mtime_ns: Integer | None = None
+    size: Integer | None = None
     error: str | None = None
 
 
 class AttemptEnd(AttemptRef, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """How an attempt ended. `stopped` says why the worker killed it, when it did."""
 
-    return_code: int
+    return_code: Integer
     stopped: Literal["walltime", "worker_shutdown", "by_user", "superseded"] | None = None
-    started_at_ms: int
-    ended_at_ms: int
+    started_at_ms: Integer
+    ended_at_ms: Integer
     exec_time_s: float
-    peak_memory_bytes: int | None = None
+    peak_memory_bytes: Integer | None = None
     cpu_seconds: float | None = None
     stdout_path: str | None = None
     stderr_path: str | None = None
@@ -354,11 +357,11 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     jobs are so short that the way to the daemon would cost more than they do.
     """
 
-    jobs: int
-    ahead: int = 0
-    num_cpus: int | None = None
-    memory_bytes: int | None = None
-    num_gpus: int | None = None
+    jobs: Integer
+    ahead: Integer = 0
+    num_cpus: Integer | None = None
+    memory_bytes: Integer | None = None
+    num_gpus: Integer | None = None
 
 
 class RegisterWorker(WorkflowRequest, frozen=True, kw_only=True):
@@ -369,13 +372,13 @@ class RegisterWorker(WorkflowRequest, frozen=True, kw_only=True):
     """
 
     METHOD = "workers.register"
-    worker_id: int | None = None
+    worker_id: Integer | None = None
     hostname: str
-    pid: int
-    num_cpus: int
-    memory_bytes: int
-    num_gpus: int = 0
-    max_parallel_jobs: int | None = None
+    pid: Integer
+    num_cpus: Integer
+    memory_bytes: Integer
+    num_gpus: Integer = 0
+    max_parallel_jobs: Integer | None = None
     attempts: list[AttemptRef] = field(default_factory=list)
 
 
@@ -387,7 +390,7 @@ class ReportWorker(Request, frozen=True, kw_only=True):
     """
 
     METHOD = "workers.report"
-    worker_id: int
+    worker_id: Integer
     started: list[AttemptRef] = field(default_factory=list)
     ended: list[AttemptEnd] = field(default_factory=list)
     returned: list[AttemptRef] = field(default_factory=list)
@@ -399,7 +402,7 @@ class LeaveWorker(Request, frozen=True, kw_only=True):
     """A worker's last call: it has no attempts any more."""
 
     METHOD = "workers.leave"
-    worker_id: int
+    worker_id: Integer
 
 
 class ListWorkers(ListRequest, frozen=True, kw_only=True):
@@ -409,24 +412,24 @@ class ListWorkers(ListRequest, frozen=True, kw_only=True):
 class JobOutput(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A file that a job must leave behind; the path is absolute."""
 
-    file_id: int
+    file_id: Integer
     path: str
 
 
 class JobLaunch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A claimed job, with all that a worker needs to run it."""
 
-    job_id: int
+    job_id: Integer
     name: str
     command: str
     invocation_script: str | None
     env: dict[str, str]
     run_id: int
-    attempt_id: int
+    attempt_id: Integer
     outputs: list[JobOutput]
-    num_cpus: int
-    memory_bytes: int
-    num_gpus: int
+    num_cpus: Integer
+    memory_bytes: Integer
+    num_gpus: Integer
     runtime_s: float
     supports_termination: bool
 
@@ -447,8 +450,8 @@ class WorkerAnswer(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool = False
     """Every job of the workflow has ended."""
     stranded: int = 0
-    """Ready jobs, when there are only such that need more than this worker has in all, and none is running: it
-    would wait in vain unless another worker comes."""
+    """Jobs that have not ended, when none is under way and this worker can take none that is ready: it would wait in
+    vain, unless a user or another worker does something."""
     counts: dict[str, int] = field(default_factory=dict)
 
 

@@ -3,6 +3,7 @@
 The envelope is decoded first and its params kept raw, so that a bad request can be answered under its id.
 """
 
+from functools import cache
 from typing import Any, Literal
 
 import msgspec
@@ -48,7 +49,13 @@ class Incoming(msgspec.Struct, frozen=True):
 _encoder = msgspec.json.Encoder()
 _call = msgspec.json.Decoder(Call)
 _incoming = msgspec.json.Decoder(Incoming)
-_decoders = {method: msgspec.json.Decoder(kind) for method, kind in METHODS.items()}
+
+
+@cache
+def _decoder(method: str) -> msgspec.json.Decoder[Request] | None:
+    """Made on first use: a client needs none of them."""
+    kind = METHODS.get(method)
+    return None if kind is None else msgspec.json.Decoder(kind)
 
 
 def decode_call(frame: str | bytes) -> Call:
@@ -63,7 +70,7 @@ def decode_call(frame: str | bytes) -> Call:
 
 def decode_request(call: Call) -> Request:
     """The typed request of a call; raises UnknownMethod or BadRequest with the path of the field."""
-    decoder = _decoders.get(call.method)
+    decoder = _decoder(call.method)
     if decoder is None:
         raise UnknownMethod(f"there is no method {call.method!r} in this version of torcd", method=call.method)
     try:
