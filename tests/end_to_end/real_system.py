@@ -16,7 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ import msgspec
 
 from torcd.protocol.address import unix_url
 from torcd.protocol.client import Connection, connect
-from torcd.protocol.errors import Unreachable
 from torcd.protocol.requests import GetWorkflow, ListJobs, Reinit, Request
 
 BIN = Path(sys.executable).parent
@@ -208,6 +208,33 @@ class System:
         """The daemons of this system that live, whoever started them."""
         return [pid for pid in self._marked() if _words(pid)[1:3] == [b"-m", b"torcd"]]
 
+    def helper_pids(self) -> list[int]:
+        """The processes that stat files for the daemon."""
+        (daemon,) = self.daemon_pids()
+        return [pid for pid in self._marked() if _parent(pid) == daemon]
+
+    @contextmanager
+    def held_scan(self, workflow_id: int) -> Iterator[Callable[[], None]]:
+        """A workflow of more than 2000 files whose scans do not end before the function given is called.
+
+        So many files are not stat'ed by the daemon itself but by its helpers, which can be stopped.
+        """
+        self.plan(workflow_id)  # starts the helpers
+        helpers = self.helper_pids()
+        assert helpers
+
+        def release() -> None:
+            for pid in helpers:
+                os.kill(pid, signal.SIGCONT)
+
+        for pid in helpers:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield release
+        finally:
+            with suppress(ProcessLookupError):  # they end with their daemon
+                release()
+
     # ---- the protocol ----
 
     @property
@@ -299,7 +326,7 @@ class System:
 
     # ---- the end ----
 
-    def _marked(self) -> Iterable[int]:
+    def _marked(self) -> Iterator[int]:
         mark = f"TORCD_DATABASE={self.database}".encode()
         for entry in os.listdir("/proc"):
             if entry.isdigit() and int(entry) != os.getpid():
@@ -342,17 +369,23 @@ def _words(pid: int) -> list[bytes]:
         return []
 
 
+def _parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0  # it has ended
+
+
+def many_files(count: int = 2100, **job: Any) -> dict[str, Any]:
+    """A specification of one job with so many outputs that helpers stat them; the job writes only one."""
+    return {
+        "name": "many files",
+        "parameters": {"i": f"1:{count}"},
+        "files": [{"name": "f{i}", "path": "many/f{i}", "use_parameters": ["i"]}],
+        "jobs": [{"name": "maker", "command": "true", "output_file_regexes": ["f.*"], **job}],
+    }
+
+
 def ask(connection: Connection, request: Request) -> Any:
     """The decoded answer to a request."""
     return msgspec.json.decode(connection.call(request, timeout_s=PATIENCE_S))
-
-
-def wait_gone(path: Path) -> None:
-    """Returns when a socket is not answered any more."""
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            connect(unix_url(path)).close()
-        except Unreachable:
-            return
-        assert time.monotonic() < deadline, f"{path} is still answered"

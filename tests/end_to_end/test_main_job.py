@@ -134,9 +134,7 @@ def test_an_edited_command_reruns_its_job_and_editing_it_back_does_not(system: S
     edited = "tr a-z A-Z < source.txt > middle.txt"
     assert system.torcctl("jobs", "update", job["id"], "--command", edited, json=True)["command"] == edited
     found = reasons(system, workflow_id)
-    assert found["first"] == [
-        {"kind": "definition_changed", "field": "command", "old": job["command"], "new": edited}
-    ]
+    assert found["first"] == [{"kind": "definition_changed", "field": "command", "old": job["command"], "new": edited}]
     assert list(found) == ["first", "second"]
 
     system.torcctl("jobs", "update", job["id"], "--command", job["command"])
