@@ -47,9 +47,15 @@ def create_workflow(
         session = context.connection
         upload = new_request_key()
         header, pieces = split(loaded.spec, PIECE_BYTES)
-        _send_pieces(session, [AppendUpload(upload=upload, piece=piece) for piece in pieces])
+        uploads = [AppendUpload(upload=upload, piece=piece) for piece in pieces]
+        _send_pieces(session, uploads)
         request = CreateWorkflow(
-            header=header, upload=upload, directory=where, user=user, dry_run=dry_run, request_key=key
+            header=header,
+            upload=upload if uploads else None,  # without a piece there is none: a specification may be empty
+            directory=where,
+            user=user,
+            dry_run=dry_run,
+            request_key=key,
         )
         return msgspec.json.decode(session.call(request, timeout_s=None), type=dict[str, Any])
 

@@ -5,7 +5,6 @@ the workflow's actor.
 """
 
 import sqlite3
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -15,11 +14,10 @@ from torcd.actors.clock import now_ms
 from torcd.actors.messages import CommitEdit, Disconnected, Preview, Register
 from torcd.actors.supervisor import Supervisor
 from torcd.actors.turn import Turn
+from torcd.api.plan_shelf import PlanShelf
 from torcd.api.session import Handler, Session
-from torcd.core.plan import ShownPlan, Summary, unpack_plan
 from torcd.operations.create import prepare_workflow
 from torcd.operations.edit import prepare_edit
-from torcd.operations.operate import Planned
 from torcd.operations.update import update_job
 from torcd.protocol import model
 from torcd.protocol import requests as r
@@ -28,17 +26,12 @@ from torcd.storage import nouns
 from torcd.storage.create import find_created, insert_workflow
 from torcd.storage.database import Database
 from torcd.storage.lists import Listing, load_page
-from torcd.storage.plans import show_page, show_summary
-from torcd.storage.tasks import find_active, find_by_key, load_plan, load_task
+from torcd.storage.tasks import find_active, find_by_key, load_task
 from torcd.storage.workers import find_workflow_of_worker
 
 T = TypeVar("T")
 Answer = dict[str, Any]
 
-MOST_PLANS, MOST_PLAN_JOBS = 64, 2_000_000
-"""Plans that are kept for their further pages, and the jobs in all of them; the oldest are dropped."""
-PLAN_PAGE = 2_000
-"""Jobs in one page of a plan: about half a MiB with their reasons."""
 CREATES_AT_ONCE = 2
 """Specifications expanded at the same time: each takes a core, and the memory of all its jobs."""
 
@@ -57,8 +50,7 @@ class Dispatch:
         self._supervisor = supervisor
         self._describe = describe
         self._stop = stop
-        self._plans: OrderedDict[str, tuple[Summary, ShownPlan]] = OrderedDict()
-        self._preview_count = 0
+        self._plans = PlanShelf(database)
         self._workflow_of: dict[int, int] = {}
         """Of each connected worker, the workflow it serves."""
         self._creates = trio.CapacityLimiter(CREATES_AT_ONCE)
@@ -210,52 +202,16 @@ class Dispatch:
     async def _preview(self, request: r.Operation) -> object:
         preview = Preview(request)
         await self._supervisor.send(request.workflow_id, preview)
-        planned: Planned = await preview.reply.wait()
-        plan = unpack_plan(planned.packed)
-        self._preview_count += 1
-        token = f"preview {self._preview_count}"
-        self._keep_plan(token, planned.summary, plan)
-        return await self._show_preview(token, planned.summary, plan, 0, PLAN_PAGE)
-
-    async def _show_preview(self, token: str, summary: Summary, plan: ShownPlan, cursor: int, limit: int) -> object:
-        jobs, following = await self._read(lambda db: show_page(db, plan, cursor, min(limit, PLAN_PAGE)))
-        return {
-            "plan": show_summary(summary, jobs, dry_run=True),
-            "next_cursor": following,
-            "preview": token,
-        }
+        return await self._plans.show_new(await preview.reply.wait())
 
     async def _get_preview(self, session: Session, request: r.GetPreview) -> object:
-        found = self._plans.get(request.preview)
-        if found is None:
-            raise NotFound(
-                f"there is no dry run {request.preview!r} (any more): ask for it again",
-                noun="preview",
-                id=request.preview,
-            )
-        return await self._show_preview(request.preview, *found, request.cursor, request.limit)
+        return await self._plans.show_preview(request.preview, request.cursor, request.limit)
 
     async def _get_task(self, session: Session, request: r.GetTask) -> object:
         return await self._read(lambda db: load_task(db, request.task_id))
 
     async def _get_task_plan(self, session: Session, request: r.GetTaskPlan) -> object:
-        key = f"task {request.task_id}"
-        if key not in self._plans:
-            summary, packed = await self._read(lambda db: load_plan(db, request.task_id))
-            self._keep_plan(key, summary, unpack_plan(packed))
-        plan = self._plans[key][1]
-        jobs, following = await self._read(
-            lambda db: show_page(db, plan, request.cursor, min(request.limit, PLAN_PAGE))
-        )
-        return {"jobs": jobs, "next_cursor": following}
-
-    def _keep_plan(self, key: str, summary: Summary, plan: ShownPlan) -> None:
-        """Keeps a plan for its further pages: a dry run is nowhere else, and unpacking takes its time."""
-        self._plans[key] = summary, plan
-        while len(self._plans) > 1 and (
-            len(self._plans) > MOST_PLANS or sum(len(kept.jobs) for _, kept in self._plans.values()) > MOST_PLAN_JOBS
-        ):
-            self._plans.popitem(last=False)
+        return await self._plans.show_task(request.task_id, request.cursor, request.limit)
 
     async def _wait_task(self, session: Session, request: r.WaitTask) -> object:
         ended = self._supervisor.task_end(request.task_id)
@@ -337,7 +293,9 @@ class Dispatch:
             condition, values = "u.id = ?", (request.user_data_id,)
             wanted: object = request.user_data_id
         elif request.workflow_id is not None and request.name is not None:
-            condition, values = "u.workflow_id = ? AND u.name = ?", (request.workflow_id, request.name)  # type: ignore[assignment]  # of either length
+            workflow_id = request.workflow_id
+            await self._read(lambda db: nouns.check_workflow(db, workflow_id))
+            condition, values = "u.workflow_id = ? AND u.name = ?", (workflow_id, request.name)  # type: ignore[assignment]  # of either length
             wanted = request.name
         else:
             raise BadRequest("name user data by user_data_id, or by workflow_id and name", path="$")
