@@ -3,6 +3,7 @@
 A graph is written as chains of names, `"a>b>c"`, `"a>d"`: an arrow goes from a job to one that depends on it.
 """
 
+import itertools
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ def parse_chains(chains: Iterable[str]) -> tuple[list[str], list[tuple[str, str]
     for chain in chains:
         steps = [step.strip() for step in chain.split(">")]
         names |= dict.fromkeys(steps)
-        arrows += list(zip(steps, steps[1:], strict=False))
+        arrows += list(itertools.pairwise(steps))
     return list(names), arrows
 
 
@@ -168,6 +169,7 @@ def sketch(
             cancel_on_failure=np.array([name not in set(never_cancels) for name in ordered], dtype=np.bool_),
             priority=column(priority, 0, np.int32),
             requirement=np.array([need_at.get((needs or {}).get(name, ""), -1) for name in ordered], dtype=np.int32),
+            length=np.full(len(ordered), 200, dtype=np.int32),
         ),
         files=Files(
             ids=Ids(np.arange(FIRST_FILE, FIRST_FILE + len(files), dtype=np.int64)),
@@ -184,6 +186,7 @@ def sketch(
         values=Values(
             ids=Ids(np.arange(FIRST_VALUE, FIRST_VALUE + len(data), dtype=np.int64)),
             names=data,
+            by_name=value_at,
             history=[
                 [(version, user_data_digest(value)) for version, value in (values or {}).get(name, ())] for name in data
             ],

@@ -24,7 +24,7 @@ from torcd.core.planning import files_to_observe
 from torcd.core.state import Ids, State
 from torcd.core.status import Status, StatusReason
 from torcd.operations.cancel import cancel_workflow
-from torcd.operations.operate import Planned, apply_plan, find_replaced, load_history, plan_operation, select_jobs
+from torcd.operations.operate import Planned, apply_plan, find_replaced, load_history, plan_operation, select_attempts
 from torcd.operations.report import Reported, hand_out, judge_doubtful, load_launches, lose_worker, take_report
 from torcd.operations.update import find_requirement, load_definition, update_job, update_user_data
 from torcd.protocol.model import PlanJob
@@ -127,7 +127,7 @@ class Workbench:
 
     def plan(self, request: Operation, seen: Observation | None = None) -> Planned:
         """The plan of an operation, or what it is refused with."""
-        selection = select_jobs(self.db, self.state, request)
+        selection = select_attempts(self.db, self.state.workflow_id, request)
         history = load_history(self.db, self.workflow_id, find_replaced(self.state))
         return plan_operation(self.state, request, seen or self.observe(request), selection, history)
 
@@ -267,11 +267,7 @@ def assert_same_state(left: State, right: State) -> None:
 
 def _queued(queue: ReadyQueue, state: State) -> list[int]:
     """All that a queue holds, without taking anything out."""
-    return [
-        job
-        for bucket in queue.buckets.values()
-        for job in [*bucket.block[bucket.place :].tolist(), *bucket.later]
-    ]
+    return [job for bucket in queue.buckets.values() for job in [*bucket.block[bucket.place :].tolist(), *bucket.later]]
 
 
 def _assert_same(where: str, left: object, right: object) -> None:

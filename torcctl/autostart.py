@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from torcd.protocol.address import Places, unix_url
-from torcd.protocol.client import Connection, NobodyAnswers, connect
+from torcd.protocol.client import Connection, HungUp, NobodyAnswers, connect
 from torcd.protocol.errors import Unreachable
 
 if TYPE_CHECKING:
@@ -25,6 +25,12 @@ LOCKED = 75
 
 START_TIMEOUT_S = 15.0
 """For a new daemon to accept connections: ten times what opening a large database takes."""
+
+START_AGAIN_S = 1.0
+"""After a start that found the lock taken: whoever took it would have answered by then, if it had just started."""
+
+HANGING_UP_S = 5.0
+"""A daemon that ends closes its sessions within two seconds."""
 
 FIRST_PAUSE_S = 0.01
 LONGEST_PAUSE_S = 0.05
@@ -45,7 +51,7 @@ def reach(places: Places, *, may_start: bool) -> Connection:
     Raises Unreachable when there is no daemon in the end, or what `connect` raises.
     """
     try:
-        return connect(url_of(places), token=places.token)
+        return _connect(places)
     except NobodyAnswers as error:
         if places.url is not None:
             raise
@@ -56,23 +62,42 @@ def reach(places: Places, *, may_start: bool) -> Connection:
     return start(places)
 
 
+def _connect(places: Places) -> Connection:
+    """A session with the daemon. One that hangs up is about to end: it is called again until it has."""
+    deadline = time.monotonic() + HANGING_UP_S
+    while True:
+        try:
+            return connect(url_of(places), token=places.token)
+        except HungUp:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(LONGEST_PAUSE_S)
+
+
 def start(places: Places) -> Connection:
-    """Starts a daemon and returns a session with it, or with one that was started at the same time."""
+    """Starts a daemon and returns a session with it, or with one that was started at the same time.
+
+    A daemon that is about to end does not answer any more and still holds the lock: then it is tried again.
+    """
     deadline = time.monotonic() + START_TIMEOUT_S
     log_start = _size(places)
     process = _spawn(places)
+    start_again_at = time.monotonic() + START_AGAIN_S
     pause = FIRST_PAUSE_S
     while True:
         # Looked at before the attempt: if it has exited and then nobody answers, waiting is in vain.
         exit_code = process.poll()
         try:
-            connection = connect(url_of(places), token=places.token)
+            connection = _connect(places)
         except NobodyAnswers as error:
             if exit_code not in (None, LOCKED):
                 why = f"it exited with code {exit_code} before it answered"
                 raise _not_started(places, why, log_start) from error
             if time.monotonic() > deadline:
                 raise _not_started(places, f"nothing answers after {START_TIMEOUT_S:g} s", log_start) from error
+            if exit_code == LOCKED and time.monotonic() > start_again_at:
+                process = _spawn(places)
+                start_again_at = time.monotonic() + START_AGAIN_S
         else:
             process.returncode = process.poll() or 0  # it is no child to care for: spares Popen's warning
             return connection

@@ -1,21 +1,27 @@
 """What systemd and the daemon tell each other, see sd_notify(3) and sd_listen_fds(3)."""
 
+import logging
 import os
 import socket
+
+logger = logging.getLogger(__name__)
 
 FIRST_DESCRIPTOR = 3
 
 
 def notify(state: str) -> None:
-    """Tells the service manager, if there is one, e.g. READY=1."""
+    """Tells the service manager, if there is one, e.g. READY=1. One that cannot be told is no reason to end."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-        channel.connect(address)
-        channel.sendall(state.encode())
+        try:
+            channel.connect(address)
+            channel.sendall(state.encode())
+        except OSError as error:
+            logger.warning("the service manager could not be told %s: %s", state, error)
 
 
 def inherited_listeners() -> list[int]:

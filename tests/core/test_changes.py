@@ -236,9 +236,7 @@ def test_a_first_value_is_a_change() -> None:
 
 
 def test_joined_reasons_are_sorted_by_job_and_keep_their_details() -> None:
-    one = make_reasons(
-        Kind.DEFINITION_CHANGED, np.array([4, 2]), np.array([0, 1]), details=(("a", 1, 2), ("b", 3, 4))
-    )
+    one = make_reasons(Kind.DEFINITION_CHANGED, np.array([4, 2]), np.array([0, 1]), details=(("a", 1, 2), ("b", 3, 4)))
     two = make_reasons(Kind.DEFINITION_CHANGED, np.array([3]), np.array([0]), details=(("c", 5, 6),))
     joined = join_reasons([one, make_reasons(Kind.REQUESTED, np.array([2])), two])
     assert joined.job.tolist() == [2, 2, 3, 4]

@@ -60,9 +60,7 @@ def test_a_failure_cancels_a_whole_diamond(bad: Status) -> None:
 
 def test_a_job_that_does_not_mind_failures_becomes_ready() -> None:
     """SEMANTICS §2: cancel_on_blocking_job_failure false"""
-    made = sketch(
-        "a>b>c", "a>d", status={"a": S.RUNNING} | dict.fromkeys("bcd", S.BLOCKED), never_cancels=["b"]
-    )
+    made = sketch("a>b>c", "a>d", status={"a": S.RUNNING} | dict.fromkeys("bcd", S.BLOCKED), never_cancels=["b"])
     move(made, S.FAILED, "a")
     assert made.status() == {"a": S.FAILED, "b": S.READY, "c": S.BLOCKED, "d": S.CANCELED}
 

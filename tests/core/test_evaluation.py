@@ -47,9 +47,7 @@ def test_an_evaluation_is_what_repeating_the_rules_gives(case: tuple) -> None:
     candidates = [job for job, each in enumerate(status) if each == S.UNINITIALIZED]
     upstream = {job: graph.upstream.row(job).tolist() for job in range(graph.count)}
     column = np.array(status, dtype=np.uint8)
-    found, reason = evaluate(
-        graph, column, np.array(candidates, dtype=np.int64), np.array(cancels, dtype=np.bool_)
-    )
+    found, reason = evaluate(graph, column, np.array(candidates, dtype=np.int64), np.array(cancels, dtype=np.bool_))
     expected = naive_evaluation(upstream, status, candidates, cancels)
     assert dict(zip(candidates, found.tolist(), strict=True)) == expected
     canceled = found == S.CANCELED

@@ -59,7 +59,9 @@ def test_a_job_that_exceeds_all_of_a_worker_is_left_for_another_even_ahead() -> 
 
 def test_max_parallel_jobs_ignores_resources() -> None:
     """SEMANTICS 8.1"""
-    made = ready("a b c", requirements=[need("big", num_cpus=500, memory_bytes=2**50)], needs=dict.fromkeys("abc", "big"))
+    made = ready(
+        "a b c", requirements=[need("big", num_cpus=500, memory_bytes=2**50)], needs=dict.fromkeys("abc", "big")
+    )
     assert take(made, Capacity(jobs=2), Room(2, None, None, None)) == ["a", "b"]
 
 
@@ -98,9 +100,7 @@ def test_sort_methods_order_jobs_of_one_priority() -> None:
 
 def test_priority_goes_before_the_sort_method() -> None:
     """SEMANTICS 8.1"""
-    made = ready(
-        "plain gpu", requirements=SORTED, needs=EACH, sort_method="gpus_runtime_memory", priority={"plain": 1}
-    )
+    made = ready("plain gpu", requirements=SORTED, needs=EACH, sort_method="gpus_runtime_memory", priority={"plain": 1})
     assert take(made, Capacity(jobs=2)) == ["plain", "gpu"]
 
 
@@ -158,9 +158,7 @@ def test_a_claim_never_exceeds_the_capacity_and_leaves_nothing_that_fits(data: s
     )
     limit = st.one_of(st.none(), st.integers(0, 8))
     free = Room(draw(st.integers(0, 9)), draw(limit), draw(limit), draw(limit))
-    capacity = Capacity(
-        jobs=free.jobs, num_cpus=free.num_cpus, memory_bytes=free.memory_bytes, num_gpus=free.num_gpus
-    )
+    capacity = Capacity(jobs=free.jobs, num_cpus=free.num_cpus, memory_bytes=free.memory_bytes, num_gpus=free.num_gpus)
     taken = take(made, capacity)
     by_name = {each.name: each for each in needs}
     assert len(taken) == len(set(taken)) <= free.jobs

@@ -1,5 +1,7 @@
 """Sets of ids as ranges."""
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ sets = st.sets(st.integers(1, 60), max_size=40).map(sorted)
 def test_ranges_hold_exactly_the_ids_and_do_not_touch(ids: list[int]) -> None:
     runs = find_ranges(np.array(ids, dtype=np.int64))
     assert [number for low, high in runs for number in range(low, high + 1)] == ids
-    assert all(low > before + 1 for (_, before), (low, _) in zip(runs, runs[1:], strict=False))
+    assert all(low > before + 1 for (_, before), (low, _) in itertools.pairwise(runs))
 
 
 @given(sets)

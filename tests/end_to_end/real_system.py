@@ -159,12 +159,15 @@ class System:
         ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         address = self._runtime / f"ready-{len(self._children)}"
         ready.bind(str(address))
-        ready.settimeout(PATIENCE_S)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with ready, self.log.open("ab") as log:
             self.daemon = self.spawn_daemon(
                 *args, env={"NOTIFY_SOCKET": str(address), **(env or {})}, log=log.fileno(), before_exec=before_exec
             )
+            ended = os.pidfd_open(self.daemon.pid)
+            heard, _, _ = select.select([ready, ended], [], [], PATIENCE_S)
+            os.close(ended)
+            assert heard == [ready], f"torcd did not start; its log is {self.log.read_text()}"
             assert ready.recv(100) == b"READY=1"
         return self.daemon
 
@@ -182,7 +185,7 @@ class System:
             env={**self.environ, **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=log,
-            stderr=log,
+            stderr=subprocess.STDOUT,
             start_new_session=True,
             preexec_fn=before_exec,
         )
@@ -194,15 +197,12 @@ class System:
         assert self.daemon is not None
         self.daemon.kill()
         self.daemon.wait(PATIENCE_S)
-        self._forget_connections()
 
     def stop_daemon(self) -> int:
         """Ends the daemon of `start_daemon` in order (SIGTERM); its exit code."""
         assert self.daemon is not None
         self.daemon.terminate()
-        code = self.daemon.wait(PATIENCE_S)
-        self._forget_connections()
-        return code
+        return self.daemon.wait(PATIENCE_S)
 
     def daemon_pids(self) -> list[int]:
         """The daemons of this system that live, whoever started them."""
@@ -252,11 +252,6 @@ class System:
         """One request on a session of its own."""
         with connect(self.url) as connection:
             return ask(connection, request)
-
-    def _forget_connections(self) -> None:
-        for connection in self._connections:
-            connection.close()
-        self._connections.clear()
 
     # ---- files ----
 
@@ -338,10 +333,11 @@ class System:
                     yield int(entry)
 
     def close(self) -> None:
-        """Kills what is left of this system and removes its socket."""
-        self._forget_connections()
-        for pipe in self._pipes:
-            pipe.close()
+        """Kills what is left of this system and removes its socket; again is fine."""
+        for held in (*self._connections, *self._pipes):
+            held.close()
+        self._connections.clear()
+        self._pipes.clear()
         deadline = time.monotonic() + PATIENCE_S
         while left := list(self._marked()):  # again: one that is forking may have escaped
             assert time.monotonic() < deadline, f"processes that cannot be killed: {left}"
@@ -352,7 +348,7 @@ class System:
                     continue
             self._reap()
         self._reap()
-        shutil.rmtree(self._runtime)
+        shutil.rmtree(self._runtime, ignore_errors=True)
 
     def _reap(self) -> None:
         for child in self._children:

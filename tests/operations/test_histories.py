@@ -14,7 +14,7 @@ from workbench import Workbench
 
 from torcd.core.status import Status
 from torcd.operations.resume import resume_attempts
-from torcd.protocol.errors import Conflict, TorcError
+from torcd.protocol.errors import Conflict, Refused
 from torcd.protocol.requests import (
     AttemptRef,
     Initialize,
@@ -90,7 +90,9 @@ class Machine:
 
     def start(self) -> None:
         worker = self.draw(st.sampled_from(WORKERS))
-        self.bench.report(worker, started=[self.bench.attempt(name) for name in self.some(self.held(worker, "pending"))])
+        self.bench.report(
+            worker, started=[self.bench.attempt(name) for name in self.some(self.held(worker, "pending"))]
+        )
 
     def end(self) -> None:
         worker = self.draw(st.sampled_from(WORKERS))
@@ -103,7 +105,9 @@ class Machine:
 
     def hand_back(self) -> None:
         worker = self.draw(st.sampled_from(WORKERS))
-        self.bench.report(worker, returned=[self.bench.attempt(name) for name in self.some(self.held(worker, "pending"))])
+        self.bench.report(
+            worker, returned=[self.bench.attempt(name) for name in self.some(self.held(worker, "pending"))]
+        )
 
     def lose(self) -> None:
         self.bench.lose(self.draw(st.sampled_from(WORKERS)))
@@ -129,8 +133,7 @@ class Machine:
         before = self.bench.dump()
         try:
             self.bench.operate(kind, force=force, stop_live=stop, **parameters)
-        except TorcError as error:
-            assert error.code in (409, 422)
+        except (Conflict, Refused):
             assert self.bench.dump() == before, "what is refused changes nothing"
 
     def change_a_file(self) -> None:

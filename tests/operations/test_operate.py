@@ -250,7 +250,7 @@ def test_a_stopped_claim_is_fenced_too(bench: Workbench) -> None:
     stale = bench.end("a")
     bench.operate(ResetStatus, stop_live=True, reinitialize=True)
     assert bench.status()["a"] == "ready"
-    assert [each.why for each in bench.report(started=[bench.attempt("a")])] == []
+    assert [each.why for each in bench.report(started=[bench.attempt("a")])] == ["superseded"]
     before = bench.dump()
     assert [each.why for each in bench.report(ended=[stale])] == ["superseded"]
     assert bench.dump() == before
@@ -360,10 +360,12 @@ def test_all_effects_of_an_operation_are_in_one_delta(bench: Workbench) -> None:
     bench.run_all()
     bench.disk.touch("x")
     planned = bench.operate(Reinit)
-    assert bench.rows("SELECT status, finished_at_ms FROM task ORDER BY id DESC LIMIT 1") == [("succeeded", bench.now_ms)]
+    assert bench.rows("SELECT status, finished_at_ms FROM task ORDER BY id DESC LIMIT 1") == [
+        ("succeeded", bench.now_ms)
+    ]
     events = bench.events()
     assert [seq for seq, _, _ in events] == list(range(1, len(events) + 1)), "numbered without gaps"
-    told = dict((kind, data) for _, kind, data in events[-3:])
+    told = {kind: data for _, kind, data in events[-3:]}
     assert told["operation"] == {
         "operation": "reinit",
         "task_id": 2,
@@ -372,7 +374,10 @@ def test_all_effects_of_an_operation_are_in_one_delta(bench: Workbench) -> None:
         "plan_digest": planned.summary.plan_digest,
     }
     assert told["task_ended"] == {"task_id": 2, "status": "succeeded"}
-    assert {each["status"]: each["jobs"] for each in told["jobs_changed"]["changes"]} == {"ready": "1", "blocked": "2-4"}
+    assert {each["status"]: each["jobs"] for each in told["jobs_changed"]["changes"]} == {
+        "ready": "1",
+        "blocked": "2-4",
+    }
 
 
 def test_a_large_reset_is_written_as_ranges_and_a_scattered_one_as_a_list(make_bench: Make) -> None:

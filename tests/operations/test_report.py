@@ -44,7 +44,13 @@ def test_a_launch_has_all_that_a_worker_needs(make_bench: Make) -> None:
     bench = make_bench(specs, resource_requirements=[needs], env={"W": "2"})
     bench.operate(Initialize)
     second, first = sorted(bench.claim(), key=lambda launch: launch.name, reverse=True)
-    assert (first.job_id, first.name, first.command, first.run_id, first.attempt_id) == (bench.id("a"), "a", "make y", 1, 1)
+    assert (first.job_id, first.name, first.command, first.run_id, first.attempt_id) == (
+        bench.id("a"),
+        "a",
+        "make y",
+        1,
+        1,
+    )
     assert (first.invocation_script, first.env, first.supports_termination) == ("./w.sh", {"W": "2", "A": "1"}, True)
     assert (first.num_cpus, first.memory_bytes, first.num_gpus, first.runtime_s) == (2, 2**30, 1, 7200.0)
     assert [(each.file_id, each.path) for each in first.outputs] == [

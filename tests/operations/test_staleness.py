@@ -121,7 +121,9 @@ def test_an_edited_command_is_told_with_its_old_and_new_value(bench: Workbench) 
 def test_environment_and_invocation_script_are_critical(bench: Workbench) -> None:
     """SEMANTICS 4.2"""
     bench.edit("plot", env={"A": "1"}, invocation_script="./wrap.sh")
-    fields = {(each["field"], str(each["old"]), str(each["new"])) for each in bench.reasons(bench.preview(Reinit))["plot"]}
+    fields = {
+        (each["field"], str(each["old"]), str(each["new"])) for each in bench.reasons(bench.preview(Reinit))["plot"]
+    }
     assert fields == {("env", "{}", "{'A': '1'}"), ("invocation_script", "None", "./wrap.sh")}
 
 
@@ -198,7 +200,9 @@ def test_a_changed_value_reruns_its_readers(trained: Workbench) -> None:
 def test_an_equal_value_and_one_that_is_back_make_nothing_stale(trained: Workbench) -> None:
     """SEMANTICS 4.3"""
     trained.set_value("epochs", 10.0)
-    assert trained.rows("SELECT count(*) FROM user_data_version WHERE user_data_id = ?", trained.id("epochs", "user_data")) == [(1,)]
+    assert trained.rows(
+        "SELECT count(*) FROM user_data_version WHERE user_data_id = ?", trained.id("epochs", "user_data")
+    ) == [(1,)]
     trained.set_value("epochs", 11)
     trained.set_value("epochs", 10)
     trained.check()

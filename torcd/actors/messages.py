@@ -29,6 +29,10 @@ class Preparation:
     """What an operation needs to know before it can be planned."""
 
     request: Operation
+    counter: int
+    """The version counter when it began: what was recorded later is newer than what was seen."""
+    file_count: int
+    """How many files the workflow had then."""
     seen: Observation = field(default_factory=lambda: NOTHING_SEEN)
     selection: Selection = field(default_factory=Selection)
     history: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
@@ -36,7 +40,7 @@ class Preparation:
     """Why it could not be found out."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class ActiveTask:
     """The one task under way."""
 
@@ -56,7 +60,7 @@ class Apply:
     preparation: Preparation
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Preview:
     """A dry run; `reply` gets the `Planned`."""
 
@@ -77,6 +81,8 @@ class CommitEdit:
     """An edit of a job whose look-ups are done; `decide` notes it and returns what makes the answer."""
 
     decide: Callable[[Turn], Callable[[], object]]
+    changes_files: bool = False
+    """Whether it adds or removes scripts, and so files and edges: the state has to be loaded anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +91,14 @@ class Register:
 
     request: RegisterWorker
     session: object
+    closed: trio.Event
+    """Set when that connection is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """A worker's connection ended."""
+    """A connection ended on which a worker may have spoken."""
 
-    worker_id: int
     session: object
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import trio
 from numpy.typing import NDArray
 
+from torcd.actors.clock import now_ms
 from torcd.actors.mailbox import Message
 from torcd.actors.messages import Disconnected, LeaseEnded, Nudge, Register, WaitEnded
 from torcd.actors.turn import Pending, Turn
@@ -22,6 +23,7 @@ from torcd.operations.report import (
     hand_out,
     judge_doubtful,
     load_launches,
+    lose_unknown_workers,
     lose_worker,
     take_report,
 )
@@ -69,6 +71,9 @@ class Entry:
     """The connection it speaks on; None while it is away."""
     waiting: Waiting | None = None
     to_stop: dict[tuple[int, int], None] = field(default_factory=dict)
+    """(job id, attempt) that must end: their processes may still be alive."""
+    told: set[tuple[int, int]] = field(default_factory=set)
+    """Those of them that the worker was told of on its present connection."""
     lease: trio.CancelScope | None = None
 
 
@@ -91,12 +96,20 @@ class Roster:
         """Whether there is no worker, not even one that is away."""
         return not self._entries
 
+    def waiting_messages(self) -> list[Message]:
+        """The reports that wait."""
+        return [entry.waiting.message for entry in self._entries.values() if entry.waiting is not None]
+
     async def load(self) -> None:
         """Takes over the workers that a former daemon knew; their leases start anew (SEMANTICS 8.4)."""
         rows = await self._actor.database.read(lambda db: load_workers(db, self._actor.workflow_id))
         for worker_id, hostname, cpus, memory_bytes, gpus, most in rows:
             entry = self._entries[worker_id] = Entry(worker_id, hostname, room_of(cpus, memory_bytes, gpus, most))
             self._start_lease(entry)
+        turn = Turn(self._actor.state, now_ms())
+        lose_unknown_workers(turn.draft, list(self._entries))
+        await turn.commit(self._actor.database)
+        self._actor.conclude(turn)
 
     def on_own_message(self, turn: Turn, body: object) -> "Finish":
         """Decides on what sessions and timers tell."""
@@ -128,13 +141,19 @@ class Roster:
 
         known = self._entries.get(request.worker_id or 0)
         if known is not None:
+            turn.renew(known)
             self._end_wait(turn, known)
 
         def finish() -> dict[str, object]:
             entry = self._enter(new.value, request)
             self._end_lease(entry)
+            self._set_free(entry, list(entry.to_stop))
             entry.session = register.session
             entry.to_stop = dict.fromkeys((ref.job_id, ref.attempt_id) for ref in resumed.to_stop)
+            entry.told = set()
+            if register.closed.is_set():  # gone already: nobody will tell of it any more
+                entry.session = None
+                self._start_lease(entry)
             state = turn.state
             return {
                 "worker_id": entry.worker_id,
@@ -157,14 +176,15 @@ class Roster:
         return entry
 
     def _on_disconnected(self, turn: Turn, gone: Disconnected) -> "Finish":
-        entry = self._entries.get(gone.worker_id)
-        if entry is None or entry.session is not gone.session:
-            return lambda: None  # it is back on another connection
-        self._end_wait(turn, entry)
+        spoke = [entry for entry in self._entries.values() if entry.session is gone.session]
+        for entry in spoke:
+            self._end_wait(turn, entry)
 
         def finish() -> None:
-            entry.session = None
-            self._start_lease(entry)
+            for entry in spoke:
+                if entry.session is gone.session:  # else it is back on another connection
+                    entry.session = None
+                    self._start_lease(entry)
 
         return finish
 
@@ -186,14 +206,14 @@ class Roster:
 
     def _on_lease_ended(self, turn: Turn, ended: LeaseEnded) -> "Finish":
         entry = self._entries.get(ended.worker_id)
-        if entry is None or entry.lease is not ended.lease:
+        if entry is None or entry.lease is not ended.lease or turn.is_renewed(entry) or turn.is_ending(entry):
             return lambda: None  # it came back meanwhile
         return self._remove(turn, entry)
 
     def on_leave(self, turn: Turn, worker_id: int) -> "Finish":
         """A worker's orderly end."""
         entry = self._entries.get(worker_id)
-        if entry is None:
+        if entry is None or turn.is_ending(entry):
             return lambda: {"worker_id": worker_id}
         return self._remove(turn, entry)
 
@@ -201,9 +221,11 @@ class Roster:
         lose_worker(turn.draft, entry.worker_id, entry.hostname)
         turn.query(lambda db: set_gone(db, entry.worker_id, gone=True))
         self._end_wait(turn, entry)
+        turn.end(entry)
 
         def finish() -> dict[str, object]:
             self._end_lease(entry)
+            self._set_free(entry, list(entry.to_stop))
             self._entries.pop(entry.worker_id, None)
             return {"worker_id": entry.worker_id}
 
@@ -214,7 +236,9 @@ class Roster:
     def on_report(self, turn: Turn, message: Message, request: ReportWorker) -> "Finish":
         """Takes a report and hands out work; with nothing to hand out, the answer may wait."""
         entry = self._entries.get(request.worker_id)
-        if entry is None:
+        if (
+            entry is None or entry.session is None or turn.is_ending(entry)
+        ):  # away: its lease would end while it reports
             raise NotFound(
                 f"worker {request.worker_id} is not registered (any more): register again",
                 noun="worker",
@@ -231,23 +255,24 @@ class Roster:
         over = [(ref.job_id, ref.attempt_id) for ref in [*request.ended, *request.returned]]
 
         def finish() -> WorkerAnswer:
-            for attempt in over:
-                entry.to_stop.pop(attempt, None)
+            self._set_free(entry, over)
             refused = reported.refused + (judged.value if judged is not None else [])
             return self._answer(turn, entry, launches, refused)
 
         waits = request.wait_s > 0 and launches is None
         over_or_stuck = turn.state.is_complete or count_stranded(turn.state, entry.total)
-        if waits and not reported.doubtful and not entry.to_stop and not over_or_stuck:
+        has_news = reported.refused or reported.doubtful or entry.to_stop.keys() - entry.told or over_or_stuck
+        if waits and not has_news:
             waiting = Waiting(message, request.capacity)
             seconds = min(request.wait_s, LONGEST_WAIT_S)
-            turn.defer(message, lambda: self._begin_wait(entry, waiting, seconds))
+            turn.waits[entry.worker_id] = waiting
+            turn.defer(message, lambda: self._begin_wait(turn, entry, waiting, seconds))
         return finish
 
     def _hand_out(self, turn: Turn, entry: Entry, capacity: Capacity | None) -> Pending[list[JobLaunch]] | None:
         if capacity is None or turn.state.counts[Status.READY] == 0:
             return None
-        claim = hand_out(turn.draft, entry.worker_id, capacity, entry.total)
+        claim = hand_out(turn.draft, entry.worker_id, capacity, entry.total, self._stopping(turn))
         if claim is None:
             return None
         return self._load_launches(turn, claim)
@@ -262,10 +287,12 @@ class Roster:
         launches: Pending[list[JobLaunch]] | None,
         refused: list[RefusedReport],
     ) -> WorkerAnswer:
+        news = [attempt for attempt in entry.to_stop if attempt not in entry.told]
+        entry.told.update(news)
         return WorkerAnswer(
             jobs=launches.value if launches is not None else [],
             refused=refused,
-            stop=[AttemptRef(job_id=job_id, attempt_id=attempt) for job_id, attempt in entry.to_stop],
+            stop=[AttemptRef(job_id=job_id, attempt_id=attempt) for job_id, attempt in news],
             complete=turn.state.is_complete,
             stranded=count_stranded(turn.state, entry.total),
             counts=turn.state.counts_by_name(),
@@ -279,7 +306,8 @@ class Roster:
             if waiting is None or turn.is_ending(waiting):
                 continue
             launches = self._hand_out(turn, entry, waiting.capacity)
-            if launches is not None or entry.to_stop or state.is_complete or count_stranded(state, entry.total):
+            has_news = entry.to_stop.keys() - entry.told or state.is_complete or count_stranded(state, entry.total)
+            if launches is not None or has_news:
                 turn.after(self._waiting_answerer(turn, entry, waiting, launches))
 
     def _waiting_answerer(
@@ -292,9 +320,14 @@ class Roster:
 
         return answer
 
-    def _begin_wait(self, entry: Entry, waiting: Waiting, seconds: float) -> None:
+    def _begin_wait(self, turn: Turn, entry: Entry, waiting: Waiting, seconds: float) -> None:
+        if turn.is_ending(waiting):
+            return  # a later message of the same turn has ended it
         entry.waiting = waiting
-        can_serve = self._actor.state.counts[Status.READY] > 0 or self._actor.state.is_complete
+        state = self._actor.state
+        can_serve = (
+            state.counts[Status.READY] > 0 or state.is_complete or count_stranded(state, entry.total) or entry.to_stop
+        )
 
         async def run() -> None:
             with waiting.timer:
@@ -307,17 +340,19 @@ class Roster:
 
     def _end_wait(self, turn: Turn, entry: Entry) -> None:
         """Answers a waiting report with nothing: the worker said something newer, or is away."""
-        waiting = entry.waiting
-        if waiting is None or turn.is_ending(waiting):
-            return
-        turn.end(waiting)
+        for waiting in (entry.waiting, turn.waits.get(entry.worker_id)):
+            if isinstance(waiting, Waiting) and not turn.is_ending(waiting):
+                turn.end(waiting)
+                turn.before(self._wait_ender(turn, entry, waiting))
 
+    def _wait_ender(self, turn: Turn, entry: Entry, waiting: Waiting) -> "Finish":
         def answer() -> None:
-            entry.waiting = None
+            if entry.waiting is waiting:
+                entry.waiting = None
             waiting.timer.cancel()
             waiting.message.reply.succeed(WorkerAnswer(counts=turn.state.counts_by_name()))
 
-        turn.before(answer)
+        return answer
 
     def _on_wait_ended(self, turn: Turn, ended: WaitEnded) -> "Finish":
         entry = self._entries.get(ended.worker_id)
@@ -330,6 +365,7 @@ class Roster:
     def ask_to_stop(self, turn: Turn, jobs: NDArray[np.int64]) -> None:
         """After the commit, has the workers stop the present attempts of these live jobs."""
         columns = turn.state.jobs
+        turn.stopping.update(columns.ids.ids[jobs].tolist())
         attempts = list(
             zip(
                 columns.worker[jobs].tolist(),
@@ -348,3 +384,20 @@ class Roster:
 
         if attempts:
             turn.after(ask)
+
+    def _stopping(self, turn: Turn) -> set[int]:
+        """The jobs whose former attempt may still be alive: none of them is handed out before it has ended."""
+        stopping = set(turn.stopping)
+        for entry in self._entries.values():
+            stopping.update(job_id for job_id, _ in entry.to_stop)
+        return stopping
+
+    def _set_free(self, entry: Entry, attempts: list[tuple[int, int]]) -> None:
+        """Attempts have ended, or their worker is lost: jobs that waited for that can be handed out."""
+        ended = [attempt for attempt in attempts if entry.to_stop.pop(attempt, self) is not self]
+        if not ended:
+            return
+        state = self._actor.state
+        jobs = state.jobs.ids.find(np.array([job_id for job_id, _ in ended], dtype=np.int64))
+        state.ready.add(jobs[state.jobs.status[jobs] == Status.READY])
+        self._actor.nursery.start_soon(self._actor.mailbox.post, Nudge())

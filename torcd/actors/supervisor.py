@@ -7,16 +7,19 @@ is faulted: its requests are refused, the others go on.
 
 import logging
 from collections import deque
+from typing import Any
 
 import trio
 
-from torcd.actors.mailbox import Mailbox, Message
+from torcd.actors.clock import now_ms
+from torcd.actors.mailbox import Mailbox, Message, Reply
 from torcd.actors.messages import Nudge
 from torcd.actors.workflow import Published, WorkflowActor
 from torcd.bus import Bus
 from torcd.files.scan import Scanner
 from torcd.protocol.errors import NotFound, TorcError, Unavailable
 from torcd.storage.database import Database
+from torcd.storage.save import fail_active_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +70,15 @@ class Supervisor:
             self._start(workflow_id, mailbox)
         return message
 
+    def tell(self, workflow_id: int, body: object) -> None:
+        """Queues a message to which nobody waits for an answer, with patience when the mailbox is full."""
+        if workflow_id in self._faulted:
+            return  # nobody is served there
+        mailbox = self._mailboxes.setdefault(workflow_id, Mailbox(workflow_id))
+        self._nursery.start_soon(mailbox.post, body)
+        if workflow_id not in self._actors:
+            self._start(workflow_id, mailbox)
+
     def published(self, workflow_id: int) -> Published | None:
         """What a running actor last published; None when none runs."""
         actor = self._actors.get(workflow_id)
@@ -87,58 +99,89 @@ class Supervisor:
         self._nursery.start_soon(self._run_actor, actor)
 
     async def _run_actor(self, actor: WorkflowActor) -> None:
-        workflow_id, mailbox = actor.workflow_id, actor.mailbox
+        workflow_id = actor.workflow_id
         try:
             await actor.run()
-        except NotFound as error:
-            self._refuse_all(actor, error)
-            return
-        except TorcError as error:
-            # the database cannot be used now: its callers are told, the next request tries again
-            logger.error("workflow %d: its actor ended: %s", workflow_id, error.message)
-            self._refuse_all(actor, error)
-            self._nursery.start_soon(self._revive, workflow_id)
-            return
         except Exception as error:
             # The boundary of an actor: a bug costs the messages under way, never the daemon.
-            logger.exception("workflow %d: its actor crashed", workflow_id)
-            self._note_crash(workflow_id, error)
-            crash = Unavailable(
-                f"the actor of workflow {workflow_id} crashed and starts anew: whether this request took effect "
-                "is in the workflow's state; the daemon's log has the cause",
-                workflow_id=workflow_id,
-            )
-            _answer(actor.current, crash)
+            failure = _find_failure(error)
+            if failure is None:
+                logger.exception("workflow %d: its actor crashed", workflow_id)
+                await self._on_crash(actor, error)
+            else:
+                logger.error("workflow %d: its actor ended: %s", workflow_id, failure.message)
+                self._refuse_all(actor, failure)
+                if not isinstance(failure, NotFound):  # the database cannot be used now
+                    self._nursery.start_soon(self._revive, workflow_id)
+            return
+        # Deleted, or idle: then nobody waits for an answer.
+        _answer(actor.unanswered(), NotFound(f"there is no workflow {workflow_id}", noun="workflow", id=workflow_id))
         del self._actors[workflow_id]
-        if mailbox.is_empty:
+        if actor.mailbox.is_empty:
             del self._mailboxes[workflow_id]
-        elif workflow_id in self._faulted:
-            _answer(mailbox.take_all(), Unavailable(f"workflow {workflow_id} is faulted", workflow_id=workflow_id))
         else:
-            self._start(workflow_id, mailbox)
-            self._bus.refresh(workflow_id)
+            self._start(workflow_id, actor.mailbox)
+
+    async def _on_crash(self, actor: WorkflowActor, error: Exception) -> None:
+        """Starts the actor anew, at once: it has leases to watch and may have a task to end."""
+        workflow_id = actor.workflow_id
+        crash = Unavailable(
+            f"the actor of workflow {workflow_id} crashed and starts anew: whether this request took effect "
+            "is in the workflow's state; the daemon's log has the cause",
+            workflow_id=workflow_id,
+        )
+        self._note_crash(workflow_id, error)
+        if workflow_id in self._faulted:
+            self._refuse_all(actor, crash)
+            await self._end_tasks(workflow_id)
+            return
+        _answer(actor.unanswered(), crash)
+        self._start(workflow_id, actor.mailbox)
+        self._bus.refresh(workflow_id)
+
+    async def _end_tasks(self, workflow_id: int) -> None:
+        """Ends what a faulted workflow's actor was at, since none will start to do it."""
+        try:
+            ended = await self._database.commit(lambda db: fail_active_tasks(db, now_ms(), workflow_id))
+        except TorcError as error:
+            logger.error("workflow %d: its task could not be ended: %s", workflow_id, error.message)
+            return
+        for _, task_id in ended:
+            self._on_task_end(task_id)
 
     async def _revive(self, workflow_id: int) -> None:
         """Starts an actor again without being asked: it may have a task to end, for which somebody waits."""
         await trio.sleep(REVIVE_S)
-        self.post(workflow_id, Nudge())
+        if workflow_id not in self._actors and workflow_id not in self._faulted:
+            self.post(workflow_id, Nudge())
 
     def _refuse_all(self, actor: WorkflowActor, error: TorcError) -> None:
         """Ends an actor that cannot live, and everything that waits for it."""
         del self._actors[actor.workflow_id]
-        mailbox = self._mailboxes.pop(actor.workflow_id)
-        _answer(actor.current, error)
-        _answer(mailbox.take_all(), error)
+        del self._mailboxes[actor.workflow_id]
+        _answer([*actor.unanswered(), *(message.reply for message in actor.mailbox.take_all())], error)
 
-    def _note_crash(self, workflow_id: int, error: BaseException) -> None:
+    def _note_crash(self, workflow_id: int, error: Exception) -> None:
         crashes = self._crashes.setdefault(workflow_id, deque(maxlen=MOST_CRASHES + 1))
         now = trio.current_time()
         crashes.append(now)
         if len(crashes) > MOST_CRASHES and now - crashes[0] < CRASH_WINDOW_S:
+            while isinstance(error, ExceptionGroup):
+                error = error.exceptions[0]
             self._faulted[workflow_id] = f"{type(error).__name__}: {error}"
 
 
-def _answer(messages: list[Message], error: TorcError) -> None:
-    for message in messages:
-        if not message.reply.is_given:
-            message.reply.fail(error)
+def _find_failure(error: Exception) -> TorcError | None:
+    """The expected failure that ended an actor, also out of its nursery's group; None: it is a bug."""
+    if isinstance(error, TorcError):
+        return error
+    if isinstance(error, ExceptionGroup):
+        found = [_find_failure(each) for each in error.exceptions]
+        return None if None in found else found[0]
+    return None
+
+
+def _answer(replies: list[Reply[Any]], error: TorcError) -> None:
+    for reply in replies:
+        if not reply.is_given:
+            reply.fail(error)

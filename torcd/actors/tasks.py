@@ -13,7 +13,7 @@ from torcd.actors.clock import now_ms
 from torcd.actors.mailbox import Message
 from torcd.actors.messages import ActiveTask, Apply, Preparation, Preview, PreviewReady
 from torcd.actors.turn import Turn
-from torcd.core.changes import Observation
+from torcd.core.changes import Observation, drop_outdated
 from torcd.core.delta import TaskBegin, TaskEnd
 from torcd.core.planning import files_to_observe, needs_preparing
 from torcd.operations.operate import (
@@ -22,7 +22,7 @@ from torcd.operations.operate import (
     find_replaced,
     load_history,
     plan_operation,
-    select_jobs,
+    select_attempts,
 )
 from torcd.protocol.errors import Conflict, Refused, TorcError
 from torcd.protocol.requests import Operation, Prepare
@@ -42,6 +42,8 @@ class TaskSlot:
     def __init__(self, actor: "WorkflowActor") -> None:
         self._actor = actor
         self.active: ActiveTask | None = None
+        self.previews: set[Preview] = set()
+        """Dry runs under way: somebody waits for each of them."""
 
     # ---- begin ----
 
@@ -50,7 +52,7 @@ class TaskSlot:
 
         The answer is (task id, whether it was there already), or None when there is nothing to prepare.
         """
-        _check_supported(request)
+        request = self._settle(request)
         active = self.active
         if active is not None:
             if active.operation == request.NAME and active.effect == request.effect():
@@ -82,6 +84,13 @@ class TaskSlot:
 
         return finish
 
+    def _settle(self, request: Operation) -> Operation:
+        """The request with the workflow's own defaults for what it leaves open (SEMANTICS 6.2)."""
+        if getattr(request, "detect", "") is None:
+            request = msgspec.structs.replace(request, detect=self._actor.state.detect)
+        _check_supported(request)
+        return request
+
     def check_free(self, what: str) -> None:
         """Refuses an edit while a task is active (SEMANTICS 6.3)."""
         if self.active is not None:
@@ -110,13 +119,13 @@ class TaskSlot:
             preparation = await self._prepare(request, task)
             await self._actor.mailbox.post(Apply(task, preparation))
 
-    async def _run_preview(self, preview: Preview) -> None:
-        preparation = await self._prepare(preview.request, None)
+    async def _run_preview(self, preview: Preview, request: Operation) -> None:
+        preparation = await self._prepare(request, None)
         await self._actor.mailbox.post(PreviewReady(preview, preparation))
 
     async def _prepare(self, request: Operation, task: ActiveTask | None) -> Preparation:
-        actor, state = self._actor, self._actor.state
-        preparation = Preparation(request)
+        actor, state, paths = self._actor, self._actor.state, self._actor.paths
+        preparation = Preparation(request, state.version_counter, len(paths))
 
         def on_progress(done: int, total: int) -> None:
             if task is not None:
@@ -124,12 +133,14 @@ class TaskSlot:
                 actor.bus.progress(actor.workflow_id, news)
 
         try:
-            preparation.selection = await actor.database.read(lambda db: select_jobs(db, state, request))
+            preparation.selection = await actor.database.read(
+                lambda db: select_attempts(db, actor.workflow_id, request)
+            )
             files = files_to_observe(state, request)
             if len(files):
-                whole = len(files) == len(actor.paths)
+                whole = len(files) == len(paths)
                 seen = await actor.scanner.scan(
-                    actor.workflow_id, actor.paths, indices=None if whole else files, on_progress=on_progress
+                    actor.workflow_id, paths, indices=None if whole else files, on_progress=on_progress
                 )
                 errors = {int(files[place]): text for place, text in seen.errors.items()}
                 preparation.seen = Observation(files, seen.mtime_ns, seen.size, errors)
@@ -150,7 +161,10 @@ class TaskSlot:
             return lambda: None  # canceled after it had been prepared
         planned = await self._plan(apply.preparation)
         self._actor.roster.ask_to_stop(turn, planned.plan.stopped)
-        apply_plan(turn.draft, planned, apply.task.task_id)
+        if self._actor.state.count < INLINE_JOBS:
+            apply_plan(turn.draft, planned, apply.task.task_id)
+        else:
+            await trio.to_thread.run_sync(apply_plan, turn.draft, planned, apply.task.task_id)
         turn.after(lambda: self._free(apply.task))
         return lambda: None
 
@@ -160,9 +174,8 @@ class TaskSlot:
         state = self._actor.state
 
         def plan() -> Planned:
-            return plan_operation(
-                state, preparation.request, preparation.seen, preparation.selection, preparation.history
-            )
+            seen = drop_outdated(state, preparation.seen, preparation.counter)
+            return plan_operation(state, preparation.request, seen, preparation.selection, preparation.history)
 
         if state.count < INLINE_JOBS:
             return plan()
@@ -175,6 +188,7 @@ class TaskSlot:
                 message.reply.succeed(None)
                 await self._fail(apply.task, error)
             case PreviewReady() as ready:
+                self.previews.discard(ready.preview)
                 ready.preview.reply.fail(error)
                 message.reply.succeed(None)
             case _:
@@ -200,11 +214,11 @@ class TaskSlot:
     def on_cancel(self, turn: Turn, task_id: int) -> "Finish":
         """Cancels the task while it prepares; the answer says whether it did."""
         active = self.active
-        if active is None or active.task_id != task_id:
+        if active is None or active.task_id != task_id or turn.is_ending(active):
             return lambda: False
-        active.scope.cancel()
-        self.active = None
+        turn.end(active)
         self._note_end(turn, TaskEnd(task_id=task_id, status="canceled", at_ms=turn.now_ms), active)
+        turn.after(active.scope.cancel)
         return lambda: True
 
     def _note_end(self, turn: Turn, end: TaskEnd, task: ActiveTask) -> None:
@@ -220,12 +234,16 @@ class TaskSlot:
 
     def start_preview(self, preview: Preview) -> "Finish":
         """Starts a dry run beside the loop; its own reply gets the plan."""
-        _check_supported(preview.request)
-        self._actor.nursery.start_soon(self._run_preview, preview)
+        request = self._settle(preview.request)
+        self.previews.add(preview)
+        self._actor.nursery.start_soon(self._run_preview, preview, request)
         return lambda: None
 
     async def finish_preview(self, ready: PreviewReady) -> "Finish":
         """Plans on the committed state; raises what the real operation would be refused with."""
+        if ready.preparation.file_count != len(self._actor.paths):  # a job was edited meanwhile: look again
+            self._actor.nursery.start_soon(self._run_preview, ready.preview, ready.preparation.request)
+            return lambda: None
         planned = await self._plan(ready.preparation)
         if self.active is not None:
             warning = (
@@ -234,8 +252,12 @@ class TaskSlot:
             )
             summary = msgspec.structs.replace(planned.summary, warnings=[*planned.summary.warnings, warning])
             planned = Planned(planned.plan, summary, planned.packed)
-        ready.preview.reply.succeed(planned)
-        return lambda: None
+
+        def finish() -> None:
+            self.previews.discard(ready.preview)
+            ready.preview.reply.succeed(planned)
+
+        return finish
 
 
 def _differing(active: ActiveTask, request: Operation) -> dict[str, Any]:

@@ -34,6 +34,11 @@ class Turn:
         self._before: list[Callable[[], object]] = []
         self._after: list[Callable[[], object]] = []
         self._ending: list[object] = []
+        self._renewed: list[object] = []
+        self.stopping: set[int] = set()
+        """The jobs whose attempts are asked to stop with this turn."""
+        self.waits: dict[int, object] = {}
+        """Of each worker whose report begins to wait with this turn, what waits."""
 
     def query(self, function: Callable[[sqlite3.Connection], T]) -> Pending[T]:
         """Runs in the transaction, after the changes were written; it may run twice, see `Database.commit`."""
@@ -51,12 +56,20 @@ class Turn:
         self._after.append(begin)
 
     def end(self, waiting: object) -> None:
-        """Notes that something that waits ends with this turn: nobody else of the turn may serve it."""
+        """Notes that something (a wait, a worker, a task) ends with this turn: nobody else of the turn may serve it."""
         self._ending.append(waiting)
 
     def is_ending(self, waiting: object) -> bool:
         """Whether that was noted."""
-        return waiting in self._ending
+        return any(each is waiting for each in self._ending)
+
+    def renew(self, worker: object) -> None:
+        """Notes that a worker has come back with this turn."""
+        self._renewed.append(worker)
+
+    def is_renewed(self, worker: object) -> bool:
+        """Whether that was noted."""
+        return any(each is worker for each in self._renewed)
 
     def before(self, callback: Callable[[], object]) -> None:
         """Has something done after the commit, before the answers are given."""

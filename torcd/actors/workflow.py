@@ -7,12 +7,13 @@ singly. How tasks run is in `tasks`, how workers are served in `roster`.
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import trio
 
 from torcd.actors.clock import now_ms
-from torcd.actors.mailbox import Mailbox, Message
+from torcd.actors.mailbox import Mailbox, Message, Reply
 from torcd.actors.messages import Apply, CommitEdit, Deleted, Preview, PreviewReady, Unattended
 from torcd.actors.roster import Roster
 from torcd.actors.tasks import TaskSlot
@@ -100,6 +101,13 @@ class WorkflowActor:
                 self.bus.close_workflow(self.workflow_id)
             self.nursery.cancel_scope.cancel()
 
+    def unanswered(self) -> list[Reply[Any]]:
+        """Whoever waits for this actor and would wait in vain once it has ended; the mailbox is another matter."""
+        messages = [*self.current, *self.roster.waiting_messages()]
+        replies: list[Reply[Any]] = [message.reply for message in messages]
+        replies += [preview.reply for preview in self.tasks.previews]
+        return [reply for reply in replies if not reply.is_given]
+
     async def load(self) -> None:
         """Replaces the state by what the database holds."""
         self.state = await self.database.read(lambda db: load_state(db, self.workflow_id), long=True)
@@ -117,7 +125,8 @@ class WorkflowActor:
             with trio.move_on_after(IDLE_S) as idle:
                 self.current = await self.mailbox.get_group()
             if idle.cancelled_caught:
-                if self.tasks.active is None and self.roster.is_empty and self.mailbox.is_empty:
+                is_busy = self.tasks.active is not None or self.tasks.previews
+                if not is_busy and self.roster.is_empty and self.mailbox.is_empty:
                     return
                 continue
             group: list[Message] = []
@@ -162,7 +171,8 @@ class WorkflowActor:
         turn = Turn(self.state, now_ms())
         try:
             finish = await self._handle_alone(turn, message)
-            self.roster.serve_waiting(turn)
+            if not isinstance(message.body, DeleteWorkflow):
+                self.roster.serve_waiting(turn)
             await turn.commit(self.database)
         except TorcError as error:
             if isinstance(error, Unavailable):
@@ -173,8 +183,8 @@ class WorkflowActor:
         self.conclude(turn)
         if isinstance(message.body, DeleteWorkflow):
             raise Deleted
-        if isinstance(message.body, CommitEdit):
-            await self.load()  # an edit may add files, and so edges
+        if isinstance(message.body, CommitEdit) and message.body.changes_files:
+            await self.load()
 
     def conclude(self, turn: Turn) -> None:
         """After a commit: publishes it and gives the answers."""

@@ -6,6 +6,7 @@ the workflow's actor.
 
 import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 import trio
@@ -21,7 +22,7 @@ from torcd.operations.edit import prepare_edit
 from torcd.operations.update import update_job
 from torcd.protocol import model
 from torcd.protocol import requests as r
-from torcd.protocol.errors import BadRequest, Busy, NotFound, Refused, TimedOut
+from torcd.protocol.errors import BadRequest, Conflict, NotFound, Refused, TimedOut, TorcError
 from torcd.storage import nouns
 from torcd.storage.create import find_created, insert_workflow
 from torcd.storage.database import Database
@@ -51,8 +52,8 @@ class Dispatch:
         self._describe = describe
         self._stop = stop
         self._plans = PlanShelf(database)
-        self._workflow_of: dict[int, int] = {}
-        """Of each connected worker, the workflow it serves."""
+        self._workflow_of: dict[int, tuple[int, Session]] = {}
+        """Of each connected worker, the workflow it serves and the connection it speaks on."""
         self._creates = trio.CapacityLimiter(CREATES_AT_ONCE)
 
     def handlers(self) -> Mapping[type[r.Request], Handler]:
@@ -108,11 +109,11 @@ class Dispatch:
     # ---- workflows ----
 
     async def _create(self, session: Session, request: r.CreateWorkflow) -> object:
-        pieces = session.uploads.take(request.upload) if request.upload is not None else []
         if request.request_key is not None and not request.dry_run:
             created = await self._read(lambda db: find_created(db, request.request_key))
             if created is not None:
                 return await self._created(created, {})
+        pieces = session.uploads.take(request.upload) if request.upload is not None else []
         async with self._creates:
             new = await trio.to_thread.run_sync(prepare_workflow, request, pieces, now_ms())
             counts = {
@@ -123,7 +124,9 @@ class Dispatch:
             }
             if request.dry_run:
                 return {"counts": counts, "dry_run": True}
-            workflow_id = await self._database.commit(lambda db: insert_workflow(db, new))
+            workflow_id = await self._database.commit(
+                lambda db: find_created(db, request.request_key) or insert_workflow(db, new)
+            )
         return await self._created(workflow_id, counts)
 
     async def _created(self, workflow_id: int, counts: dict[str, int]) -> Answer:
@@ -185,14 +188,32 @@ class Dispatch:
         subscription = None
         if request.follow:
             subscription = await session.subscribe(workflow_id, None, True)
-        begun = cast(tuple[int, bool] | None, await self._supervisor.send(workflow_id, request))
+        try:
+            begun = cast(tuple[int, bool] | None, await self._supervisor.send(workflow_id, request))
+        except TorcError:
+            if subscription is not None:
+                session.unsubscribe(subscription)
+            raise
         if begun is None:
+            if subscription is not None:
+                session.unsubscribe(subscription)
             return {"task": None}
         task_id, existing = begun
         task = await self._read(lambda db: load_task(db, task_id, existing=existing))
         return {**_fields(task), "subscription": subscription}
 
     async def _followed(self, session: Session, request: r.Operation, task: model.Task) -> object:
+        wanted = request.effect()
+        if wanted.get("detect", "") is None:  # left open, as it was then: the task has the workflow's default
+            wanted["detect"] = task.params.get("detect")
+        if (task.workflow_id, task.operation, task.params) != (request.workflow_id, request.NAME, wanted):
+            raise Conflict(
+                f"request key {request.request_key!r} belongs to task {task.task_id}, another request "
+                f"({task.operation} of workflow {task.workflow_id}): use a new key",
+                task_id=task.task_id,
+                operation=task.operation,
+                params=task.params,
+            )
         subscription = None
         if request.follow:
             subscription = await session.subscribe(request.workflow_id, None, True)
@@ -214,14 +235,17 @@ class Dispatch:
         return await self._plans.show_task(request.task_id, request.cursor, request.limit)
 
     async def _wait_task(self, session: Session, request: r.WaitTask) -> object:
+        await self._read(lambda db: load_task(db, request.task_id))  # an unknown one leaves nothing behind
         ended = self._supervisor.task_end(request.task_id)
         task = await self._read(lambda db: load_task(db, request.task_id))
         if task.status in model.TASK_ENDED:
             return task
-        if request.follow:
-            await session.subscribe(task.workflow_id, None, True)
+        number = await session.subscribe(task.workflow_id, None, True) if request.follow else None
         with trio.move_on_after(_seconds(request.timeout_s)) as wait:
             await ended.wait()
+        if number is not None:
+            with suppress(NotFound):  # it ended with its workflow
+                session.unsubscribe(number)
         if wait.cancelled_caught:
             raise TimedOut(
                 f"task {request.task_id} ({task.operation}) is still {task.status} after {request.timeout_s:g} s; "
@@ -263,8 +287,6 @@ class Dispatch:
         arguments: tuple[object, ...],
         request: r.ListRequest | r.ListWorkflows,
     ) -> Answer:
-        if not 0 < request.limit <= r.MAX_PAGE:
-            raise BadRequest(f"limit must be from 1 to {r.MAX_PAGE}", path="$.limit")
         rows, cursor = await self._read(
             lambda db: load_page(db, listing, arguments, request.filters, request.cursor, request.limit)
         )
@@ -282,10 +304,11 @@ class Dispatch:
 
         def decide(turn: Turn) -> Callable[[], object]:
             update_job(turn.draft, request, edit.definition, edit.requirement_id)
-            turn.query(edit.write_scripts)
+            if edit.write_scripts is not None:
+                turn.query(edit.write_scripts)
             return lambda: None
 
-        await self._supervisor.send(workflow_id, CommitEdit(decide))
+        await self._supervisor.send(workflow_id, CommitEdit(decide, changes_files=edit.write_scripts is not None))
         return await self._get_job(session, r.GetJob(job_id=request.job_id))
 
     async def _find_user_data(self, request: r.GetUserData | r.UpdateUserData) -> model.UserData:
@@ -335,22 +358,21 @@ class Dispatch:
             serves = await self._read(lambda db: find_workflow_of_worker(db, worker_id))
             if serves != workflow_id:
                 raise NotFound(f"worker {worker_id} serves workflow {serves}", noun="worker", id=worker_id)
-        answer = await self._supervisor.send(workflow_id, Register(request, session))
+        # before it is sent: the connection may go while the actor is at it
+        session.on_close(lambda: self._on_session_gone(workflow_id, session))
+        answer = await self._supervisor.send(workflow_id, Register(request, session, session.closed))
         number: int = answer["worker_id"]  # type: ignore[index]  # the roster's answer
-        self._workflow_of[number] = workflow_id
-        session.on_close(lambda: self._on_worker_gone(workflow_id, number, session))
+        self._workflow_of[number] = workflow_id, session
         return answer
 
-    def _on_worker_gone(self, workflow_id: int, worker_id: int, session: Session) -> None:
-        self._workflow_of.pop(worker_id, None)
-        try:
-            self._supervisor.post(workflow_id, Disconnected(worker_id, session))
-        except (Busy, NotFound):
-            return
+    def _on_session_gone(self, workflow_id: int, session: Session) -> None:
+        for worker_id in [each for each, served in self._workflow_of.items() if served == (workflow_id, session)]:
+            del self._workflow_of[worker_id]
+        self._supervisor.tell(workflow_id, Disconnected(session))
 
     async def _to_workers_actor(self, session: Session, request: r.ReportWorker | r.LeaveWorker) -> object:
-        workflow_id = self._workflow_of.get(request.worker_id)
-        if workflow_id is None:
+        workflow_id, speaks_on = self._workflow_of.get(request.worker_id, (0, None))
+        if speaks_on is not session:
             raise NotFound(
                 f"worker {request.worker_id} is not registered on this connection: register first",
                 noun="worker",

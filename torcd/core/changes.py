@@ -4,7 +4,7 @@ Examined are jobs that have ended after at least one attempt, each against what 
 are kept as columns, since a plan may hold millions of them.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 import numpy as np
@@ -51,6 +51,17 @@ class Observation:
         """The files that do not exist."""
         files: Int64 = self.files[self.size == ABSENT]
         return files
+
+
+def drop_outdated(state: State, seen: Observation, counter: int) -> Observation:
+    """What was seen, without the files that were recorded after the version counter stood at `counter`.
+
+    Their record is newer than the look: a job has ended meanwhile, and its worker has seen its outputs.
+    """
+    newest = state.files.version[seen.files] <= counter
+    if newest.all():
+        return seen
+    return replace(seen, files=seen.files[newest], mtime_ns=seen.mtime_ns[newest], size=seen.size[newest])
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ class Draft:
         self.state.jobs.status[jobs] = status
         self.state.jobs.reason[jobs] = reason
         kinds = status.astype(np.int64) << 8 | reason
-        for kind in sorted(set(kinds.tolist())):
+        for kind in np.flatnonzero(np.bincount(kinds)).tolist():
             chosen = jobs[kinds == kind]
             self._note(Move(jobs=chosen, status=kind >> 8, reason=kind & 0xFF))
             if kind >> 8 == Status.READY:

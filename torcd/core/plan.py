@@ -154,15 +154,23 @@ def unpack_plan(packed: bytes) -> ShownPlan:
     )
 
 
-def summarize(plan: Plan, state: State, packed: bytes) -> Summary:
+def summarize(plan: Plan, state: State) -> Summary:
     """The plan without its jobs. The digest changes whenever anything that would happen changes."""
-    header = _encode((plan.operation, sorted(plan.effect.items()), state.workflow_id, plan.run_id))
+    effects = hashlib.sha256(_encode((plan.operation, sorted(plan.effect.items()), state.workflow_id, plan.run_id)))
+    reasons = plan.reasons
+    for column in (
+        plan.jobs, plan.before, plan.after, plan.after_reason, plan.stopped, plan.files, plan.mtime_ns, plan.size,
+        reasons.job, reasons.kind, reasons.ref, reasons.new_a, reasons.new_b,
+    ):  # fmt: skip
+        effects.update(column.tobytes())
+        effects.update(b"|")
+    effects.update(_encode(reasons.details))
     return Summary(
         workflow_id=state.workflow_id,
         operation=plan.operation,
         count=plan.count,
         listed=len(plan.jobs),
-        plan_digest=hashlib.sha256(header + packed).hexdigest(),
+        plan_digest=effects.hexdigest(),
         run_id=plan.run_id,
         warnings=list(plan.warnings),
         cause=plan.cause,

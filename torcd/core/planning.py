@@ -20,9 +20,9 @@ from torcd.core.changes import (
 from torcd.core.evaluation import evaluate
 from torcd.core.plan import Plan
 from torcd.core.propagation import NONE, find_closure
-from torcd.core.state import ABSENT, State
-from torcd.core.status import BAD, ENDED, LIVE, Status, StatusReason, mask_of, status_name
-from torcd.protocol.errors import Conflict, Refused
+from torcd.core.state import ABSENT, UNKNOWN, State
+from torcd.core.status import BAD, ENDED, LIVE, Status, StatusReason, mask_of, status_name, statuses_named
+from torcd.protocol.errors import Conflict, NotFound, Refused
 from torcd.protocol.requests import (
     Initialize,
     Operation,
@@ -44,9 +44,10 @@ DUE_TO_CHANGES = "due to changed inputs"
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a request asks for beyond its parameters: results of look-ups made before planning."""
+    """Results of look-ups that a request asks for: (job id, attempt) pairs with the return code it names."""
 
-    jobs: Int64 = field(default_factory=lambda: _NONE)
+    job_ids: Int64 = field(default_factory=lambda: _NONE)
+    attempts: Int64 = field(default_factory=lambda: _NONE)
 
 
 def make_plan(state: State, request: Operation, seen: Observation, selection: Selection) -> Plan:
@@ -162,7 +163,7 @@ def _plan_reset(state: State, request: ResetStatus | ResetJobs, seen: Observatio
     """Jobs become uninitialized, with everything downstream; with `reinitialize` it goes on as reinit."""
     status = state.jobs.status
     if isinstance(request, ResetJobs):
-        chosen, cause = selection.jobs, "on request"
+        chosen, cause = _named_jobs(state, request, selection), "on request"
     elif request.failed_only:
         failed = mask_of(BAD)[status]
         by_user = (status == Status.CANCELED) & (state.jobs.reason != StatusReason.UPSTREAM_FAILED)
@@ -174,6 +175,30 @@ def _plan_reset(state: State, request: ResetStatus | ResetJobs, seen: Observatio
     if request.reinitialize:
         return _plan_rerun(state, request, seen, own=own, cause=cause)
     return _finish(state, request, seen, own, _NONE, [], cause=cause, run_id=state.run_id, evaluates=False)
+
+
+def _named_jobs(state: State, request: ResetJobs, selection: Selection) -> Int64:
+    """The jobs that a `jobs reset-status` names or selects; all or nothing."""
+    named = state.jobs.ids.find(np.array(request.jobs, dtype=np.int64))
+    unknown = [job_id for job_id, index in zip(request.jobs, named.tolist(), strict=True) if index < 0]
+    if unknown:
+        raise NotFound(
+            f"workflow {state.workflow_id} has no job {', '.join(map(str, unknown[:SHOWN]))}; nothing was changed",
+            noun="job",
+            id=unknown[0],
+            ids=unknown[:1000],
+        )
+    mask = np.zeros(state.count, dtype=np.bool_)
+    mask[named] = True
+    if request.status is not None:
+        statuses = statuses_named(request.status)
+        if not statuses:
+            raise Refused(f"there is no status {request.status!r}", field="status", value=request.status)
+        mask |= np.isin(state.jobs.status, statuses)
+    found = state.jobs.ids.find(selection.job_ids)
+    is_current = mask_of(ENDED)[state.jobs.status[found]] & (state.jobs.attempt[found] == selection.attempts)
+    mask[found[is_current]] = True
+    return np.flatnonzero(mask)
 
 
 # ---- what they share ----
@@ -317,7 +342,7 @@ def _accept_unknown(state: State, request: Operation, seen: Observation, warning
             count=len(unknown),
         )
     warnings.append(f"{text}; counted as unchanged")
-    known = seen.size != -2
+    known = seen.size != UNKNOWN
     return replace(seen, files=seen.files[known], mtime_ns=seen.mtime_ns[known], size=seen.size[known], errors={})
 
 

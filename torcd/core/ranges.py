@@ -16,6 +16,7 @@ def find_ranges(ids: NDArray[np.int64]) -> list[tuple[int, int]]:
 
 def format_ranges(ids: NDArray[np.int64], most: int = 1000) -> str:
     """Sorted ids as "1-5,8"; after `most` runs it ends in an ellipsis."""
-    runs = find_ranges(ids)
-    text = ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs[:most])
-    return text + ",…" if len(runs) > most else text
+    cuts = np.flatnonzero(np.diff(ids) != 1)
+    shown = ids if len(cuts) < most else ids[: cuts[most - 1] + 1]
+    text = ",".join(str(a) if a == b else f"{a}-{b}" for a, b in find_ranges(shown))
+    return text + ",…" if len(shown) < len(ids) else text

@@ -26,14 +26,19 @@ IS_BAD = mask_of(BAD)
 
 
 class Ids:
-    """Database ids and the indexes that stand for them. A workflow's ids lie close together."""
+    """Database ids and the indexes that stand for them.
+
+    A workflow's ids are a block of consecutive numbers, with perhaps a few later ones.
+    """
 
     def __init__(self, ids: NDArray[np.int64]) -> None:
         self.ids = ids
         """`ids[index]` is the id."""
         self._first = int(ids.min()) if len(ids) else 0
-        self._index = np.full(int(ids.max()) - self._first + 1 if len(ids) else 0, -1, dtype=np.int32)
-        self._index[ids - self._first] = np.arange(len(ids), dtype=np.int32)
+        in_block = ids < self._first + 2 * len(ids)
+        self._index = np.full(int(ids[in_block].max()) - self._first + 1 if len(ids) else 0, -1, dtype=np.int32)
+        self._index[ids[in_block] - self._first] = np.flatnonzero(in_block)
+        self._later = {int(ids[index]): index for index in np.flatnonzero(~in_block).tolist()}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -44,12 +49,14 @@ class Ids:
         known = (places >= 0) & (places < len(self._index))
         found = np.full(len(ids), -1, dtype=np.int64)
         found[known] = self._index[places[known]]
+        for place in np.flatnonzero(~known).tolist() if self._later else ():
+            found[place] = self._later.get(int(ids[place]), -1)
         return found
 
     def find_one(self, wanted: int) -> int:
         """The index of one id, -1 when there is none."""
         place = wanted - self._first
-        return int(self._index[place]) if 0 <= place < len(self._index) else -1
+        return int(self._index[place]) if 0 <= place < len(self._index) else self._later.get(wanted, -1)
 
 
 @dataclass(slots=True)
@@ -68,6 +75,8 @@ class Jobs:
     cancel_on_failure: NDArray[np.bool_]
     priority: NDArray[np.int32]
     requirement: NDArray[np.int32]
+    length: NDArray[np.int32]
+    """About how many bytes it takes to tell a worker of the job."""
 
 
 @dataclass(slots=True)
@@ -100,6 +109,7 @@ class Values:
 
     ids: Ids
     names: list[str]
+    by_name: dict[str, int]
     history: list[list[tuple[int, bytes | None]]]
     """Of each user data: (version, digest), oldest first; empty: no value yet."""
     producer: NDArray[np.int32]

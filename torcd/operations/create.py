@@ -40,7 +40,7 @@ def find_scripts(expansion: Expansion, directory: str) -> list[tuple[int, str]]:
     """SEMANTICS 4.5: words of commands that are regular files under the directory and not declared."""
     found: list[tuple[int, str]] = []
     seen: dict[str, str | None] = {}
-    declared = {_normal(file.path) for file in expansion.files}
+    declared = {normalize(file.path) for file in expansion.files}
     for index, job in enumerate(expansion.jobs):
         words = find_words(job.command)
         if job.invocation_script:
@@ -57,7 +57,7 @@ def find_scripts(expansion: Expansion, directory: str) -> list[tuple[int, str]]:
 def find_script(word: str, directory: str, declared: set[str]) -> str | None:
     """The absolute path of a word that is a script, else None."""
     base = directory.rstrip("/") + "/"
-    path = _normal(word if word.startswith("/") else base + word)
+    path = normalize(word if word.startswith("/") else base + word)
     if path in declared or not path.startswith(base):
         return None
     try:
@@ -70,6 +70,6 @@ def find_script(word: str, directory: str, declared: set[str]) -> str | None:
 _UNUSUAL = re.compile(r"//|/\.{1,2}(/|$)")
 
 
-def _normal(path: str) -> str:
+def normalize(path: str) -> str:
     """`posixpath.normpath`, several times faster for the paths that are normal already."""
     return posixpath.normpath(path) if _UNUSUAL.search(path) else path

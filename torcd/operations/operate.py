@@ -15,9 +15,9 @@ from torcd.core.draft import Draft
 from torcd.core.plan import Plan, Summary, pack_plan, summarize
 from torcd.core.planning import Selection, make_plan
 from torcd.core.state import NEVER, State
-from torcd.core.status import Status, StatusReason, statuses_named
+from torcd.core.status import Status, StatusReason
 from torcd.operations.report import lost_row
-from torcd.protocol.errors import Conflict, NotFound, Refused
+from torcd.protocol.errors import Conflict
 from torcd.protocol.requests import Operation, ResetJobs
 
 Int64 = NDArray[np.int64]
@@ -42,7 +42,7 @@ def plan_operation(
     plan = make_plan(state, request, seen, selection)
     _fill_history(plan, state, history)
     packed = pack_plan(plan, state)
-    planned = Planned(plan, summarize(plan, state, packed), packed)
+    planned = Planned(plan, summarize(plan, state), packed)
     if request.expect is not None and request.expect != planned.summary.plan_digest:
         raise Conflict(
             f"the plan is not the expected one any more: {planned.summary.count} job(s) would be changed now. "
@@ -90,35 +90,16 @@ def load_history(
     return found
 
 
-def select_jobs(db: sqlite3.Connection, state: State, request: Operation) -> Selection:
-    """The jobs that a `jobs reset-status` names; all or nothing."""
-    if not isinstance(request, ResetJobs):
+def select_attempts(db: sqlite3.Connection, workflow_id: int, request: Operation) -> Selection:
+    """The attempts with the return code by which a `jobs reset-status` selects jobs."""
+    if not isinstance(request, ResetJobs) or request.return_code is None:
         return Selection()
-    chosen = state.jobs.ids.find(np.array(request.jobs, dtype=np.int64))
-    if (chosen < 0).any():
-        unknown = [job for job, index in zip(request.jobs, chosen.tolist(), strict=True) if index < 0]
-        raise NotFound(
-            f"workflow {state.workflow_id} has no job {', '.join(map(str, unknown[:20]))}; nothing was changed",
-            noun="job",
-            id=unknown[0],
-            ids=unknown[:1000],
-        )
-    mask = np.zeros(state.count, dtype=np.bool_)
-    mask[chosen] = True
-    if request.status is not None:
-        statuses = statuses_named(request.status)
-        if not statuses:
-            raise Refused(f"there is no status {request.status!r}", field="status", value=request.status)
-        mask |= np.isin(state.jobs.status, statuses)
-    if request.return_code is not None:
-        rows = db.execute(
-            "SELECT job_id, attempt_id FROM result WHERE workflow_id = ? AND return_code = ?",
-            (state.workflow_id, request.return_code),
-        ).fetchall()
-        columns = np.array(rows, dtype=np.int64).reshape(-1, 2)
-        index = state.jobs.ids.find(columns[:, 0])
-        mask[index[state.jobs.attempt[index] == columns[:, 1]]] = True
-    return Selection(jobs=np.flatnonzero(mask))
+    rows = db.execute(
+        "SELECT job_id, attempt_id FROM result WHERE workflow_id = ? AND return_code = ?",
+        (workflow_id, request.return_code),
+    ).fetchall()
+    pairs = np.array(rows, dtype=np.int64).reshape(-1, 2)
+    return Selection(job_ids=pairs[:, 0], attempts=pairs[:, 1])
 
 
 def apply_plan(draft: Draft, planned: Planned, task_id: int | None) -> None:

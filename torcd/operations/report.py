@@ -5,17 +5,21 @@ report succeeds and writes nothing, a different one is a conflict, one of a supe
 """
 
 import sqlite3
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from torcd.core.delta import Claim, ResultRow
 from torcd.core.draft import Draft
+from torcd.core.evaluation import evaluate
 from torcd.core.placement import Room
+from torcd.core.propagation import find_closure
 from torcd.core.state import ABSENT, State
-from torcd.core.status import LIVE, WAITING, Status, StatusReason
+from torcd.core.status import ENDED, LIVE, WAITING, Status, StatusReason
 from torcd.protocol.requests import AttemptEnd, AttemptRef, Capacity, JobLaunch, JobOutput, RefusedReport
 from torcd.storage.save import keys_of, save_results
 
@@ -64,6 +68,22 @@ def _superseded(ref: AttemptRef) -> RefusedReport:
     return RefusedReport(job_id=ref.job_id, attempt_id=ref.attempt_id, why="superseded")
 
 
+def take_back(draft: Draft, jobs: Int64) -> None:
+    """Attempts that were given up for lost run after all: what their loss canceled waits again (SEMANTICS 8.4)."""
+    if not len(jobs):
+        return
+    draft.move(jobs, Status.RUNNING)
+    state = draft.state
+    closure = find_closure(state.graph, np.sort(jobs), state.jobs.status == Status.DISABLED).jobs
+    canceled = closure[
+        (state.jobs.status[closure] == Status.CANCELED) & (state.jobs.reason[closure] == StatusReason.UPSTREAM_FAILED)
+    ]
+    if len(canceled):
+        status = state.jobs.status.copy()
+        status[canceled] = Status.UNINITIALIZED
+        draft.place(canceled, *evaluate(state.graph, status, canceled, state.jobs.cancel_on_failure))
+
+
 def _find(state: State, refs: list[AttemptRef]) -> tuple[Int64, NDArray[np.bool_]]:
     """The jobs of attempts (-1: unknown), and whether each is its job's latest attempt."""
     jobs = state.jobs.ids.find(np.array([ref.job_id for ref in refs], dtype=np.int64))
@@ -79,7 +99,7 @@ def _take_started(draft: Draft, worker_id: int, started: list[AttemptRef], repor
     mine = latest & (columns.worker[jobs] == worker_id)
     status = columns.status[jobs]
     draft.start(jobs[mine & (status == Status.PENDING)])
-    known = mine & (status != Status.UNINITIALIZED)
+    known = mine & np.isin(status, list(LIVE | ENDED))
     for place in np.flatnonzero(~known).tolist():
         reported.refused.append(_superseded(started[place]))
 
@@ -112,7 +132,7 @@ def _take_ended(draft: Draft, worker_id: int, hostname: str, ended: list[Attempt
         row = _result_row(state, job, worker_id, hostname, end, STOPPED["by_user"]) if canceled[place] else None
         reported.doubtful.append((end, row))
     draft.start(jobs[accepted & (status == Status.PENDING)])
-    draft.move(jobs[accepted & late], Status.RUNNING)
+    take_back(draft, jobs[accepted & late])
     places = np.flatnonzero(accepted).tolist()
     _record_outputs(draft, [ended[place] for place in places])
     groups: dict[tuple[Status, StatusReason], list[int]] = {}
@@ -190,8 +210,10 @@ def _record_outputs(draft: Draft, ended: list[AttemptEnd]) -> None:
     files = draft.state.files.ids.find(np.array([output.file_id for output in seen], dtype=np.int64))
     mtime_ns = np.array([-1 if o.mtime_ns is None else o.mtime_ns for o in seen], dtype=np.int64)
     size = np.array([ABSENT if o.mtime_ns is None else (o.size or 0) for o in seen], dtype=np.int64)
-    known = files >= 0
-    draft.record(files[known], mtime_ns[known], size[known])
+    made_by = np.array([end.job_id for end in ended for output in end.outputs if output.error is None])
+    producer = draft.state.files.producer[files]
+    own = (files >= 0) & (producer >= 0) & (draft.state.jobs.ids.ids[producer] == made_by)
+    draft.record(files[own], mtime_ns[own], size[own])
 
 
 def judge_doubtful(
@@ -217,18 +239,29 @@ def judge_doubtful(
     return refused
 
 
-def hand_out(draft: Draft, worker_id: int, capacity: Capacity, total: Room) -> Claim | None:
-    """Claims what fits for a worker."""
+MOST_CLAIMED = 1_000
+"""Jobs handed out at once; a worker that wants more asks again."""
+MOST_CLAIMED_BYTES = 4 * 1024 * 1024
+"""And the length of their commands and paths: an answer has to fit into a frame."""
+
+
+def hand_out(
+    draft: Draft, worker_id: int, capacity: Capacity, total: Room, stopping: AbstractSet[int] = frozenset()
+) -> Claim | None:
+    """Claims what fits for a worker, but no job of `stopping` (ids): its former attempt may still be alive."""
     state = draft.state
-    status = state.jobs.status
+    status, ids = state.jobs.status, state.jobs.ids.ids
+    bounded = structs.replace(capacity, jobs=min(capacity.jobs, MOST_CLAIMED), ahead=min(capacity.ahead, MOST_CLAIMED))
 
     def is_ready(job: int) -> bool:
-        return bool(status[job] == Status.READY)
+        return bool(status[job] == Status.READY) and not (stopping and int(ids[job]) in stopping)
 
-    jobs = state.ready.take(capacity, total, is_ready)
-    if not jobs:
+    jobs = np.array(state.ready.take(bounded, total, is_ready), dtype=np.int64)
+    if not len(jobs):
         return None
-    return draft.claim(np.array(jobs, dtype=np.int64), worker_id)
+    fitting = max(int(np.searchsorted(np.cumsum(state.jobs.length[jobs]), MOST_CLAIMED_BYTES)), 1)
+    state.ready.add(jobs[fitting:])
+    return draft.claim(jobs[:fitting], worker_id)
 
 
 def count_stranded(state: State, total: Room) -> int:
@@ -287,6 +320,14 @@ def load_launches(db: sqlite3.Connection, state: State, claim: Claim) -> list[Jo
             )
         )
     return launches
+
+
+def lose_unknown_workers(draft: Draft, worker_ids: list[int]) -> None:
+    """Live jobs of workers that nobody knows any more: without this they would stay live for ever."""
+    columns = draft.state.jobs
+    live = np.flatnonzero(np.isin(columns.status, list(LIVE)))
+    for worker_id in set(columns.worker[live].tolist()) - set(worker_ids):
+        lose_worker(draft, worker_id, "")
 
 
 def lose_worker(draft: Draft, worker_id: int, hostname: str) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from torcd.core.draft import Draft
 from torcd.core.status import ENDED, LIVE, Status, StatusReason
-from torcd.operations.report import lost_row
+from torcd.operations.report import lost_row, take_back
 from torcd.protocol.requests import AttemptRef
 
 
@@ -38,10 +38,10 @@ def resume_attempts(draft: Draft, worker_id: int, hostname: str, presented: list
         status = int(columns.status[job])
         reason = int(columns.reason[job])
         if status == Status.TERMINATED and reason == StatusReason.WORKER_LOST:
-            draft.move(np.array([job], dtype=np.int64), Status.RUNNING)
+            take_back(draft, np.array([job], dtype=np.int64))
         elif status == Status.CANCELED:
             resumed.to_stop.append(ref)
-    held = np.flatnonzero(columns.worker == worker_id)
+    held = np.flatnonzero((columns.worker == worker_id) & np.isin(columns.status, list(LIVE)))
     forgotten = np.array([job for job in held.tolist() if job not in known], dtype=np.int64)
     status_of = columns.status[forgotten]
     draft.move(forgotten[status_of == Status.PENDING], Status.READY)

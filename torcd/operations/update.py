@@ -1,5 +1,6 @@
 """Edits: a job's definition and attributes while it is not live, and values of user data."""
 
+import re
 import sqlite3
 from typing import Any
 
@@ -10,11 +11,14 @@ from msgspec import UNSET
 from torcd.core.delta import JobEdit
 from torcd.core.draft import Draft
 from torcd.core.fingerprint import Definition, definition_digest, user_data_digest
+from torcd.core.problems import Problems
+from torcd.core.requirements import check_env
 from torcd.core.state import State
 from torcd.core.status import LIVE, status_name
 from torcd.protocol.errors import Conflict, NotFound, Refused
 from torcd.protocol.requests import UpdateJob, UpdateUserData
 
+VARIABLE = re.compile(r"\$\{(files|user_data)\.")
 MAX_VALUE = 256 * 1024
 """Largest user data value, in bytes of JSON: larger data belongs into files."""
 
@@ -75,6 +79,8 @@ def update_job(draft: Draft, request: UpdateJob, now: Definition, requirement_id
             job_id=request.job_id,
             status=status_name(int(state.jobs.status[job])),
         )
+    if job in state.definitions:
+        now = state.definitions[job][-1][1]  # edited since it was looked up, perhaps
     changed: dict[str, Any] = {
         name: getattr(request, name)
         for name in ("command", "invocation_script", "env")
@@ -101,15 +107,27 @@ def update_job(draft: Draft, request: UpdateJob, now: Definition, requirement_id
     if is_new:
         versions = state.definitions.setdefault(job, [(0, now)])
         versions.append((state.version_counter, edited))
+        state.jobs.length[job] += _length(edited) - _length(now)
     _apply_attributes(state, job, request, requirement_id)
     draft.notify("job_updated", {"job_id": request.job_id, "fields": sorted(columns)})
 
 
+def _length(definition: Definition) -> int:
+    return len(definition.command) + len(msgspec.json.encode(definition.env).decode())
+
+
 def _check_text(changed: dict[str, Any]) -> None:
-    for name, value in changed.items():
-        texts = [*value, *value.values()] if isinstance(value, dict) else [value or ""]
-        if any("\0" in text for text in texts):
-            raise Refused(f"{name} must not contain NUL", field=name)
+    problems = Problems()
+    check_env(changed.get("env", {}), "env", problems)
+    for name in ("command", "invocation_script"):
+        text = changed.get(name) or ""
+        if "\0" in text:
+            problems.add(name, text, "it must not hold NUL")
+        if VARIABLE.search(text):
+            problems.add(
+                name, text, "${files…} and ${user_data…} stand in specifications only: write the path or the name"
+            )
+    problems.raise_any()
 
 
 def _attributes(request: UpdateJob, requirement_id: int | None) -> dict[str, Any]:
@@ -173,7 +191,7 @@ def find_value(state: State, request: UpdateUserData) -> int:
     """The index of the user data that a request names by id or by name; raises NotFound."""
     values = state.values
     wanted: object = request.name
-    index = values.names.index(request.name) if request.name in values.names else -1
+    index = values.by_name.get(request.name or "", -1)
     if request.user_data_id is not None:
         wanted, index = request.user_data_id, values.ids.find_one(request.user_data_id)
     if index < 0:

@@ -46,6 +46,10 @@ class NobodyAnswers(Unreachable):
     """Nothing listens at the address: the one case in which a daemon may be started."""
 
 
+class HungUp(Unreachable):
+    """The other side closed the connection, as a daemon does that ends."""
+
+
 class NoAnswer(Unreachable):
     """The daemon is there but took too long over a call: repeating it would only add to its load."""
 
@@ -166,15 +170,15 @@ class Connection:
         finally:
             self._stream.close()
 
-    def _lost(self, why: str) -> Unreachable:
-        return Unreachable(f"the connection to torcd at {self.url} was lost: {why}", url=self.url)
+    def _lost(self, why: str, kind: type[Unreachable] = Unreachable) -> Unreachable:
+        return kind(f"the connection to torcd at {self.url} was lost: {why}", url=self.url)
 
     def _send(self, data: bytes) -> None:
         try:
             self._stream.settimeout(CALL_TIMEOUT_S)
             self._stream.sendall(data)
         except OSError as error:
-            raise self._lost(str(error)) from error
+            raise self._lost(str(error), HungUp) from error
 
     def _advance(self, deadline: float | None) -> bool:
         """Takes in one message, waiting for it; False at the deadline."""
@@ -206,9 +210,9 @@ class Connection:
                 self._send(websocket.encode_frame(websocket.PING))
             return
         except OSError as error:
-            raise self._lost(str(error)) from error
+            raise self._lost(str(error), HungUp) from error
         if not data:
-            raise self._lost("it closed the connection")
+            raise self._lost("it closed the connection", HungUp)
         self._receiver.feed(data)
 
     def _on_message(self, message: websocket.Message) -> None:
@@ -216,7 +220,7 @@ class Connection:
             self._send(websocket.encode_frame(websocket.PONG, message.payload))
         elif message.opcode == websocket.CLOSE:
             code, reason = websocket.decode_close(message.payload)
-            raise self._lost(f"it closed the session ({code}{', ' + reason if reason else ''})")
+            raise self._lost(f"it closed the session ({code}{', ' + reason if reason else ''})", HungUp)
         elif message.opcode == websocket.TEXT:
             self._on_text(message.payload)
 
@@ -239,8 +243,8 @@ class Connection:
 def connect(url: str, *, token: str | None = None, timeout_s: float = CONNECT_TIMEOUT_S) -> Connection:
     """A session with the daemon at `url`, `session.hello` done.
 
-    Raises NobodyAnswers when nothing listens there, Unreachable when what listens does not answer properly,
-    and the daemon's own error when it refuses (another protocol, a wrong token).
+    Raises NobodyAnswers when nothing listens there, HungUp when what listens closes the connection, Unreachable
+    when it does not answer properly, and the daemon's own error when it refuses (another protocol, a wrong token).
     """
     endpoint = parse_url(url)
     if endpoint.tls:
@@ -298,7 +302,9 @@ def _shake_hands(stream: socket.socket, endpoint: Endpoint, url: str, timeout_s:
         raise Unreachable(
             f"torcd at {url} accepted the connection but did not answer within {timeout_s:g} s", url=url
         ) from error
-    except (OSError, websocket.ProtocolViolation) as error:
+    except OSError as error:
+        raise HungUp(f"what listens at {url} did not shake hands: {error}", url=url) from error
+    except websocket.ProtocolViolation as error:
         raise Unreachable(f"what listens at {url} did not shake hands: {error}", url=url) from error
     if status != 101:
         text = rest.decode(errors="replace").strip() or "no reason given"
@@ -314,7 +320,7 @@ def _read_head(stream: socket.socket, deadline: float) -> tuple[bytes, bytes]:
         stream.settimeout(max(deadline - time.monotonic(), 0.001))
         data = stream.recv(4096)
         if not data:
-            raise websocket.ProtocolViolation("it closed the connection during the handshake")
+            raise ConnectionResetError("it closed the connection during the handshake")
         buffer += data
     head, _, rest = buffer.partition(b"\r\n\r\n")
     return head, rest

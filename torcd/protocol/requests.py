@@ -14,8 +14,14 @@ Detect = Literal["mtime", "content"]
 Integer = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
 """What the database and arrays can hold."""
 
+Natural = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+Time = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]
+"""Unix time in milliseconds, up to the year 9999."""
+
 MAX_PAGE = 5000
 """Most rows a list request may ask for at once; a page also ends at about half a MiB."""
+PageSize = Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,8 +86,8 @@ class ListWorkflows(Request, frozen=True, kw_only=True):
 
     METHOD = "workflows.list"
     filters: list[tuple[str, str]] = field(default_factory=list)
-    limit: Integer = MAX_PAGE
-    cursor: Integer = 0
+    limit: PageSize = MAX_PAGE
+    cursor: Natural = 0
 
 
 class GetWorkflow(WorkflowRequest, frozen=True, kw_only=True):
@@ -188,8 +194,8 @@ class GetPreview(Request, frozen=True, kw_only=True):
 
     METHOD = "workflows.preview"
     preview: str
-    limit: Integer = MAX_PAGE
-    cursor: Integer = 0
+    limit: PageSize = MAX_PAGE
+    cursor: Natural = 0
 
 
 # ---- jobs, files, user data, results, tasks, events ----------------------------------------------------------
@@ -199,8 +205,8 @@ class ListRequest(WorkflowRequest, frozen=True, kw_only=True):
     """Base of the lists of one workflow. A filter is (key, value); all must hold."""
 
     filters: list[tuple[str, str]] = field(default_factory=list)
-    limit: Integer = MAX_PAGE
-    cursor: Integer = 0
+    limit: PageSize = MAX_PAGE
+    cursor: Natural = 0
 
 
 class ListJobs(ListRequest, frozen=True, kw_only=True):
@@ -220,7 +226,7 @@ class UpdateJob(Request, frozen=True, kw_only=True):
     command: str | UnsetType = UNSET
     invocation_script: str | UnsetType | None = UNSET
     env: dict[str, str] | UnsetType = UNSET
-    priority: Integer | UnsetType = UNSET
+    priority: Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)] | UnsetType = UNSET
     resource_requirements: str | UnsetType = UNSET
     cancel_on_blocking_job_failure: bool | UnsetType = UNSET
     supports_termination: bool | UnsetType = UNSET
@@ -279,8 +285,8 @@ class GetTaskPlan(Request, frozen=True, kw_only=True):
 
     METHOD = "tasks.plan"
     task_id: Integer
-    limit: Integer = MAX_PAGE
-    cursor: Integer = 0
+    limit: PageSize = MAX_PAGE
+    cursor: Natural = 0
 
 
 class WaitTask(Request, frozen=True, kw_only=True):
@@ -307,7 +313,7 @@ class Subscribe(WorkflowRequest, frozen=True, kw_only=True):
     """Replays the log after `from_seq` (left out: nothing) and goes on live. Answers {subscription}."""
 
     METHOD = "events.subscribe"
-    from_seq: Integer | None = None
+    from_seq: Natural | None = None
     progress: bool = True
 
 
@@ -331,7 +337,7 @@ class OutputSeen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     file_id: Integer
     mtime_ns: Integer | None = None
-    size: Integer | None = None
+    size: Natural | None = None
     error: str | None = None
 
 
@@ -340,10 +346,10 @@ class AttemptEnd(AttemptRef, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     return_code: Integer
     stopped: Literal["walltime", "worker_shutdown", "by_user", "superseded"] | None = None
-    started_at_ms: Integer
-    ended_at_ms: Integer
-    exec_time_s: float
-    peak_memory_bytes: Integer | None = None
+    started_at_ms: Time
+    ended_at_ms: Time
+    exec_time_s: Annotated[float, msgspec.Meta(ge=0)]
+    peak_memory_bytes: Natural | None = None
     cpu_seconds: float | None = None
     stdout_path: str | None = None
     stderr_path: str | None = None
@@ -357,11 +363,11 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     jobs are so short that the way to the daemon would cost more than they do.
     """
 
-    jobs: Integer
-    ahead: Integer = 0
-    num_cpus: Integer | None = None
-    memory_bytes: Integer | None = None
-    num_gpus: Integer | None = None
+    jobs: Natural
+    ahead: Natural = 0
+    num_cpus: Natural | None = None
+    memory_bytes: Natural | None = None
+    num_gpus: Natural | None = None
 
 
 class RegisterWorker(WorkflowRequest, frozen=True, kw_only=True):
@@ -375,10 +381,10 @@ class RegisterWorker(WorkflowRequest, frozen=True, kw_only=True):
     worker_id: Integer | None = None
     hostname: str
     pid: Integer
-    num_cpus: Integer
-    memory_bytes: Integer
-    num_gpus: Integer = 0
-    max_parallel_jobs: Integer | None = None
+    num_cpus: Natural
+    memory_bytes: Natural
+    num_gpus: Natural = 0
+    max_parallel_jobs: Positive | None = None
     attempts: list[AttemptRef] = field(default_factory=list)
 
 
@@ -427,9 +433,9 @@ class JobLaunch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     run_id: int
     attempt_id: Integer
     outputs: list[JobOutput]
-    num_cpus: Integer
-    memory_bytes: Integer
-    num_gpus: Integer
+    num_cpus: Natural
+    memory_bytes: Natural
+    num_gpus: Natural
     runtime_s: float
     supports_termination: bool
 

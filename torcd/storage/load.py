@@ -36,8 +36,15 @@ def load_state(db: sqlite3.Connection, workflow_id: int) -> State:
     ) = row  # fmt: skip
     job_range, file_range = (workflow_id, first_job, last_job), (workflow_id, first_file, last_file)
 
+    later = db.execute(
+        "SELECT id, path FROM file WHERE workflow_id = ? AND is_script = 1 AND id > ? ORDER BY id",
+        (workflow_id, last_file),
+    ).fetchall()
     job_ids = _column(db, "SELECT group_concat(id, ' ') FROM job", "id", job_range)
-    file_ids = _column(db, "SELECT group_concat(id, ' ') FROM file", "id", file_range)
+    file_ids = np.append(
+        _column(db, "SELECT group_concat(id, ' ') FROM file", "id", file_range),
+        np.array([row[0] for row in later], dtype=np.int64),
+    )
     by_id, files_by_id = Ids(job_ids), Ids(file_ids)
     inputs = _pairs(db, "job_input", "file_id", job_range)
     outputs = _pairs(db, "job_output", "file_id", job_range)
@@ -59,7 +66,8 @@ def load_state(db: sqlite3.Connection, workflow_id: int) -> State:
 
     requirements, requirement_index = _load_requirements(db, workflow_id)
     jobs = _load_jobs(db, workflow_id, job_range, Ids(job_ids[order]), order, requirement_index)
-    files = _load_files(db, workflow_id, file_range, files_by_id, place, input_of, output_of, len(job_ids))
+    later_paths = [row[1] for row in later]
+    files = _load_files(db, file_range, later_paths, files_by_id, place, input_of, output_of, len(job_ids))
     for job, index in zip(*_lists(data_inputs), strict=True):
         values.inputs.append((int(place[job]), index))
     for job, index in zip(*_lists(data_outputs), strict=True):
@@ -150,6 +158,7 @@ def _load_jobs(
             ("priority", "priority"),
             ("cancel", "cancel_on_failure"),
             ("requirement", "coalesce(requirement_id, 0)"),
+            ("length", "200 + length(name) + length(command) + length(env)"),
         )
     }
     narrow = {
@@ -157,8 +166,11 @@ def _load_jobs(
         for name in ("status", "reason", "attempt", "run_id", "worker_id", "claim_counter", "counter")
     }
     requirement = np.full(len(order), -1, dtype=np.int32)
-    for requirement_id, index in requirement_index.items():
-        requirement[wide["requirement"] == requirement_id] = index
+    if requirement_index:
+        known = np.array(list(requirement_index), dtype=np.int64)  # ascending, with indexes 0, 1, 2, …
+        places = np.minimum(np.searchsorted(known, wide["requirement"]), len(known) - 1)
+        found = known[places] == wide["requirement"]
+        requirement[found] = places[found]
     return Jobs(
         ids=ids,
         status=narrow["status"].astype(np.uint8),
@@ -171,13 +183,14 @@ def _load_jobs(
         cancel_on_failure=wide["cancel"].astype(np.bool_),
         priority=wide["priority"].astype(np.int32),
         requirement=requirement,
+        length=wide["length"].astype(np.int32),
     )
 
 
 def _load_files(
     db: sqlite3.Connection,
-    workflow_id: int,
     span: tuple[int, int, int],
+    later_scripts: list[str],
     ids: Ids,
     place: Int64,
     inputs: tuple[Int64, Int64],
@@ -185,16 +198,19 @@ def _load_files(
     job_count: int,
 ) -> Files:
     count = len(ids)
-    texts = _texts(db, "SELECT group_concat(path, char(0)) FROM file", "id", span)
+    texts = [*_texts(db, "SELECT group_concat(path, char(0)) FROM file", "id", span), *later_scripts]
     paths = b"".join(text.encode(errors="surrogateescape") + b"\0" for text in texts if text)
     ends = np.flatnonzero(np.frombuffer(paths, dtype=np.uint8) == 0) + 1
-    is_script = _column(db, "SELECT group_concat(is_script, ' ') FROM file", "id", span).astype(np.bool_)
+    is_script = np.ones(count, dtype=np.bool_)
+    block = count - len(later_scripts)
+    is_script[:block] = _column(db, "SELECT group_concat(is_script, ' ') FROM file", "id", span)
+    recorded_span = (span[0], span[1], int(ids.ids.max()) if count else -1)
     mtime_ns = np.zeros(count, dtype=np.int64)
     size = np.full(count, NEVER, dtype=np.int64)
     version = np.zeros(count, dtype=np.int64)
-    recorded = ids.find(_column(db, "SELECT group_concat(file_id, ' ') FROM file_record", "file_id", span))
+    recorded = ids.find(_column(db, "SELECT group_concat(file_id, ' ') FROM file_record", "file_id", recorded_span))
     for column, name in ((mtime_ns, "mtime_ns"), (size, "size"), (version, "version")):
-        column[recorded] = _column(db, f"SELECT group_concat({name}, ' ') FROM file_record", "file_id", span)
+        column[recorded] = _column(db, f"SELECT group_concat({name}, ' ') FROM file_record", "file_id", recorded_span)
     producer = np.full(count, -1, dtype=np.int32)
     producer[outputs[1]] = place[outputs[0]]
     return Files(
@@ -225,6 +241,7 @@ def _load_values(db: sqlite3.Connection, workflow_id: int) -> Values:
     return Values(
         ids=ids,
         names=[row[1] for row in rows],
+        by_name={row[1]: place for place, row in enumerate(rows)},
         history=history,
         producer=np.full(len(rows), -1, dtype=np.int32),
         inputs=[],

@@ -87,7 +87,9 @@ JOBS = Listing(
     " JOIN job_state s ON s.workflow_id = j.workflow_id AND s.job_id = j.id"
     " LEFT JOIN result r ON r.workflow_id = j.workflow_id AND r.job_id = j.id AND r.attempt_id = s.attempt"
     " LEFT JOIN requirement q ON q.id = j.requirement_id",
-    where="+j.workflow_id = ?",
+    where="+j.workflow_id = ?1 AND j.id BETWEEN"
+    " (SELECT first_job FROM workflow WHERE id = ?1) AND"
+    " (SELECT last_job FROM workflow WHERE id = ?1)",
     key="j.id",
     filters={
         "id": ("j.id", NUMBER),
@@ -127,7 +129,10 @@ def _make_file(row: Row) -> File:
 FILES = Listing(
     select="SELECT f.id, f.workflow_id, f.name, f.path, f.is_script, r.mtime_ns, r.size, r.version FROM file f"
     " LEFT JOIN file_record r ON r.workflow_id = f.workflow_id AND r.file_id = f.id",
-    where="+f.workflow_id = ?",
+    where="+f.workflow_id = ?1 AND f.id BETWEEN"
+    " (SELECT first_file FROM workflow WHERE id = ?1) AND"
+    " (SELECT max(last_file, coalesce((SELECT max(id) FROM file WHERE workflow_id = ?1 AND is_script = 1),"
+    " 0)) FROM workflow WHERE id = ?1)",
     key="f.id",
     filters={
         "id": ("f.id", NUMBER),

@@ -114,7 +114,9 @@ async def test_a_worker_runs_what_there_is_reports_it_and_leaves(daemon: FakeDae
     daemon.ready.extend([launch(1, "echo hello > one"), launch(2, "exit 3"), launch(3, "cat one")])
     async with working(daemon) as work:
         outcome = await work.result()
-    assert outcome == WorkerOutcome(complete=True, counts={"completed": 2, "failed": 1}, interrupted=False, stranded=False)
+    assert outcome == WorkerOutcome(
+        complete=True, counts={"completed": 2, "failed": 1}, interrupted=False, stranded=False
+    )
     assert {key[0]: end.return_code for key, end in daemon.ended.items()} == {1: 0, 2: 3, 3: 0}
     assert daemon.left == 1
     end = daemon.ended[3, 1]

@@ -19,7 +19,8 @@ CREATE TABLE workflow (
     is_archived INTEGER NOT NULL DEFAULT 0,
     counter INTEGER NOT NULL DEFAULT 0,         -- the last version number given
     event_seq INTEGER NOT NULL DEFAULT 0,       -- the last event's number
-    first_job INTEGER NOT NULL DEFAULT 0,       -- its jobs' ids lie in this range, its files' in the next
+    first_job INTEGER NOT NULL DEFAULT 0,       -- its jobs' ids lie in this range, and in the next its files',
+                                                -- but for scripts that an edit has added since
     last_job INTEGER NOT NULL DEFAULT -1,
     first_file INTEGER NOT NULL DEFAULT 0,
     last_file INTEGER NOT NULL DEFAULT -1,
@@ -95,6 +96,7 @@ CREATE TABLE file (
     is_script INTEGER NOT NULL DEFAULT 0        -- 1: found in a command, not declared
 ) STRICT;
 CREATE UNIQUE INDEX file_by_name ON file (workflow_id, name, is_script);
+CREATE INDEX script_by_workflow ON file (workflow_id, id) WHERE is_script = 1;
 
 CREATE TABLE file_record (
     workflow_id INTEGER NOT NULL,
@@ -175,6 +177,7 @@ CREATE TABLE result (
     stderr_path TEXT
 ) STRICT;
 CREATE UNIQUE INDEX result_of_attempt ON result (workflow_id, job_id, attempt_id);
+CREATE INDEX result_by_workflow ON result (workflow_id, id);
 
 CREATE TABLE task (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

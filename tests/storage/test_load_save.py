@@ -1,0 +1,180 @@
+"""Creating a workflow, loading its state, writing deltas: what comes back is what went in."""
+
+import sqlite3
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from builders import DIRECTORY, chained, insert, job, new_workflow, open_memory
+from hypothesis import given
+from hypothesis import strategies as st
+from workbench import Workbench, assert_same_state
+
+from torcd.core.delta import Delta, JobEdit, Move
+from torcd.core.state import NEVER
+from torcd.core.status import Status
+from torcd.protocol.errors import NotFound
+from torcd.protocol.requests import Initialize, Reinit
+from torcd.protocol.specification import ResourceRequirementsSpec, UserDataSpec
+from torcd.storage import load as load_module
+from torcd.storage import save as save_module
+from torcd.storage.create import DELETED_TABLES, delete_workflow, find_created
+from torcd.storage.load import load_state
+from torcd.storage.save import keys_of, save_delta
+
+
+@pytest.fixture
+def db() -> Iterator[sqlite3.Connection]:
+    connection = open_memory()
+    yield connection
+    connection.close()
+
+
+RICH = new_workflow(
+    [
+        job("late", input_files=["made", "given"], input_user_data=["score"], priority=-3),
+        job("early", output_files=["made"], output_user_data=["score"], input_user_data=["epochs"],
+            resource_requirements="big", cancel_on_blocking_job_failure=False),
+        job("last", depends_on=["late"]),
+    ],
+    ["unused"],
+    [UserDataSpec(name="epochs", data={"n": 1}), UserDataSpec(name="score"), UserDataSpec(name="null", data=None)],
+    scripts=[("late", "tool.py"), ("last", "tool.py")],
+    resource_requirements=[ResourceRequirementsSpec(name="big", num_cpus=3, memory="2m", num_gpus=1, runtime="PT5M")],
+    jobs_sort_method="gpus_runtime_memory",
+)  # fmt: skip
+
+
+def test_a_new_workflow_loads_as_it_was_described(db: sqlite3.Connection) -> None:
+    """SEMANTICS §2, 3.6, 4.5"""
+    insert(db, new_workflow(chained("x>y")))  # so that no id is an index
+    workflow_id = insert(db, RICH)
+    state = load_state(db, workflow_id)
+    names = dict(db.execute("SELECT id, name FROM job"))
+    assert [names[job_id] for job_id in state.jobs.ids.ids.tolist()] == ["early", "late", "last"]
+    assert state.jobs.status.tolist() == [Status.UNINITIALIZED] * 3
+    assert state.jobs.priority.tolist() == [0, -3, 0]
+    assert state.jobs.cancel_on_failure.tolist() == [False, True, True]
+    assert state.jobs.requirement.tolist() == [0, -1, -1]
+    assert state.jobs.counter.tolist() == [-1, -1, -1]
+    assert [(need.name, need.num_cpus, need.memory_bytes, need.runtime_s) for need in state.requirements] == [
+        ("big", 3, 2 * 2**20, 300.0)
+    ]
+    assert state.graph.downstream.row(0).tolist() == [1]
+    assert state.graph.upstream.row(2).tolist() == [1]
+    paths = [state.files.path(index).decode() for index in range(len(state.files.size))]
+    assert paths == [f"{DIRECTORY}/{name}" for name in ("unused", "made", "given", "tool.py")]
+    assert state.files.is_script.tolist() == [False, False, False, True]
+    assert state.files.producer.tolist() == [-1, 0, -1, -1]
+    assert [state.files.inputs.row(place).tolist() for place in range(3)] == [[], [1, 2, 3], [3]]
+    assert set(state.files.size.tolist()) == {NEVER}
+    assert state.values.names == ["epochs", "score", "null"]
+    assert [len(history) for history in state.values.history] == [1, 0, 1]
+    assert state.values.producer.tolist() == [-1, 0, -1]
+    assert sorted(state.values.inputs) == [(0, 0), (1, 1)]
+    assert state.values.outputs_of == {0: [1]}
+    assert (state.run_id, state.version_counter, state.event_seq, state.sort_method) == (0, 0, 1, "gpus_runtime_memory")
+    assert not state.is_canceled
+
+
+def test_large_tables_are_loaded_in_ranges(db: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    insert(db, new_workflow(chained("x>y")))
+    workflow_id = insert(db, RICH)
+    insert(db, new_workflow(chained("z")))
+    whole = load_state(db, workflow_id)
+    monkeypatch.setattr(load_module, "STEP", 2)
+    assert_same_state(load_state(db, workflow_id), whole)
+
+
+def test_ids_of_workflows_do_not_mix(db: sqlite3.Connection) -> None:
+    """SEMANTICS: job and file ids are unique in the database"""
+    first = insert(db, RICH)
+    second = insert(db, RICH)
+    one, other = load_state(db, first), load_state(db, second)
+    assert not set(one.jobs.ids.ids.tolist()) & set(other.jobs.ids.ids.tolist())
+    assert not set(one.files.ids.ids.tolist()) & set(other.files.ids.ids.tolist())
+    assert other.files.inputs.items.tolist() == one.files.inputs.items.tolist()
+
+
+def test_a_workflow_without_jobs_loads(db: sqlite3.Connection) -> None:
+    state = load_state(db, insert(db, new_workflow([])))
+    assert (state.count, state.is_complete) == (0, True)
+
+
+def test_there_is_no_workflow_but_those_created(db: sqlite3.Connection) -> None:
+    with pytest.raises(NotFound, match="no workflow 7"):
+        load_state(db, 7)
+
+
+def test_a_creation_is_found_by_its_request_key(db: sqlite3.Connection) -> None:
+    """SEMANTICS 6.4"""
+    workflow_id = insert(db, new_workflow(chained("a"), request_key="key"))
+    assert find_created(db, "key") == workflow_id
+    assert find_created(db, "other") is None
+    assert find_created(db, None) is None
+    with pytest.raises(sqlite3.IntegrityError):
+        insert(db, new_workflow(chained("a"), request_key="key"))
+    assert db.execute("SELECT count(*) FROM job").fetchone() == (1,), "all or nothing"
+
+
+def test_a_deleted_workflow_leaves_no_row_and_its_ids_are_not_used_again(db: sqlite3.Connection) -> None:
+    kept = insert(db, RICH)
+    workflow_id = insert(db, RICH)
+    last = db.execute("SELECT max(id) FROM job").fetchone()
+    with db:
+        delete_workflow(db, workflow_id)
+    tables = [name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    for table in tables:
+        columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
+        if "workflow_id" in columns:
+            assert db.execute(f"SELECT count(*) FROM {table} WHERE workflow_id = ?", (workflow_id,)).fetchone() == (0,)
+    assert set(DELETED_TABLES) <= set(tables)
+    assert load_state(db, kept).count == 3
+    third = insert(db, RICH)
+    assert third > workflow_id
+    assert load_state(db, third).jobs.ids.ids.min() > last[0]
+
+
+@given(st.sets(st.integers(0, 59), min_size=1), st.booleans())
+def test_jobs_are_moved_whether_their_ids_are_ranges_or_scattered(chosen: set[int], listed: bool) -> None:
+    """Two ways to write the same."""
+    db = open_memory()
+    try:
+        workflow_id = insert(db, new_workflow(chained(*(f"j{number}" for number in range(60)))))
+        insert(db, new_workflow(chained("other")))
+        state = load_state(db, workflow_id)
+        move = Move(jobs=np.array(sorted(chosen), dtype=np.int64), status=Status.READY, reason=3)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(save_module, "DENSE", 100 if listed else 1)
+            with db:
+                save_delta(db, keys_of(state), Delta(changes=[move]))
+        moved = db.execute("SELECT job_id FROM job_state WHERE status = 2 AND reason = 3 ORDER BY job_id").fetchall()
+        assert [row[0] for row in moved] == state.jobs.ids.ids[sorted(chosen)].tolist()
+    finally:
+        db.close()
+
+
+def test_an_edit_without_columns_and_definition_writes_nothing(db: sqlite3.Connection) -> None:
+    workflow_id = insert(db, RICH)
+    state = load_state(db, workflow_id)
+    before = list(db.iterdump())
+    edit = JobEdit(job=0, columns={}, before=None, definition=None, digest=b"", version=0)
+    save_delta(db, keys_of(state), Delta(changes=[edit]))
+    assert list(db.iterdump()) == before
+
+
+def test_a_replaced_record_goes_to_the_history_and_a_first_absence_does_not() -> None:
+    """SEMANTICS 4.7"""
+    bench = Workbench(new_workflow([job("a", input_files=["x"], output_files=["y"])]))
+    try:
+        bench.disk.write("x")
+        bench.operate(Initialize)
+        bench.run_all()
+        assert bench.rows("SELECT count(*) FROM file_history") == [(0,)], "y was never there before"
+        bench.disk.delete("y")
+        bench.operate(Reinit)
+        bench.run_all()
+        found = bench.rows("SELECT size FROM file_history WHERE file_id = ? ORDER BY version", bench.id("y", "file"))
+        assert found == [(10,), (-1,)]
+    finally:
+        bench.close()
