@@ -54,10 +54,16 @@ class FragileDatabase:
         self.failing_loads = 0
         """How many of the next long reads fail."""
         self.commits = 0
+        self.commit_gate: trio.Event | None = None
+        """While there is one, commits wait for it."""
+        self.commit_begun = trio.Event()
 
     async def commit(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """As the real one, or Unavailable: nothing was changed."""
         await trio.lowlevel.checkpoint()
+        if self.commit_gate is not None:
+            self.commit_begun.set()
+            await self.commit_gate.wait()
         if self.failing_commits:
             self.failing_commits -= 1
             raise Unavailable("the disk is full; nothing was changed")

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from actor_rig import Hand, House, answer_of, error_of, ref
 from builders import chained, job
 
@@ -368,6 +369,23 @@ async def test_a_task_is_canceled_while_it_prepares(house: House, workflow: int)
     assert await house.send(workflow, CancelTask(task_id=task_id)) is False, "it has ended"
     assert await house.send(workflow, CancelTask(task_id=77)) is False
     assert (await house.run(Reinit, workflow)).status == "succeeded", "the slot is free"
+
+
+async def test_a_task_that_is_prepared_while_it_is_being_canceled_is_not_applied(house: House, workflow: int) -> None:
+    """SEMANTICS 6.7"""
+    task_id, gate = await held(house, workflow)
+    house.database.commit_gate = trio.Event()
+    (canceled,) = house.post(workflow, CancelTask(task_id=task_id))
+    await house.database.commit_begun.wait()
+    gate.set()
+    await trio.testing.wait_all_tasks_blocked()
+    assert not house.actor(workflow).mailbox.is_empty, "what was prepared is queued behind the cancel"
+    house.database.commit_gate.set()
+    house.database.commit_gate = None
+    assert await answer_of(canceled) is True
+    await house.settle(workflow)
+    assert (await house.task(task_id)).status == "canceled"
+    assert await house.rows("SELECT run_id FROM workflow") == [(1,)]
 
 
 async def test_two_cancels_at_once_cancel_once(house: House, workflow: int) -> None:

@@ -34,7 +34,8 @@ def cases(draw: st.DrawFn) -> tuple:
     count = draw(st.integers(1, 12))
     pairs = st.tuples(st.integers(0, count - 1), st.integers(0, count - 1)).filter(lambda pair: pair[0] < pair[1])
     graph, _ = build_graph(count, links(draw(st.lists(pairs, max_size=24)) if count > 1 else []))
-    status = draw(st.lists(st.sampled_from(S), min_size=count, max_size=count))
+    often = [S.UNINITIALIZED] * 8 + [S.FAILED, S.COMPLETED] + list(S)  # so that chains of candidates occur
+    status = draw(st.lists(st.sampled_from(often), min_size=count, max_size=count))
     cancels = draw(st.lists(st.booleans(), min_size=count, max_size=count))
     return graph, status, cancels
 
@@ -62,6 +63,14 @@ def test_a_completed_or_disabled_dependency_is_satisfied(settled: Status) -> Non
     made = sketch("a>b", status={"a": settled})
     found, _ = evaluate(made.state.graph, made.state.jobs.status, made.jobs("b"), made.state.jobs.cancel_on_failure)
     assert found.tolist() == [S.READY]
+
+
+def test_a_candidate_that_does_not_mind_failures_becomes_ready_below_a_canceled_one() -> None:
+    """SEMANTICS §2, 2.1"""
+    made = sketch("a>b>c>d", status={"a": S.FAILED}, never_cancels=["c"])
+    jobs = made.jobs("b", "c", "d")
+    found, _ = evaluate(made.state.graph, made.state.jobs.status, jobs, made.state.jobs.cancel_on_failure)
+    assert found.tolist() == [S.CANCELED, S.READY, S.BLOCKED]
 
 
 def test_a_cancellation_goes_down_a_long_chain_without_recursion() -> None:

@@ -193,6 +193,10 @@ def test_reinit_evaluates_uninitialized_jobs_without_counting_them() -> None:
     planned = plan(made, Reinit, {"x": CHANGED})
     assert moves(made, planned) == {"c": S.READY, "b": S.READY, "d": S.BLOCKED}
     assert planned.count == 2
+    made.state.jobs.status[made.place["d"]] = S.UNINITIALIZED
+    planned = plan(made, Reinit, {"x": CHANGED})
+    assert moves(made, planned) == {"c": S.READY, "b": S.READY, "d": S.BLOCKED}
+    assert planned.count == 1, "not even below a stale job"
 
 
 def test_each_stale_job_is_listed_once_with_all_its_reasons_in_topological_order() -> None:
