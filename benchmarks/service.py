@@ -16,7 +16,7 @@ from typing import Any, Self
 import msgspec
 
 from torcd.protocol.client import Connection, connect
-from torcd.protocol.requests import (
+from torcd.protocol.worker_requests import (
     AttemptEnd,
     AttemptRef,
     Capacity,

@@ -28,16 +28,14 @@ from torcd.operations.operate import Planned, apply_plan, find_replaced, load_hi
 from torcd.operations.report import Reported, hand_out, judge_doubtful, load_launches, lose_worker, take_report
 from torcd.operations.update import find_requirement, load_definition, update_job, update_user_data
 from torcd.protocol.model import PlanJob
-from torcd.protocol.requests import (
+from torcd.protocol.requests import Operation, UpdateJob, UpdateUserData
+from torcd.protocol.worker_requests import (
     AttemptEnd,
     AttemptRef,
     Capacity,
     JobLaunch,
-    Operation,
     OutputSeen,
     RefusedReport,
-    UpdateJob,
-    UpdateUserData,
 )
 from torcd.storage.create import NewWorkflow
 from torcd.storage.load import load_state

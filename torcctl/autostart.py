@@ -122,6 +122,7 @@ def _spawn(places: Places) -> "Popen[bytes]":
         return Popen(
             DAEMON,
             cwd="/",
+            env={name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"},  # not its own
             stdin=DEVNULL,
             stdout=log,
             stderr=log,

@@ -37,6 +37,8 @@ def create_workflow(
     """
     loaded = load_specification(path)
     where = os.path.abspath(directory or Path.cwd())
+    if not os.path.isdir(where):
+        raise Refused(f"there is no directory {where}: it is where the jobs run", directory=where)
     if warn:
         _warn_of_twin(context, loaded.spec.name, where)
     user = loaded.spec.user or user_name(context.environ)

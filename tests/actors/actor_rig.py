@@ -20,12 +20,12 @@ from torcd.bus import Bus
 from torcd.operations.operate import Planned
 from torcd.protocol.errors import TorcError, Unavailable
 from torcd.protocol.model import Task
-from torcd.protocol.requests import (
+from torcd.protocol.requests import Operation
+from torcd.protocol.worker_requests import (
     AttemptEnd,
     AttemptRef,
     Capacity,
     JobLaunch,
-    Operation,
     OutputSeen,
     RegisterWorker,
     ReportWorker,

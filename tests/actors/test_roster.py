@@ -13,15 +13,17 @@ from torcd.actors import roster as roster_module
 from torcd.actors.messages import LeaseEnded
 from torcd.protocol.errors import NotFound
 from torcd.protocol.requests import (
-    AttemptRef,
     CancelWorkflow,
     Initialize,
-    LeaveWorker,
-    ReportWorker,
     ResetStatus,
     Restart,
 )
 from torcd.protocol.specification import ResourceRequirementsSpec
+from torcd.protocol.worker_requests import (
+    AttemptRef,
+    LeaveWorker,
+    ReportWorker,
+)
 
 
 @pytest.fixture

@@ -16,7 +16,15 @@ from torcd.core.state import ABSENT, UNKNOWN
 from torcd.core.status import Status, StatusReason
 from torcd.files.observation import describe_error
 from torcd.protocol.errors import Conflict, Refused
-from torcd.protocol.requests import Initialize, Operation, Prepare, Reinit, ResetJobs, ResetStatus, Restart
+from torcd.protocol.requests import (
+    Initialize,
+    Operation,
+    Prepare,
+    Reinit,
+    ResetJobs,
+    ResetStatus,
+    Restart,
+)
 
 S, R = Status, StatusReason
 RERUNS = [Reinit, Restart]
@@ -313,7 +321,7 @@ def test_prepare_evaluates_uninitialized_jobs_and_accepts_their_changed_inputs()
     assert moves(made, planned) == {"a": S.READY}
     assert planned.files.tolist() == [made.file["x"]], "only inputs of the jobs that it makes ready or blocked"
     assert planned.run_id == 1
-    assert not planned.clears_cancel
+    assert planned.clears_cancel, "a reset followed by a run just works, after a cancel too"
 
 
 def test_prepare_of_a_workflow_with_nothing_to_evaluate_does_nothing() -> None:

@@ -16,7 +16,6 @@ from real_system import PATIENCE_S, System, ask, many_files
 from torcd.protocol.client import Connection
 from torcd.protocol.errors import Conflict
 from torcd.protocol.requests import (
-    Capacity,
     DeleteWorkflow,
     GetStatus,
     GetTask,
@@ -25,13 +24,16 @@ from torcd.protocol.requests import (
     ListJobs,
     Operation,
     Reinit,
-    ReportWorker,
     ResetStatus,
     Restart,
     Subscribe,
     UpdateJob,
     UpdateUserData,
     WaitTask,
+)
+from torcd.protocol.worker_requests import (
+    Capacity,
+    ReportWorker,
 )
 
 

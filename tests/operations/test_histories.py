@@ -16,7 +16,6 @@ from torcd.core.status import Status
 from torcd.operations.resume import resume_attempts
 from torcd.protocol.errors import Conflict, Refused
 from torcd.protocol.requests import (
-    AttemptRef,
     Initialize,
     Operation,
     Prepare,
@@ -26,6 +25,9 @@ from torcd.protocol.requests import (
     Restart,
 )
 from torcd.protocol.specification import UserDataSpec
+from torcd.protocol.worker_requests import (
+    AttemptRef,
+)
 from torcd.storage.load import load_state
 
 WORKERS = (1, 2)

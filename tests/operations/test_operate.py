@@ -10,7 +10,15 @@ from workbench import Workbench
 from torcd.core.state import NEVER
 from torcd.core.status import StatusReason
 from torcd.protocol.errors import Conflict, NotFound, Refused
-from torcd.protocol.requests import Initialize, Operation, Prepare, Reinit, ResetJobs, ResetStatus, Restart
+from torcd.protocol.requests import (
+    Initialize,
+    Operation,
+    Prepare,
+    Reinit,
+    ResetJobs,
+    ResetStatus,
+    Restart,
+)
 
 Make = Callable[..., Workbench]
 
@@ -343,7 +351,7 @@ def test_the_digest_changes_with_everything_that_would_happen(bench: Workbench) 
     bench.run_all()
     digests = [bench.preview(Reinit).summary.plan_digest]
     digests.append(bench.preview(Restart).summary.plan_digest)
-    digests.append(bench.preview(Reinit, force=True).summary.plan_digest)
+    assert bench.preview(Reinit, force=True).summary.plan_digest == digests[0], "an option without effect"
     bench.disk.touch("x")
     digests.append(bench.preview(Reinit).summary.plan_digest)
     bench.disk.touch("x")

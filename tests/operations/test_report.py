@@ -10,8 +10,17 @@ from workbench import Workbench
 from torcd.core.status import StatusReason
 from torcd.operations.report import attempts_of
 from torcd.operations.resume import Resumed, resume_attempts
-from torcd.protocol.requests import AttemptRef, Initialize, OutputSeen, Reinit, ResetStatus, Restart
+from torcd.protocol.requests import (
+    Initialize,
+    Reinit,
+    ResetStatus,
+    Restart,
+)
 from torcd.protocol.specification import ResourceRequirementsSpec
+from torcd.protocol.worker_requests import (
+    AttemptRef,
+    OutputSeen,
+)
 
 Make = Callable[..., Workbench]
 

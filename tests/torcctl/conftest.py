@@ -1,30 +1,13 @@
 """A fake daemon and torcctl run against it, in this process."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
+from cli_outcome import Cli, Outcome
 from cli_server import FakeDaemon
 
 from torcctl.app import run
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """What a run of torcctl left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """stdout as the one JSON document that it must be."""
-        return msgspec.json.decode(self.out)
-
-
-Cli = Callable[..., Outcome]
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from typing import Any
 
 import cli_samples as samples
 import pytest
+from cli_outcome import Cli
 from cli_server import FakeDaemon, Session
-from conftest import Cli
 
 from torcctl import create
 from torcd.protocol.errors import Refused
@@ -55,6 +55,7 @@ def test_a_specification_is_uploaded_and_created_in_the_current_directory(
 
 def test_programs_get_the_workflow(daemon: FakeDaemon, cli: Cli, spec: Path) -> None:
     accept(daemon)
+    (spec.parent / "sub").mkdir()
     created = cli("-f", "json", "workflows", "create", str(spec), "--directory", "sub").json
     assert (created["workflow_id"], created["counts"]) == (7, {"jobs": 2})
     assert daemon.requests("workflows.create")[0]["directory"] == str(spec.parent / "sub")

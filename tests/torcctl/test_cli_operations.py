@@ -4,8 +4,8 @@ from typing import Any
 
 import cli_samples as samples
 import pytest
+from cli_outcome import Cli
 from cli_server import FakeDaemon, Session
-from conftest import Cli
 
 from torcctl import context as context_module
 from torcd.protocol.errors import Conflict, Refused, TimedOut

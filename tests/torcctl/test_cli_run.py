@@ -5,8 +5,8 @@ from typing import Any
 
 import cli_samples as samples
 import pytest
+from cli_outcome import Cli
 from cli_server import FakeDaemon
-from conftest import Cli
 
 import torcctl.worker
 from torcctl.worker import WorkerOutcome

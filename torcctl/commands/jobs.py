@@ -12,7 +12,12 @@ from torcctl.parameters import OPERATION_DEFAULTS
 from torcctl.perform import perform
 from torcctl.selection import choose_workflow, find_job, get_job, list_request
 from torcd.protocol.model import Job
-from torcd.protocol.requests import GetJob, ListJobs, ResetJobs, UpdateJob
+from torcd.protocol.requests import (
+    GetJob,
+    ListJobs,
+    ResetJobs,
+    UpdateJob,
+)
 
 if TYPE_CHECKING:
     from torcctl.context import Context
@@ -54,6 +59,7 @@ def update(
     *,
     command: str | None = None,
     invocation_script: str | None = None,
+    env: str | None = None,
     priority: int | None = None,
     resource_requirements: str | None = None,
     cancel_on_blocking_job_failure: Switch = None,
@@ -66,6 +72,7 @@ def update(
         job: Id of the job.
         command: What bash runs.
         invocation_script: A program that is started with the command as its arguments; "" for none.
+        env: The job's whole environment beyond the worker's, as a JSON object of strings.
         priority: Jobs with a higher one are run first.
         resource_requirements: Name of the resource requirements.
         cancel_on_blocking_job_failure: Whether the job is canceled when one it depends on fails.
@@ -75,6 +82,7 @@ def update(
         job_id=job,
         command=_or_unset(command),
         invocation_script=None if invocation_script == "" else _or_unset(invocation_script),
+        env=UNSET if env is None else _parse_env(env),
         priority=_or_unset(priority),
         resource_requirements=_or_unset(resource_requirements),
         cancel_on_blocking_job_failure=_or_unset(cancel_on_blocking_job_failure),
@@ -85,6 +93,15 @@ def update(
     if context.options.workflow_key is not None:
         get_job(context, job)
     context.show(context.call(request), Job, output.write_struct)
+
+
+def _parse_env(text: str) -> dict[str, str]:
+    import msgspec
+
+    try:
+        return msgspec.json.decode(text, type=dict[str, str])
+    except msgspec.DecodeError as error:
+        raise UsageError(f'--env takes a JSON object of strings, such as \'{{"A": "1"}}\': {error}') from error
 
 
 def _or_unset(value: Value | None) -> Value | UnsetType:

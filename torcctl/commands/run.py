@@ -14,9 +14,14 @@ from torcctl.follow import begin, finish, new_request_key, wait_for_task
 from torcctl.parameters import RUN_DEFAULTS
 from torcctl.perform import requester
 from torcctl.progress import Progress, Step
-from torcd.protocol.errors import Conflict
+from torcd.protocol.errors import Conflict, Refused
 from torcd.protocol.model import STATUSES, Job, Result, WorkflowStatus
-from torcd.protocol.requests import GetStatus, ListJobs, ListResults, Prepare
+from torcd.protocol.requests import (
+    GetStatus,
+    ListJobs,
+    ListResults,
+    Prepare,
+)
 
 if TYPE_CHECKING:
     from torcctl.context import Context
@@ -47,8 +52,15 @@ def run(spec_or_id: str, /, *, options: RunOptions = RUN_DEFAULTS, context: Cont
     from torcctl.create import create_workflow
 
     created = create_workflow(context, Path(spec_or_id), directory=None, warn=True)
-    context.note("info", f"created workflow {created['workflow_id']}")
-    return run_workflow(context, created["workflow_id"], options)
+    workflow_id = created["workflow_id"]
+    context.note("info", f"created workflow {workflow_id}")
+    try:
+        return run_workflow(context, workflow_id, options)
+    except Refused as error:
+        raise Refused(
+            f"{error.message}\nworkflow {workflow_id} was created; when that is mended: torcctl run {workflow_id}",
+            **error.data,
+        ) from error
 
 
 def run_workflow(context: Context, workflow_id: int, options: RunOptions) -> int:

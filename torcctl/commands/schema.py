@@ -8,7 +8,7 @@ import msgspec
 
 from torcctl import output
 from torcd.protocol import PROTOCOL, model
-from torcd.protocol.requests import METHODS
+from torcd.protocol.methods import METHODS
 
 if TYPE_CHECKING:
     from torcctl.context import Context

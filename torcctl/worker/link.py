@@ -12,7 +12,12 @@ import trio
 
 from torcctl.worker.connection import CALL_DEADLINE_S, Connection, connect
 from torcd.protocol.errors import Busy, NotFound, TorcError, Unavailable, Unreachable
-from torcd.protocol.requests import AttemptRef, LeaveWorker, RegisterWorker, Request
+from torcd.protocol.requests import Request
+from torcd.protocol.worker_requests import (
+    AttemptRef,
+    LeaveWorker,
+    RegisterWorker,
+)
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,10 @@ from torcd.core.changes import Observation
 from torcd.core.planning import Selection
 from torcd.operations.operate import Planned
 from torcd.protocol.errors import TorcError
-from torcd.protocol.requests import DeleteWorkflow, Operation, RegisterWorker
+from torcd.protocol.requests import DeleteWorkflow, Operation
+from torcd.protocol.worker_requests import (
+    RegisterWorker,
+)
 
 
 class Deleted(Exception):
@@ -50,6 +53,8 @@ class ActiveTask:
     requested_by: str
     created_at_ms: int
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    outlived_cancel: bool = False
+    """Whether the workflow was canceled while it was active."""
 
 
 @dataclass(frozen=True, slots=True)

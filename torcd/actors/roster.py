@@ -29,7 +29,7 @@ from torcd.operations.report import (
 )
 from torcd.operations.resume import Resumed, resume_attempts
 from torcd.protocol.errors import NotFound
-from torcd.protocol.requests import (
+from torcd.protocol.worker_requests import (
     AttemptRef,
     Capacity,
     JobLaunch,

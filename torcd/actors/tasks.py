@@ -25,7 +25,7 @@ from torcd.operations.operate import (
     select_attempts,
 )
 from torcd.protocol.errors import Conflict, Refused, TorcError
-from torcd.protocol.requests import Operation, Prepare
+from torcd.protocol.requests import Initialize, Operation, Prepare
 from torcd.storage.rows import format_time
 from torcd.storage.tasks import begin_or_find
 
@@ -85,11 +85,21 @@ class TaskSlot:
         return finish
 
     def _settle(self, request: Operation) -> Operation:
-        """The request with the workflow's own defaults for what it leaves open (SEMANTICS 6.2)."""
+        """The request with the workflow's own defaults for what it leaves open (SEMANTICS 6.2).
+
+        The first `prepare` of a workflow is its `initialize`.
+        """
+        if isinstance(request, Prepare) and self._actor.state.run_id == 0:
+            return Initialize(**msgspec.structs.asdict(request))
         if getattr(request, "detect", "") is None:
             request = msgspec.structs.replace(request, detect=self._actor.state.detect)
         _check_supported(request)
         return request
+
+    def note_cancel(self) -> None:
+        """The workflow was canceled: the active task, which was accepted before, does not take that back."""
+        if self.active is not None:
+            self.active.outlived_cancel = True
 
     def check_free(self, what: str) -> None:
         """Refuses an edit while a task is active (SEMANTICS 6.3)."""
@@ -161,10 +171,14 @@ class TaskSlot:
             return lambda: None  # canceled after it had been prepared
         planned = await self._plan(apply.preparation)
         self._actor.roster.ask_to_stop(turn, planned.plan.stopped)
+
+        def write() -> None:
+            apply_plan(turn.draft, planned, apply.task.task_id, keeps_cancel=apply.task.outlived_cancel)
+
         if self._actor.state.count < INLINE_JOBS:
-            apply_plan(turn.draft, planned, apply.task.task_id)
+            write()
         else:
-            await trio.to_thread.run_sync(apply_plan, turn.draft, planned, apply.task.task_id)
+            await trio.to_thread.run_sync(write)
         turn.after(lambda: self._free(apply.task))
         return lambda: None
 

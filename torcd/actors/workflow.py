@@ -30,10 +30,12 @@ from torcd.protocol.requests import (
     CancelTask,
     CancelWorkflow,
     DeleteWorkflow,
-    LeaveWorker,
     Operation,
-    ReportWorker,
     UpdateUserData,
+)
+from torcd.protocol.worker_requests import (
+    LeaveWorker,
+    ReportWorker,
 )
 from torcd.storage.create import delete_workflow
 from torcd.storage.database import Database
@@ -254,6 +256,7 @@ class WorkflowActor:
         live = np.flatnonzero(mask_of(LIVE)[self.state.jobs.status])
         self.roster.ask_to_stop(turn, live)
         count = cancel_workflow(turn.draft)
+        turn.after(self.tasks.note_cancel)
         return lambda: {"workflow_id": self.workflow_id, "canceled": count}
 
     def _on_update_user_data(self, turn: Turn, request: UpdateUserData) -> Finish:

@@ -22,6 +22,7 @@ from torcd.operations.edit import prepare_edit
 from torcd.operations.update import update_job
 from torcd.protocol import model
 from torcd.protocol import requests as r
+from torcd.protocol import worker_requests as w
 from torcd.protocol.errors import BadRequest, Conflict, NotFound, Refused, TimedOut, TorcError
 from torcd.storage import nouns
 from torcd.storage.create import find_created, insert_workflow
@@ -85,10 +86,10 @@ class Dispatch:
             r.ListEvents: self._lists("events", nouns.EVENTS),
             r.Subscribe: self._subscribe,
             r.Unsubscribe: self._unsubscribe,
-            r.RegisterWorker: self._register,
-            r.ReportWorker: self._to_workers_actor,
-            r.LeaveWorker: self._to_workers_actor,
-            r.ListWorkers: self._lists("workers", nouns.WORKERS),
+            w.RegisterWorker: self._register,
+            w.ReportWorker: self._to_workers_actor,
+            w.LeaveWorker: self._to_workers_actor,
+            w.ListWorkers: self._lists("workers", nouns.WORKERS),
         }
         for operation in (r.Initialize, r.Reinit, r.Restart, r.ResetStatus, r.ResetJobs, r.Prepare):
             table[operation] = self._operate
@@ -115,7 +116,7 @@ class Dispatch:
                 return await self._created(created, {})
         pieces = session.uploads.take(request.upload) if request.upload is not None else []
         async with self._creates:
-            new = await trio.to_thread.run_sync(prepare_workflow, request, pieces, now_ms())
+            new = await trio.to_thread.run_sync(prepare_workflow, request, pieces, now_ms(), abandon_on_cancel=True)
             counts = {
                 "jobs": len(new.expansion.jobs),
                 "files": len(new.expansion.files),
@@ -206,7 +207,8 @@ class Dispatch:
         wanted = request.effect()
         if wanted.get("detect", "") is None:  # left open, as it was then: the task has the workflow's default
             wanted["detect"] = task.params.get("detect")
-        if (task.workflow_id, task.operation, task.params) != (request.workflow_id, request.NAME, wanted):
+        names = {r.Initialize.NAME, r.Prepare.NAME} if isinstance(request, r.Prepare) else {request.NAME}
+        if (task.workflow_id, task.params) != (request.workflow_id, wanted) or task.operation not in names:
             raise Conflict(
                 f"request key {request.request_key!r} belongs to task {task.task_id}, another request "
                 f"({task.operation} of workflow {task.workflow_id}): use a new key",
@@ -351,7 +353,7 @@ class Dispatch:
 
     # ---- workers ----
 
-    async def _register(self, session: Session, request: r.RegisterWorker) -> object:
+    async def _register(self, session: Session, request: w.RegisterWorker) -> object:
         workflow_id, worker_id = request.workflow_id, request.worker_id
         await self._read(lambda db: nouns.check_workflow(db, workflow_id))
         if worker_id is not None:
@@ -370,7 +372,7 @@ class Dispatch:
             del self._workflow_of[worker_id]
         self._supervisor.tell(workflow_id, Disconnected(session))
 
-    async def _to_workers_actor(self, session: Session, request: r.ReportWorker | r.LeaveWorker) -> object:
+    async def _to_workers_actor(self, session: Session, request: w.ReportWorker | w.LeaveWorker) -> object:
         workflow_id, speaks_on = self._workflow_of.get(request.worker_id, (0, None))
         if speaks_on is not session:
             raise NotFound(

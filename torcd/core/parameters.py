@@ -66,8 +66,12 @@ def _parse_text(name: str, text: str) -> Sequence[Value]:
         return _parse_list(name, text)
     if match := _RANGE.fullmatch(text):
         return _parse_range(name, text, *match.groups())
-    if _IS_BAD_RANGE.fullmatch(text):
-        raise Refused(f"parameter {name}: {text!r} is not a range; write START:END or START:END:STEP", value=text)
+    if _IS_BAD_RANGE.fullmatch(text) or (":" in text and any(map(_IS_FLOAT.fullmatch, text.split(":")))):
+        raise Refused(
+            f"parameter {name}: {text!r} is not a range; write START:END or START:END:STEP, or '[{text}]' if it is "
+            "meant as it stands",
+            value=text,
+        )
     return [_parse_scalar(text)]
 
 

@@ -156,7 +156,7 @@ def unpack_plan(packed: bytes) -> ShownPlan:
 
 def summarize(plan: Plan, state: State) -> Summary:
     """The plan without its jobs. The digest changes whenever anything that would happen changes."""
-    effects = hashlib.sha256(_encode((plan.operation, sorted(plan.effect.items()), state.workflow_id, plan.run_id)))
+    effects = hashlib.sha256(_encode((plan.operation, state.workflow_id, plan.run_id)))
     reasons = plan.reasons
     for column in (
         plan.jobs, plan.before, plan.after, plan.after_reason, plan.stopped, plan.files, plan.mtime_ns, plan.size,

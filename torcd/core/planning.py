@@ -48,6 +48,8 @@ class Selection:
 
     job_ids: Int64 = field(default_factory=lambda: _NONE)
     attempts: Int64 = field(default_factory=lambda: _NONE)
+    statuses: Int64 = field(default_factory=lambda: _NONE)
+    """The statuses of the results of those attempts."""
 
 
 def make_plan(state: State, request: Operation, seen: Observation, selection: Selection) -> Plan:
@@ -196,7 +198,9 @@ def _named_jobs(state: State, request: ResetJobs, selection: Selection) -> Int64
             raise Refused(f"there is no status {request.status!r}", field="status", value=request.status)
         mask |= np.isin(state.jobs.status, statuses)
     found = state.jobs.ids.find(selection.job_ids)
-    is_current = mask_of(ENDED)[state.jobs.status[found]] & (state.jobs.attempt[found] == selection.attempts)
+    status = state.jobs.status[found]
+    is_current = mask_of(ENDED)[status] & (state.jobs.attempt[found] == selection.attempts)
+    is_current &= (status != Status.CANCELED) | (selection.statuses == Status.CANCELED)  # else reset, then canceled
     mask[found[is_current]] = True
     return np.flatnonzero(mask)
 
@@ -276,7 +280,7 @@ def _finish(
         spared=int((ended & ~changed).sum()),
         cause=cause,
         warnings=tuple(warnings),
-        clears_cancel=not isinstance(request, Prepare) and evaluates,
+        clears_cancel=evaluates and (run_id > state.run_id or bool((after[jobs] == Status.READY).any())),
     )
 
 

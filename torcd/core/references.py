@@ -3,12 +3,17 @@ matches the whole name (SEMANTICS 3.4)."""
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import regex
 
 from torcd.protocol.errors import Refused
 
 MAX_TESTS = 50_000_000
 """Most names that the regular expressions of one specification are tried on: some 15 seconds."""
+
+LONGEST_MATCH_S = 0.5
+"""For one name, which takes microseconds unless the expression backtracks without end."""
 
 MAX_MATCHES = 10_000_000
 """Most references that regular expressions may make: beyond it a workflow would not fit into memory."""
@@ -29,6 +34,29 @@ def literal_prefix(pattern: str) -> str:
     if letters and pattern[place : place + 1] in _QUANTIFIERS and place < len(pattern):
         letters.pop()  # it may occur no times
     return "".join(letters)
+
+
+def compile_whole(pattern: str) -> Callable[[str], bool]:
+    """Tells whether a name is matched from its beginning to its end.
+
+    Raises Refused for what is no regular expression; so does the function, for one that backtracks without end.
+    Python's `re` could not be stopped then, and nothing else of the process would run.
+    """
+    try:
+        compiled = regex.compile(pattern)
+    except (regex.error, OverflowError, RecursionError) as error:
+        raise Refused(f"{pattern!r} is not a regular expression: {error}") from error
+
+    def matches(name: str) -> bool:
+        try:
+            return compiled.fullmatch(name, timeout=LONGEST_MATCH_S) is not None
+        except TimeoutError as error:
+            raise Refused(
+                f"the regular expression {pattern!r} takes too long on {name!r}: it repeats "
+                "what overlaps, such as (a|aa)+; write it without"
+            ) from error
+
+    return matches
 
 
 class Names:
@@ -74,10 +102,7 @@ class Names:
         return found
 
     def _search(self, pattern: str) -> list[int]:
-        try:
-            matches = re.compile(pattern).fullmatch
-        except (re.error, OverflowError, RecursionError) as error:
-            raise Refused(f"{pattern!r} is not a regular expression: {error}") from error
+        matches = compile_whole(pattern)
         candidates = self._with_prefix(literal_prefix(pattern))
         self._tests += len(candidates)
         if self._tests > MAX_TESTS:

@@ -7,7 +7,7 @@ from functools import partial
 from torcd.core.expansion import NewJob
 from torcd.core.fingerprint import Definition, definition_digest
 from torcd.core.problems import Problems
-from torcd.core.references import Names
+from torcd.core.references import Names, compile_whole
 from torcd.core.requirements import check_env
 from torcd.core.unfold import REGEX_FIELDS, Unfolded
 from torcd.protocol.errors import Refused
@@ -20,7 +20,6 @@ DEFAULT_REQUIREMENT = "default"
 """The requirement of jobs that name none, if the specification has one of this name."""
 
 _VARIABLE = re.compile(r"\$\{((?:files|user_data)\.(?:input|output))\.([^{}]+)\}")
-
 Implied = dict[str, list[int]]
 """What variables add to a job's lists, by the variable's kind: `files.input`, `user_data.output`, …"""
 
@@ -125,7 +124,7 @@ class Resolver:
             return self._find_place(index, field, name)
         regex_field = REGEX_FIELDS[field]
         for pattern in getattr(spec, regex_field):
-            if re.fullmatch(pattern, name):
+            if compile_whole(pattern)(name):
                 return self._find_place(index, regex_field, pattern)
         is_in_command = any(match[2] == name for match in _VARIABLE.finditer(spec.command))
         return f"jobs[{self._jobs.origins[index]}].{'command' if is_in_command else 'invocation_script'}"

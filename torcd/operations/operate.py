@@ -95,18 +95,21 @@ def select_attempts(db: sqlite3.Connection, workflow_id: int, request: Operation
     if not isinstance(request, ResetJobs) or request.return_code is None:
         return Selection()
     rows = db.execute(
-        "SELECT job_id, attempt_id FROM result WHERE workflow_id = ? AND return_code = ?",
+        "SELECT job_id, attempt_id, status FROM result WHERE workflow_id = ? AND return_code = ?",
         (workflow_id, request.return_code),
     ).fetchall()
-    pairs = np.array(rows, dtype=np.int64).reshape(-1, 2)
-    return Selection(job_ids=pairs[:, 0], attempts=pairs[:, 1])
+    pairs = np.array(rows, dtype=np.int64).reshape(-1, 3)
+    return Selection(job_ids=pairs[:, 0], attempts=pairs[:, 1], statuses=pairs[:, 2])
 
 
-def apply_plan(draft: Draft, planned: Planned, task_id: int | None) -> None:
-    """Makes and notes all of a plan's effects, the end of its task included."""
+def apply_plan(draft: Draft, planned: Planned, task_id: int | None, *, keeps_cancel: bool = False) -> None:
+    """Makes and notes all of a plan's effects, the end of its task included.
+
+    `keeps_cancel`: the workflow was canceled after the operation had been accepted, so that stands.
+    """
     plan, state = planned.plan, draft.state
     draft.set_run_id(plan.run_id)
-    if plan.clears_cancel:
+    if plan.clears_cancel and not keeps_cancel:
         draft.set_canceled(False)
     if len(plan.stopped):
         running = plan.stopped[state.jobs.status[plan.stopped] == Status.RUNNING]

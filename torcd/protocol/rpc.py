@@ -9,7 +9,8 @@ from typing import Any, Literal
 import msgspec
 
 from torcd.protocol.errors import BadRequest, NotAMessage, NotJson, TorcError, UnknownMethod
-from torcd.protocol.requests import METHODS, Request
+from torcd.protocol.methods import METHODS
+from torcd.protocol.requests import Request
 
 MAX_FRAME = 16 * 1024 * 1024
 """Largest frame either side accepts, in bytes."""

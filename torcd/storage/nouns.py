@@ -56,6 +56,11 @@ WORKFLOWS = Listing(
         "run_id": ("run_id", NUMBER),
         "is_canceled": ("is_canceled", FLAG),
         "is_archived": ("is_archived", FLAG),
+        "status": (
+            "CASE WHEN is_archived THEN 'archived' WHEN is_canceled THEN 'canceled'"
+            " WHEN run_id = 0 THEN 'uninitialized' ELSE 'initialized' END",
+            TEXT,
+        ),
     },
     make=_make_workflow,
 )
@@ -79,7 +84,10 @@ def _make_job(row: Row) -> Job:
     )
 
 
-_RETURN_CODE = f"CASE WHEN s.status IN {ENDED} THEN r.return_code END"
+IS_CURRENT = f"s.status IN {ENDED} AND (s.status <> {Status.CANCELED:d} OR r.status = {Status.CANCELED:d})"
+"""Of a result `r` of a job's latest attempt: whether it tells of the status in which the job is. One of a job that was
+reset and then canceled does not: that attempt is history."""
+_RETURN_CODE = f"CASE WHEN {IS_CURRENT} THEN r.return_code END"
 _WORKER = f"CASE WHEN s.status IN {LIVE} THEN s.worker_id END"
 JOBS = Listing(
     select=f"SELECT j.id, j.workflow_id, j.name, j.command, s.status, s.reason, s.run_id, s.attempt, {_RETURN_CODE},"
@@ -140,7 +148,12 @@ FILES = Listing(
         "name": ("f.name", TEXT),
         "path": ("f.path", TEXT),
         "is_script": ("f.is_script", FLAG),
-        "size": ("r.size", NUMBER),
+        "recorded": (
+            "CASE WHEN r.size IS NULL THEN 'never' WHEN r.size < 0 THEN 'absent' ELSE 'present' END",
+            TEXT,
+        ),
+        "mtime_ns": ("CASE WHEN r.size >= 0 THEN r.mtime_ns END", NUMBER),
+        "size": ("CASE WHEN r.size >= 0 THEN r.size END", NUMBER),
         "version": ("r.version", NUMBER),
     },
     make=_make_file,
@@ -164,7 +177,7 @@ USER_DATA = Listing(
     select="SELECT u.id, u.workflow_id, u.name, u.is_ephemeral, v.version, v.data FROM user_data u"
     " LEFT JOIN user_data_version v ON v.workflow_id = u.workflow_id AND v.user_data_id = u.id AND v.version ="
     " (SELECT max(version) FROM user_data_version WHERE workflow_id = u.workflow_id AND user_data_id = u.id)",
-    where="u.workflow_id = ?",
+    where="+u.workflow_id = ?",
     key="u.id",
     filters={
         "id": ("u.id", NUMBER),
@@ -219,7 +232,7 @@ _RESULT_FILTERS = {
 }
 CURRENT_RESULTS = Listing(
     select=_RESULT,
-    where=f"r.workflow_id = ? AND r.attempt_id = s.attempt AND s.status IN {ENDED}",
+    where=f"r.workflow_id = ? AND r.attempt_id = s.attempt AND {IS_CURRENT}",
     key="r.id",
     filters=_RESULT_FILTERS,
     make=_make_result,

@@ -4,7 +4,10 @@ import os
 from pathlib import Path
 
 from torcctl.worker.outputs import observe_outputs
-from torcd.protocol.requests import JobOutput, OutputSeen
+from torcd.protocol.worker_requests import (
+    JobOutput,
+    OutputSeen,
+)
 
 
 def observe(path: str) -> OutputSeen:

@@ -18,21 +18,20 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 
 from torcd.protocol.errors import BadRequest, NotFound, TorcError
-from torcd.protocol.requests import (
+from torcd.protocol.requests import Hello, Request
+from torcd.protocol.rpc import decode_call, decode_request, encode_error, encode_result
+from torcd.protocol.worker_requests import (
     AttemptEnd,
     AttemptRef,
     Capacity,
-    Hello,
     JobLaunch,
     JobOutput,
     LeaveWorker,
     RefusedReport,
     RegisterWorker,
     ReportWorker,
-    Request,
     WorkerAnswer,
 )
-from torcd.protocol.rpc import decode_call, decode_request, encode_error, encode_result
 
 Key = tuple[int, int]
 

@@ -1,0 +1,17 @@
+"""Every method that the daemon understands."""
+
+from torcd.protocol import worker_requests
+from torcd.protocol.requests import Request
+
+__all__ = ["METHODS", "worker_requests"]  # imported above so that its requests are known
+
+
+def _requests(kind: type[Request]) -> list[type[Request]]:
+    found = [kind] if "METHOD" in kind.__dict__ else []
+    for child in kind.__subclasses__():
+        found += _requests(child)
+    return found
+
+
+METHODS: dict[str, type[Request]] = {kind.METHOD: kind for kind in _requests(Request)}
+"""The struct of every method."""
