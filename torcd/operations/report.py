@@ -234,7 +234,7 @@ def judge_doubtful(
             " WHERE workflow_id = ? AND job_id = ? AND attempt_id = ?",
             (state.workflow_id, end.job_id, end.attempt_id),
         ).fetchone()
-        if row is None and new is not None:
+        if new is not None and (row is None or (row[1] is None and row[2] is None)):  # noted when it was canceled
             save_results(db, keys_of(state), [new])
             continue
         if row is not None and row[:4] == (worker_id, end.return_code, end.started_at_ms, end.ended_at_ms):

@@ -163,6 +163,7 @@ def save_results(db: sqlite3.Connection, keys: Keys, rows: list[ResultRow]) -> N
         " status = excluded.status, reason = excluded.reason, started_at_ms = excluded.started_at_ms,"
         " ended_at_ms = excluded.ended_at_ms, exec_time_s = excluded.exec_time_s,"
         " peak_memory_bytes = excluded.peak_memory_bytes, cpu_seconds = excluded.cpu_seconds,"
+        " hostname = excluded.hostname,"
         " stdout_path = excluded.stdout_path, stderr_path = excluded.stderr_path",
         [
             (
