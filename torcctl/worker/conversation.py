@@ -37,6 +37,9 @@ TELL_STARTED_S = 0.1
 LISTEN_AFTER_S = 0.05
 """After a report with all slots busy: if a job ends sooner, a waiting report would have been for nothing."""
 
+LISTEN_SOON_S = 0.005
+"""After a report with an idle slot beside jobs that run: likewise, for a chain of jobs that take a millisecond."""
+
 RETRY_S = 1.0
 """After a report that the daemon was too busy for."""
 
@@ -131,7 +134,9 @@ class Conversation:
     def _listen_due(self) -> float:
         if self._is_listening or self._runner.is_closed:
             return NEVER
-        pause_s = 0 if self._runner.has_idle_slot else LISTEN_AFTER_S
+        pause_s = LISTEN_SOON_S if self._runner.has_idle_slot else LISTEN_AFTER_S
+        if self._runner.is_idle:
+            pause_s = 0
         return max(self._last_sent + pause_s, self._quiet_until)
 
     async def _report(self) -> None:
