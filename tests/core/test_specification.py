@@ -17,7 +17,7 @@ from torcd.core.specification import expand
 from torcd.protocol.errors import Refused
 from torcd.protocol.specification import Header, Piece
 
-DIRECTORY = "/work/dir"
+DIRECTORY = "/sub/dir"
 
 
 def job(name: str, **fields: Any) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def test_relative_paths_resolve_against_the_directory() -> None:
     paths = ["a.txt", "/abs/b", "./c//d/./e", "../up", "link/../f"]
     expansion = expanded(files=[{"name": path, "path": path} for path in paths])
     assert [found.path for found in expansion.files] == [
-        "/work/dir/a.txt", "/abs/b", "/work/dir/c/d/e", "/work/dir/../up", "/work/dir/link/../f",
+        "/sub/dir/a.txt", "/abs/b", "/sub/dir/c/d/e", "/sub/dir/../up", "/sub/dir/link/../f",
     ]  # fmt: skip
 
 
@@ -173,7 +173,7 @@ def test_a_job_expands_to_one_for_each_combination() -> None:
     assert names(expansion) == ["x_01", "x_02", "y_01", "y_02"]
     last = expansion.jobs[3]
     assert (last.command, last.env, last.input_files) == ("run y ${b} {c}", {"X": "2", "Y": "y"}, [1])
-    assert [found.path for found in expansion.files] == ["/work/dir/in_x.txt", "/work/dir/in_y.txt"]
+    assert [found.path for found in expansion.files] == ["/sub/dir/in_x.txt", "/sub/dir/in_y.txt"]
 
 
 def test_zip_pairs_the_parameters_of_a_job() -> None:
@@ -495,7 +495,7 @@ def test_jobs_files_and_user_data_may_share_a_name() -> None:
     expanded(job("a"), files=[file("a")], user_data=[{"name": "a"}], resource_requirements=[{"name": "a"}])
 
 
-@pytest.mark.parametrize("other", ["x.txt", "./x.txt", "/work/dir/x.txt", "/work//dir/./x.txt"])
+@pytest.mark.parametrize("other", ["x.txt", "./x.txt", "/sub/dir/x.txt", "/sub//dir/./x.txt"])
 def test_two_names_for_one_path_are_refused(other: str) -> None:
     path, message = refusal(files=[file("x"), {"name": "y", "path": other}])
     assert path == "files[1].path"
