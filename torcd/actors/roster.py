@@ -4,7 +4,6 @@ Part of the workflow's actor. Attempts are in the state; here is only what dies 
 changes after the commit, so that a failed one leaves it as it was.
 """
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,11 +11,11 @@ import trio
 from numpy.typing import NDArray
 
 from torcd.actors.clock import now_ms
+from torcd.actors.entries import Entry, Waiting, room_of
 from torcd.actors.mailbox import Message
 from torcd.actors.messages import Disconnected, LeaseEnded, Nudge, Register, WaitEnded
 from torcd.actors.turn import Pending, Turn
 from torcd.core.delta import Claim
-from torcd.core.placement import Room
 from torcd.core.status import Status
 from torcd.operations.report import (
     count_stranded,
@@ -48,40 +47,6 @@ LEASE_S = 60.0
 
 LONGEST_WAIT_S = 60.0
 """A report waits no longer than this, so that an answer shows the connection to be alive."""
-
-
-@dataclass(slots=True, eq=False)
-class Waiting:
-    """A report that is answered as soon as there is something for the worker."""
-
-    message: Message
-    capacity: Capacity | None
-    """None: the worker is full and waits only to be told what to stop."""
-    timer: trio.CancelScope = field(default_factory=trio.CancelScope)
-
-
-@dataclass(slots=True)
-class Entry:
-    """One worker."""
-
-    worker_id: int
-    hostname: str
-    total: Room
-    session: object | None = None
-    """The connection it speaks on; None while it is away."""
-    waiting: Waiting | None = None
-    to_stop: dict[tuple[int, int], None] = field(default_factory=dict)
-    """(job id, attempt) that must end: their processes may still be alive."""
-    told: set[tuple[int, int]] = field(default_factory=set)
-    """Those of them that the worker was told of on its present connection."""
-    lease: trio.CancelScope | None = None
-
-
-def room_of(num_cpus: int, memory_bytes: int, num_gpus: int, max_parallel_jobs: int | None) -> Room:
-    """What a worker has in all; with `max_parallel_jobs` resources are not counted (SEMANTICS 8.1)."""
-    if max_parallel_jobs is not None:
-        return Room(max_parallel_jobs, None, None, None)
-    return Room(2**31, num_cpus, memory_bytes, num_gpus)
 
 
 class Roster:

@@ -3,7 +3,7 @@
 Nothing here changes the state: a dry run and the real operation call the same functions.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,17 @@ from torcd.core.changes import (
 from torcd.core.evaluation import evaluate
 from torcd.core.plan import Plan
 from torcd.core.propagation import NONE, find_closure
-from torcd.core.state import ABSENT, UNKNOWN, State
-from torcd.core.status import BAD, ENDED, LIVE, Status, StatusReason, mask_of, status_name, statuses_named
-from torcd.protocol.errors import Conflict, NotFound, Refused
+from torcd.core.refusals import (
+    SHOWN,
+    accept_unknown,
+    check_missing_inputs,
+    check_missing_values,
+    count_jobs,
+    live_conflict,
+)
+from torcd.core.state import State
+from torcd.core.status import BAD, ENDED, LIVE, Status, StatusReason, mask_of, statuses_named
+from torcd.protocol.errors import NotFound, Refused
 from torcd.protocol.requests import (
     Initialize,
     Operation,
@@ -36,9 +44,6 @@ from torcd.protocol.requests import (
 Int64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 _NONE: Int64 = np.empty(0, dtype=np.int64)
-SHOWN = 20
-"""How many objects an error names."""
-
 DUE_TO_CHANGES = "due to changed inputs"
 
 
@@ -118,16 +123,16 @@ def _plan_initialize(state: State, request: Operation, seen: Observation) -> Pla
     completed = int(state.counts[Status.COMPLETED])
     if completed and not request.force:
         raise Refused(
-            f"workflow {state.workflow_id} has {_jobs(completed)} that completed, which initialize would run "
+            f"workflow {state.workflow_id} has {count_jobs(completed)} that completed, which initialize would run "
             "again. Use `workflows reinit` to rerun what changed, `workflows reset-status` to rerun all, or "
             "--force",
             workflow_id=state.workflow_id,
             completed=completed,
         )
     warnings: list[str] = []
-    seen = _accept_unknown(state, request, seen, warnings)
-    _check_missing_inputs(state, request, seen, warnings)
-    _check_missing_values(state, request, warnings)
+    seen = accept_unknown(state, request, seen, warnings)
+    check_missing_inputs(state, request, seen, warnings)
+    check_missing_values(state, request, warnings)
     chosen = np.flatnonzero(state.jobs.status != Status.DISABLED)
     return _finish(state, request, seen, [], chosen, warnings, cause="", run_id=state.run_id + 1, evaluates=True)
 
@@ -135,17 +140,17 @@ def _plan_initialize(state: State, request: Operation, seen: Observation) -> Pla
 def _plan_evaluation(state: State, request: Operation, seen: Observation, cause: str) -> Plan:
     """Uninitialized jobs become ready or blocked; what was seen of their inputs is accepted."""
     warnings: list[str] = []
-    seen = _accept_unknown(state, request, seen, warnings)
-    _check_missing_inputs(state, request, seen, warnings)
+    seen = accept_unknown(state, request, seen, warnings)
+    check_missing_inputs(state, request, seen, warnings)
     return _finish(state, request, seen, [], _NONE, warnings, cause=cause, run_id=state.run_id, evaluates=True)
 
 
 def _plan_rerun(state: State, request: Operation, seen: Observation, own: list[Reasons], cause: str) -> Plan:
     """reinit, and whatever continues as one: changes and `own` reasons, and all that is downstream."""
     warnings: list[str] = []
-    seen = _accept_unknown(state, request, seen, warnings)
-    _check_missing_inputs(state, request, seen, warnings)
-    _check_missing_values(state, request, warnings)
+    seen = accept_unknown(state, request, seen, warnings)
+    check_missing_inputs(state, request, seen, warnings)
+    check_missing_values(state, request, warnings)
     changes = find_changes(state, seen)
     return _finish(
         state,
@@ -243,7 +248,7 @@ def _finish(
     reset[reset_silently] = True
     live = np.flatnonzero(reset & mask_of(LIVE)[status])
     if len(live) and not request.stop_live:
-        raise _live_conflict(state, request, live)
+        raise live_conflict(state, request, live)
 
     after = np.where(reset, np.uint8(Status.UNINITIALIZED), status)
     after_reason = np.where(reset, np.uint8(0), state.jobs.reason)
@@ -312,112 +317,3 @@ def _filter(reasons: Reasons, kept: Mask) -> Reasons:
 
 def _select(state: State, statuses: frozenset[Status]) -> Int64:
     return np.flatnonzero(mask_of(statuses)[state.jobs.status])
-
-
-def _jobs(count: int) -> str:
-    return "1 job" if count == 1 else f"{count} jobs"
-
-
-def _paths(state: State, files: Int64) -> list[str]:
-    return [state.files.path(index).decode(errors="surrogateescape") for index in files[:SHOWN].tolist()]
-
-
-def _listing(paths: list[str], total: int) -> str:
-    more = f" and {total - len(paths)} more" if total > len(paths) else ""
-    return ", ".join(paths) + more
-
-
-def _accept_unknown(state: State, request: Operation, seen: Observation, warnings: list[str]) -> Observation:
-    """SEMANTICS 4.8: unknown files refuse the operation; with force they count as unchanged."""
-    unknown = seen.unknown
-    if not len(unknown):
-        return seen
-    paths = _paths(state, unknown)
-    listing = ", ".join(
-        f"{path} ({seen.errors.get(index, 'unknown error')})"
-        for path, index in zip(paths, unknown.tolist(), strict=False)
-    )
-    text = f"{len(unknown)} file(s) could not be examined: {listing}"
-    if not request.force:
-        raise Refused(
-            f"{text}. Nothing was changed. Make them readable, or use --force to count them as unchanged",
-            workflow_id=state.workflow_id,
-            paths=paths,
-            count=len(unknown),
-        )
-    warnings.append(f"{text}; counted as unchanged")
-    known = seen.size != UNKNOWN
-    return replace(seen, files=seen.files[known], mtime_ns=seen.mtime_ns[known], size=seen.size[known], errors={})
-
-
-def _user_inputs(state: State) -> Mask:
-    """Declared files that no job, or only a disabled one, produces and that an enabled job takes."""
-    files, disabled = state.files, state.jobs.status == Status.DISABLED
-    made = files.producer >= 0
-    made[made] = ~disabled[files.producer[made]]
-    taken = np.zeros(len(files.size), dtype=np.bool_)
-    owner = files.inputs.owners()
-    taken[files.inputs.items[~disabled[owner]]] = True
-    mask: Mask = taken & ~made & ~files.is_script
-    return mask
-
-
-def _check_missing_inputs(state: State, request: Operation, seen: Observation, warnings: list[str]) -> None:
-    """Missing user inputs refuse; with force they are a warning (SEMANTICS §5)."""
-    if not len(seen.absent):
-        return
-    missing = seen.files[(seen.size == ABSENT) & _user_inputs(state)[seen.files]]
-    if not len(missing):
-        return
-    paths = _paths(state, missing)
-    text = f"{len(missing)} input file(s) that no job produces do not exist: {_listing(paths, len(missing))}"
-    if not request.force:
-        raise Refused(
-            f"{text}. Nothing was changed. Create them, or use --force to go on without them",
-            workflow_id=state.workflow_id,
-            paths=paths,
-            count=len(missing),
-        )
-    warnings.append(text)
-
-
-def _check_missing_values(state: State, request: Operation, warnings: list[str]) -> None:
-    """User data that a job takes, without a value and without a producer, refuses likewise."""
-    values = state.values
-    missing = sorted(
-        {
-            index
-            for job, index in values.inputs
-            if values.latest(index)[1] is None
-            and (values.producer[index] < 0 or state.jobs.status[int(values.producer[index])] == Status.DISABLED)
-            and state.jobs.status[job] != Status.DISABLED
-        }
-    )
-    if not missing:
-        return
-    names = [values.names[index] for index in missing[:SHOWN]]
-    text = f"{len(missing)} user data that no job produces have no value: {_listing(names, len(missing))}"
-    if not request.force:
-        raise Refused(
-            f"{text}. Nothing was changed. Set them with `user-data update`, or use --force to go on without",
-            workflow_id=state.workflow_id,
-            user_data=names,
-            count=len(missing),
-        )
-    warnings.append(text)
-
-
-def _live_conflict(state: State, request: Operation, live: Int64) -> Conflict:
-    """SEMANTICS 5.2: what would change a live job is refused, naming the jobs and the options."""
-    ids = state.jobs.ids.ids[live].tolist()
-    shown = ", ".join(f"{job} ({status_name(int(state.jobs.status[at]))})"
-                      for job, at in zip(ids[:SHOWN], live.tolist(), strict=False))  # fmt: skip
-    more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
-    return Conflict(
-        f"{request.NAME} would change {_jobs(len(ids))} that run now: {shown}{more}. Wait for them, or use "
-        "--stop-live to stop them",
-        workflow_id=state.workflow_id,
-        jobs=ids[:1000],
-        count=len(ids),
-        options=["wait", "--stop-live"],
-    )

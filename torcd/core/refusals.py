@@ -1,0 +1,123 @@
+"""What an operation is refused with before anything is written: unknown files, missing inputs, live jobs.
+
+With `--force` the first three are warnings; live jobs are never forced.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torcd.core.changes import Observation
+from torcd.core.state import ABSENT, UNKNOWN, State
+from torcd.core.status import Status, status_name
+from torcd.protocol.errors import Conflict, Refused
+from torcd.protocol.requests import Operation
+
+Int64 = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+SHOWN = 20
+"""How many objects an error names."""
+
+
+def count_jobs(count: int) -> str:
+    """How many jobs, in words: 1 job, 2 jobs."""
+    return "1 job" if count == 1 else f"{count} jobs"
+
+
+def _paths(state: State, files: Int64) -> list[str]:
+    return [state.files.path(index).decode(errors="surrogateescape") for index in files[:SHOWN].tolist()]
+
+
+def _listing(paths: list[str], total: int) -> str:
+    more = f" and {total - len(paths)} more" if total > len(paths) else ""
+    return ", ".join(paths) + more
+
+
+def accept_unknown(state: State, request: Operation, seen: Observation, warnings: list[str]) -> Observation:
+    """SEMANTICS 4.8: unknown files refuse the operation; with force they count as unchanged."""
+    unknown = seen.unknown
+    if not len(unknown):
+        return seen
+    paths = _paths(state, unknown)
+    listing = ", ".join(
+        f"{path} ({seen.errors.get(index, 'unknown error')})"
+        for path, index in zip(paths, unknown.tolist(), strict=False)
+    )
+    text = f"{len(unknown)} file(s) could not be examined: {listing}"
+    if not request.force:
+        raise Refused(
+            f"{text}. Nothing was changed. Make them readable, or use --force to count them as unchanged",
+            workflow_id=state.workflow_id,
+            paths=paths,
+            count=len(unknown),
+        )
+    warnings.append(f"{text}; counted as unchanged")
+    known = seen.size != UNKNOWN
+    return replace(seen, files=seen.files[known], mtime_ns=seen.mtime_ns[known], size=seen.size[known], errors={})
+
+
+def _user_inputs(state: State) -> Mask:
+    """Declared files that no job, or only a disabled one, produces and that an enabled job takes."""
+    files, disabled = state.files, state.jobs.status == Status.DISABLED
+    made = files.producer >= 0
+    made[made] = ~disabled[files.producer[made]]
+    taken = np.zeros(len(files.size), dtype=np.bool_)
+    owner = files.inputs.owners()
+    taken[files.inputs.items[~disabled[owner]]] = True
+    mask: Mask = taken & ~made & ~files.is_script
+    return mask
+
+
+def check_missing_inputs(state: State, request: Operation, seen: Observation, warnings: list[str]) -> None:
+    """Missing user inputs refuse; with force they are a warning (SEMANTICS §5)."""
+    if not len(seen.absent):
+        return
+    missing = seen.files[(seen.size == ABSENT) & _user_inputs(state)[seen.files]]
+    if len(missing):
+        paths = _paths(state, missing)
+        text = f"{len(missing)} input file(s) that no job produces do not exist: {_listing(paths, len(missing))}"
+        advice = "Create them, or use --force to go on without them"
+        _refuse_or_warn(state, request, warnings, text, advice, paths=paths, count=len(missing))
+
+
+def check_missing_values(state: State, request: Operation, warnings: list[str]) -> None:
+    """User data that a job takes, without a value and without a producer, refuses likewise."""
+    values = state.values
+    missing = sorted(
+        {
+            index
+            for job, index in values.inputs
+            if values.latest(index)[1] is None
+            and (values.producer[index] < 0 or state.jobs.status[int(values.producer[index])] == Status.DISABLED)
+            and state.jobs.status[job] != Status.DISABLED
+        }
+    )
+    if missing:
+        names = [values.names[index] for index in missing[:SHOWN]]
+        text = f"{len(missing)} user data that no job produces have no value: {_listing(names, len(missing))}"
+        advice = "Set them with `user-data update`, or use --force to go on without"
+        _refuse_or_warn(state, request, warnings, text, advice, user_data=names, count=len(missing))
+
+
+def _refuse_or_warn(state: State, request: Operation, warnings: list[str], text: str, advice: str, **data: Any) -> None:
+    if not request.force:
+        raise Refused(f"{text}. Nothing was changed. {advice}", workflow_id=state.workflow_id, **data)
+    warnings.append(text)
+
+
+def live_conflict(state: State, request: Operation, live: Int64) -> Conflict:
+    """SEMANTICS 5.2: what would change a live job is refused, naming the jobs and the options."""
+    ids = state.jobs.ids.ids[live].tolist()
+    shown = ", ".join(f"{job} ({status_name(int(state.jobs.status[at]))})"
+                      for job, at in zip(ids[:SHOWN], live.tolist(), strict=False))  # fmt: skip
+    more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
+    return Conflict(
+        f"{request.NAME} would change {count_jobs(len(ids))} that run now: {shown}{more}. Wait for them, or use "
+        "--stop-live to stop them",
+        workflow_id=state.workflow_id,
+        jobs=ids[:1000],
+        count=len(ids),
+        options=["wait", "--stop-live"],
+    )
