@@ -113,11 +113,6 @@ def check_moves(before: NDArray[np.uint8], after: NDArray[np.uint8], *, by_reset
         )
 
 
-def is_allowed(before: int, after: int) -> bool:
-    """Whether the table has this move."""
-    return bool(_ALLOWED[before, after])
-
-
 def mask_of(statuses: frozenset[Status]) -> NDArray[np.bool_]:
     """A lookup table: `mask_of(X)[status_array]` is true where the status is one of X."""
     mask = np.zeros(len(Status), dtype=np.bool_)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from torcd.core.draft import Draft
-from torcd.core.status import Status, StatusReason
+from torcd.core.status import LIVE, WAITING, Status, StatusReason, mask_of
 from torcd.operations.report import lost_row
 
 
@@ -11,12 +11,7 @@ def cancel_workflow(draft: Draft) -> int:
     """Returns how many jobs were canceled."""
     state = draft.state
     status = state.jobs.status
-    open_jobs = np.flatnonzero(
-        np.isin(
-            status,
-            [Status.UNINITIALIZED, Status.BLOCKED, Status.READY, Status.PENDING, Status.RUNNING],
-        )
-    )
+    open_jobs = np.flatnonzero(mask_of(WAITING | LIVE)[status])
     draft.set_canceled(True)
     running = np.flatnonzero(status == Status.RUNNING)
     draft.add_results(  # each attempt is kept; the worker's own report completes it

@@ -19,7 +19,7 @@ from torcd.core.evaluation import evaluate
 from torcd.core.placement import Room
 from torcd.core.propagation import find_closure
 from torcd.core.state import ABSENT, State
-from torcd.core.status import ENDED, LIVE, WAITING, Status, StatusReason
+from torcd.core.status import ENDED, LIVE, WAITING, Status, StatusReason, mask_of
 from torcd.protocol.worker_requests import (
     AttemptEnd,
     AttemptRef,
@@ -31,6 +31,10 @@ from torcd.protocol.worker_requests import (
 from torcd.storage.save import keys_of, save_results
 
 Int64 = NDArray[np.int64]
+
+IS_LIVE = mask_of(LIVE)
+IS_STARTED = mask_of(LIVE | ENDED)
+"""The statuses of a job whose latest attempt was not handed back or reset."""
 
 STOPPED = {
     "walltime": (Status.TERMINATED, StatusReason.WALLTIME),
@@ -106,7 +110,7 @@ def _take_started(draft: Draft, worker_id: int, started: list[AttemptRef], repor
     mine = latest & (columns.worker[jobs] == worker_id)
     status = columns.status[jobs]
     draft.start(jobs[mine & (status == Status.PENDING)])
-    known = mine & np.isin(status, list(LIVE | ENDED))
+    known = mine & IS_STARTED[status]
     for place in np.flatnonzero(~known).tolist():
         reported.refused.append(_superseded(started[place]))
 
@@ -332,7 +336,7 @@ def load_launches(db: sqlite3.Connection, state: State, claim: Claim) -> list[Jo
 def lose_unknown_workers(draft: Draft, worker_ids: list[int]) -> None:
     """Live jobs of workers that nobody knows any more: without this they would stay live for ever."""
     columns = draft.state.jobs
-    live = np.flatnonzero(np.isin(columns.status, list(LIVE)))
+    live = np.flatnonzero(IS_LIVE[columns.status])
     for worker_id in set(columns.worker[live].tolist()) - set(worker_ids):
         lose_worker(draft, worker_id, "")
 
@@ -370,10 +374,3 @@ def lost_row(
         exec_time_s=0.0,
         hostname=hostname,
     )
-
-
-def attempts_of(state: State, worker_id: int) -> set[tuple[int, int]]:
-    """The live attempts that a worker holds: (job id, attempt id)."""
-    held = np.flatnonzero(state.jobs.worker == worker_id)
-    live = held[np.isin(state.jobs.status[held], list(LIVE))]
-    return set(zip(state.jobs.ids.ids[live].tolist(), state.jobs.attempt[live].tolist(), strict=True))
