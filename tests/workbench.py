@@ -29,14 +29,7 @@ from torcd.operations.report import Reported, hand_out, judge_doubtful, load_lau
 from torcd.operations.update import find_requirement, load_definition, update_job, update_user_data
 from torcd.protocol.model import PlanJob
 from torcd.protocol.requests import Operation, UpdateJob, UpdateUserData
-from torcd.protocol.worker_requests import (
-    AttemptEnd,
-    AttemptRef,
-    Capacity,
-    JobLaunch,
-    OutputSeen,
-    RefusedReport,
-)
+from torcd.protocol.worker_requests import AttemptEnd, AttemptRef, Capacity, JobLaunch, OutputSeen, RefusedReport
 from torcd.storage.create import NewWorkflow
 from torcd.storage.load import load_state
 from torcd.storage.plans import show_page

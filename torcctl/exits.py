@@ -1,15 +1,6 @@
 """The exit codes, from one table, and the errors that only the command line knows."""
 
-from torcd.protocol.errors import (
-    BadRequest,
-    Conflict,
-    NotFound,
-    Refused,
-    RemoteError,
-    TimedOut,
-    TorcError,
-    Unreachable,
-)
+from torcd.protocol.errors import BadRequest, Conflict, NotFound, Refused, RemoteError, TimedOut, TorcError, Unreachable
 
 DONE = 0
 FAILED = 1

@@ -14,12 +14,7 @@ from torcctl.exits import TaskFailed
 from torcctl.progress import Progress
 from torcd.protocol.errors import Conflict, NotFound, Refused, TimedOut, TorcError, error_from_wire
 from torcd.protocol.model import TASK_ENDED, Task
-from torcd.protocol.requests import (
-    GetTask,
-    GetTaskPlan,
-    Operation,
-    WaitTask,
-)
+from torcd.protocol.requests import GetTask, GetTaskPlan, Operation, WaitTask
 
 if TYPE_CHECKING:
     from torcctl.context import Context

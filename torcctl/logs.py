@@ -11,12 +11,7 @@ import msgspec
 from torcctl import output
 from torcd.protocol.errors import NotFound, Refused
 from torcd.protocol.model import Job, Result, Workflow
-from torcd.protocol.requests import (
-    GetJob,
-    GetWorkflow,
-    ListResults,
-    Subscribe,
-)
+from torcd.protocol.requests import GetJob, GetWorkflow, ListResults, Subscribe
 
 if TYPE_CHECKING:
     from torcctl.context import Context

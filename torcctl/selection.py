@@ -7,12 +7,7 @@ from torcctl.exits import UsageError
 from torcctl.parameters import Filters, parse_filters
 from torcd.protocol.errors import NotFound, Refused
 from torcd.protocol.model import Job, Workflow
-from torcd.protocol.requests import (
-    GetJob,
-    ListJobs,
-    ListRequest,
-    ListWorkflows,
-)
+from torcd.protocol.requests import GetJob, ListJobs, ListRequest, ListWorkflows
 
 if TYPE_CHECKING:
     from torcctl.context import Context

@@ -6,17 +6,9 @@ from actor_rig import House, answer_of, error_of, ref
 from builders import chained
 
 from torcd.protocol.errors import NotFound, Unavailable
-from torcd.protocol.requests import (
-    CancelTask,
-    CancelWorkflow,
-    Initialize,
-    Reinit,
-    UpdateUserData,
-)
+from torcd.protocol.requests import CancelTask, CancelWorkflow, Initialize, Reinit, UpdateUserData
 from torcd.protocol.specification import UserDataSpec
-from torcd.protocol.worker_requests import (
-    ReportWorker,
-)
+from torcd.protocol.worker_requests import ReportWorker
 
 
 @pytest.fixture

@@ -12,18 +12,9 @@ from fakes import FakeDisk
 from torcd.actors import roster as roster_module
 from torcd.actors.messages import LeaseEnded
 from torcd.protocol.errors import NotFound
-from torcd.protocol.requests import (
-    CancelWorkflow,
-    Initialize,
-    ResetStatus,
-    Restart,
-)
+from torcd.protocol.requests import CancelWorkflow, Initialize, ResetStatus, Restart
 from torcd.protocol.specification import ResourceRequirementsSpec
-from torcd.protocol.worker_requests import (
-    AttemptRef,
-    LeaveWorker,
-    ReportWorker,
-)
+from torcd.protocol.worker_requests import AttemptRef, LeaveWorker, ReportWorker
 
 
 @pytest.fixture

@@ -13,12 +13,7 @@ from torcd.actors import workflow as workflow_module
 from torcd.actors.messages import CommitEdit, Nudge, Preview
 from torcd.actors.supervisor import Supervisor
 from torcd.protocol.errors import Busy, NotFound, Unavailable
-from torcd.protocol.requests import (
-    CancelWorkflow,
-    DeleteWorkflow,
-    Initialize,
-    Reinit,
-)
+from torcd.protocol.requests import CancelWorkflow, DeleteWorkflow, Initialize, Reinit
 
 
 class Bug(Exception):

@@ -18,12 +18,7 @@ from torcd.api.session import Handler, Session
 from torcd.bus import Bus
 from torcd.protocol import PROTOCOL
 from torcd.protocol.model import Event
-from torcd.protocol.requests import (
-    DaemonStatus,
-    Request,
-    Subscribe,
-    Unsubscribe,
-)
+from torcd.protocol.requests import DaemonStatus, Request, Subscribe, Unsubscribe
 
 DEADLINE_S = 20
 """Longer than any deadline of the server, so that a test that hangs says where."""

@@ -15,12 +15,7 @@ from trio_websocket import ConnectionClosed
 from torcd.api.limits import Limits
 from torcd.api.session import Session
 from torcd.protocol.errors import Conflict
-from torcd.protocol.requests import (
-    DaemonStop,
-    GetJob,
-    GetResult,
-    GetTask,
-)
+from torcd.protocol.requests import DaemonStop, GetJob, GetResult, GetTask
 
 
 class Gates:

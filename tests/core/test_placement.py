@@ -11,9 +11,7 @@ from torcd.core.draft import Draft
 from torcd.core.placement import Requirement, Room
 from torcd.core.status import Status
 from torcd.operations.report import hand_out
-from torcd.protocol.worker_requests import (
-    Capacity,
-)
+from torcd.protocol.worker_requests import Capacity
 
 S = Status
 GIB = 2**30

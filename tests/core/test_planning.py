@@ -16,15 +16,7 @@ from torcd.core.state import ABSENT, UNKNOWN
 from torcd.core.status import Status, StatusReason
 from torcd.files.observation import describe_error
 from torcd.protocol.errors import Conflict, Refused
-from torcd.protocol.requests import (
-    Initialize,
-    Operation,
-    Prepare,
-    Reinit,
-    ResetJobs,
-    ResetStatus,
-    Restart,
-)
+from torcd.protocol.requests import Initialize, Operation, Prepare, Reinit, ResetJobs, ResetStatus, Restart
 
 S, R = Status, StatusReason
 RERUNS = [Reinit, Restart]

@@ -7,14 +7,7 @@ from typing import Any
 from real_system import ask
 
 from torcd.protocol.client import Connection
-from torcd.protocol.worker_requests import (
-    AttemptEnd,
-    AttemptRef,
-    Capacity,
-    OutputSeen,
-    RegisterWorker,
-    ReportWorker,
-)
+from torcd.protocol.worker_requests import AttemptEnd, AttemptRef, Capacity, OutputSeen, RegisterWorker, ReportWorker
 
 Attempt = tuple[int, int]
 """Job and attempt."""

@@ -25,12 +25,7 @@ import msgspec
 
 from torcd.protocol.address import unix_url
 from torcd.protocol.client import Connection, connect
-from torcd.protocol.requests import (
-    GetWorkflow,
-    ListJobs,
-    Reinit,
-    Request,
-)
+from torcd.protocol.requests import GetWorkflow, ListJobs, Reinit, Request
 
 BIN = Path(sys.executable).parent
 PATIENCE_S = 60.0

@@ -31,10 +31,7 @@ from torcd.protocol.requests import (
     UpdateUserData,
     WaitTask,
 )
-from torcd.protocol.worker_requests import (
-    Capacity,
-    ReportWorker,
-)
+from torcd.protocol.worker_requests import Capacity, ReportWorker
 
 
 def perform(connection: Connection, request: Operation) -> dict[str, Any]:

@@ -15,14 +15,7 @@ from typing import Any
 import pytest
 from real_system import System, ask
 
-from torcd.protocol.requests import (
-    Operation,
-    Reinit,
-    Restart,
-    UpdateJob,
-    UpdateUserData,
-    WaitTask,
-)
+from torcd.protocol.requests import Operation, Reinit, Restart, UpdateJob, UpdateUserData, WaitTask
 
 WORKFLOWS = int(os.environ.get("TORC_TEST_WORKFLOWS", "6"))
 BATCHES = 5

@@ -15,19 +15,9 @@ from workbench import Workbench
 from torcd.core.status import Status
 from torcd.operations.resume import resume_attempts
 from torcd.protocol.errors import Conflict, Refused
-from torcd.protocol.requests import (
-    Initialize,
-    Operation,
-    Prepare,
-    Reinit,
-    ResetJobs,
-    ResetStatus,
-    Restart,
-)
+from torcd.protocol.requests import Initialize, Operation, Prepare, Reinit, ResetJobs, ResetStatus, Restart
 from torcd.protocol.specification import UserDataSpec
-from torcd.protocol.worker_requests import (
-    AttemptRef,
-)
+from torcd.protocol.worker_requests import AttemptRef
 from torcd.storage.load import load_state
 
 WORKERS = (1, 2)

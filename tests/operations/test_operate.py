@@ -10,15 +10,7 @@ from workbench import Workbench
 from torcd.core.state import NEVER
 from torcd.core.status import StatusReason
 from torcd.protocol.errors import Conflict, NotFound, Refused
-from torcd.protocol.requests import (
-    Initialize,
-    Operation,
-    Prepare,
-    Reinit,
-    ResetJobs,
-    ResetStatus,
-    Restart,
-)
+from torcd.protocol.requests import Initialize, Operation, Prepare, Reinit, ResetJobs, ResetStatus, Restart
 
 Make = Callable[..., Workbench]
 

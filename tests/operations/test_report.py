@@ -9,17 +9,9 @@ from workbench import Workbench
 
 from torcd.core.status import StatusReason
 from torcd.operations.resume import Resumed, resume_attempts
-from torcd.protocol.requests import (
-    Initialize,
-    Reinit,
-    ResetStatus,
-    Restart,
-)
+from torcd.protocol.requests import Initialize, Reinit, ResetStatus, Restart
 from torcd.protocol.specification import ResourceRequirementsSpec
-from torcd.protocol.worker_requests import (
-    AttemptRef,
-    OutputSeen,
-)
+from torcd.protocol.worker_requests import AttemptRef, OutputSeen
 
 Make = Callable[..., Workbench]
 

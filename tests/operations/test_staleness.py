@@ -8,14 +8,7 @@ from builders import DIRECTORY, chained, job
 from workbench import Workbench
 
 from torcd.protocol.errors import Refused
-from torcd.protocol.requests import (
-    Initialize,
-    Prepare,
-    Reinit,
-    ResetJobs,
-    ResetStatus,
-    Restart,
-)
+from torcd.protocol.requests import Initialize, Prepare, Reinit, ResetJobs, ResetStatus, Restart
 from torcd.protocol.specification import ResourceRequirementsSpec, UserDataSpec
 
 Make = Callable[..., Workbench]

@@ -13,12 +13,7 @@ from torcd.core.changes import Kind, Observation
 from torcd.core.plan import pack_column, pack_plan, summarize, unpack_plan
 from torcd.core.planning import Selection, make_plan
 from torcd.core.status import Status
-from torcd.protocol.requests import (
-    Initialize,
-    Reinit,
-    ResetStatus,
-    Restart,
-)
+from torcd.protocol.requests import Initialize, Reinit, ResetStatus, Restart
 from torcd.protocol.specification import UserDataSpec
 from torcd.storage.plans import show_page, show_summary
 from torcd.storage.tasks import load_plan

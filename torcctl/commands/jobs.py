@@ -12,12 +12,7 @@ from torcctl.parameters import OPERATION_DEFAULTS
 from torcctl.perform import perform
 from torcctl.selection import choose_workflow, find_job, get_job, list_request
 from torcd.protocol.model import Job
-from torcd.protocol.requests import (
-    GetJob,
-    ListJobs,
-    ResetJobs,
-    UpdateJob,
-)
+from torcd.protocol.requests import GetJob, ListJobs, ResetJobs, UpdateJob
 
 if TYPE_CHECKING:
     from torcctl.context import Context

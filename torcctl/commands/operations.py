@@ -7,12 +7,7 @@ from typing import TYPE_CHECKING
 from torcctl.parameters import OPERATION_DEFAULTS
 from torcctl.perform import perform
 from torcctl.selection import choose_workflow
-from torcd.protocol.requests import (
-    Initialize,
-    Reinit,
-    ResetStatus,
-    Restart,
-)
+from torcd.protocol.requests import Initialize, Reinit, ResetStatus, Restart
 
 if TYPE_CHECKING:
     from torcctl.context import Context

@@ -16,12 +16,7 @@ from torcctl.perform import requester
 from torcctl.progress import Progress, Step
 from torcd.protocol.errors import Conflict, Refused
 from torcd.protocol.model import STATUSES, Job, Result, WorkflowStatus
-from torcd.protocol.requests import (
-    GetStatus,
-    ListJobs,
-    ListResults,
-    Prepare,
-)
+from torcd.protocol.requests import GetStatus, ListJobs, ListResults, Prepare
 
 if TYPE_CHECKING:
     from torcctl.context import Context

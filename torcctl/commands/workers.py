@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 from torcctl.selection import list_request
 from torcd.protocol.model import Worker
-from torcd.protocol.worker_requests import (
-    ListWorkers,
-)
+from torcd.protocol.worker_requests import ListWorkers
 
 if TYPE_CHECKING:
     from torcctl.context import Context

@@ -9,13 +9,7 @@ from torcctl.commands.operations import initialize, reinit, reset_status, restar
 from torcctl.parameters import RUN_DEFAULTS, parse_filters
 from torcctl.selection import choose_workflow
 from torcd.protocol.model import STATUSES, Workflow, WorkflowStatus
-from torcd.protocol.requests import (
-    CancelWorkflow,
-    DeleteWorkflow,
-    GetStatus,
-    GetWorkflow,
-    ListWorkflows,
-)
+from torcd.protocol.requests import CancelWorkflow, DeleteWorkflow, GetStatus, GetWorkflow, ListWorkflows
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -25,12 +25,7 @@ from torcctl.worker.process import (
     signal_group,
 )
 from torcctl.worker.resources import Room
-from torcd.protocol.worker_requests import (
-    AttemptEnd,
-    AttemptRef,
-    JobLaunch,
-    OutputSeen,
-)
+from torcd.protocol.worker_requests import AttemptEnd, AttemptRef, JobLaunch, OutputSeen
 
 log = logging.getLogger(__name__)
 

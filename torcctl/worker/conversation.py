@@ -15,10 +15,7 @@ from torcctl.worker.link import Link
 from torcctl.worker.progress import Progress
 from torcctl.worker.runner import Runner
 from torcd.protocol.errors import Busy, TorcError, Unavailable
-from torcd.protocol.worker_requests import (
-    ReportWorker,
-    WorkerAnswer,
-)
+from torcd.protocol.worker_requests import ReportWorker, WorkerAnswer
 
 log = logging.getLogger(__name__)
 

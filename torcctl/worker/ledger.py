@@ -6,10 +6,7 @@ are sent again, unchanged, and the daemon takes a replay for what it is. No I/O 
 
 import msgspec
 
-from torcd.protocol.worker_requests import (
-    AttemptEnd,
-    AttemptRef,
-)
+from torcd.protocol.worker_requests import AttemptEnd, AttemptRef
 
 MAX_ENTRIES = 1000
 """Most attempts in one report: with their log paths some 400 KiB."""

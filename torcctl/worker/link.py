@@ -13,11 +13,7 @@ import trio
 from torcctl.worker.connection import CALL_DEADLINE_S, Connection, connect
 from torcd.protocol.errors import Busy, NotFound, TorcError, Unavailable, Unreachable
 from torcd.protocol.requests import Request
-from torcd.protocol.worker_requests import (
-    AttemptRef,
-    LeaveWorker,
-    RegisterWorker,
-)
+from torcd.protocol.worker_requests import AttemptRef, LeaveWorker, RegisterWorker
 
 log = logging.getLogger(__name__)
 

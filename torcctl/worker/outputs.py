@@ -6,10 +6,7 @@ It reports, the daemon judges: whether an absent output fails a job is not decid
 import os
 from collections.abc import Sequence
 
-from torcd.protocol.worker_requests import (
-    JobOutput,
-    OutputSeen,
-)
+from torcd.protocol.worker_requests import JobOutput, OutputSeen
 
 MAX_INLINE = 100
 """With more outputs than this the stats take a millisecond or so and belong in a thread."""

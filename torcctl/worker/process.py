@@ -17,9 +17,7 @@ import msgspec
 
 from torcctl.worker.command import Execution, by_bash, find_bash, find_direct, is_shell_altered
 from torcd.protocol.errors import Refused
-from torcd.protocol.worker_requests import (
-    JobLaunch,
-)
+from torcd.protocol.worker_requests import JobLaunch
 
 log = logging.getLogger(__name__)
 

@@ -11,10 +11,7 @@ import msgspec
 import psutil
 
 from torcd.protocol.errors import Refused
-from torcd.protocol.worker_requests import (
-    Capacity,
-    JobLaunch,
-)
+from torcd.protocol.worker_requests import Capacity, JobLaunch
 
 MAX_RUNNING = 500
 """Most jobs that run at once unless `max_parallel_jobs` says more; only jobs without processors get here."""

@@ -17,11 +17,7 @@ from torcctl.worker.ledger import Ledger, key_of
 from torcctl.worker.outputs import MAX_INLINE, observe_outputs
 from torcctl.worker.process import Launcher
 from torcctl.worker.resources import Room
-from torcd.protocol.worker_requests import (
-    AttemptRef,
-    Capacity,
-    JobLaunch,
-)
+from torcd.protocol.worker_requests import AttemptRef, Capacity, JobLaunch
 
 log = logging.getLogger(__name__)
 

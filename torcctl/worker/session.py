@@ -20,10 +20,7 @@ from torcctl.worker.progress import Progress
 from torcctl.worker.resources import Offer, Room
 from torcctl.worker.runner import Runner
 from torcd.protocol.errors import TorcError, Unreachable
-from torcd.protocol.worker_requests import (
-    AttemptRef,
-    RegisterWorker,
-)
+from torcd.protocol.worker_requests import AttemptRef, RegisterWorker
 
 log = logging.getLogger(__name__)
 

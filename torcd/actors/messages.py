@@ -14,9 +14,7 @@ from torcd.core.planning import Selection
 from torcd.operations.operate import Planned
 from torcd.protocol.errors import TorcError
 from torcd.protocol.requests import DeleteWorkflow, Operation
-from torcd.protocol.worker_requests import (
-    RegisterWorker,
-)
+from torcd.protocol.worker_requests import RegisterWorker
 
 
 class Deleted(Exception):

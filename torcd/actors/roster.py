@@ -201,9 +201,8 @@ class Roster:
     def on_report(self, turn: Turn, message: Message, request: ReportWorker) -> "Finish":
         """Takes a report and hands out work; with nothing to hand out, the answer may wait."""
         entry = self._entries.get(request.worker_id)
-        if (
-            entry is None or entry.session is None or turn.is_ending(entry)
-        ):  # away: its lease would end while it reports
+        # one that is away has to come back first: its lease would end while it reports
+        if entry is None or entry.session is None or turn.is_ending(entry):
             raise NotFound(
                 f"worker {request.worker_id} is not registered (any more): register again",
                 noun="worker",
@@ -224,15 +223,18 @@ class Roster:
             refused = reported.refused + (judged.value if judged is not None else [])
             return self._answer(turn, entry, launches, refused)
 
-        waits = request.wait_s > 0 and launches is None
-        over_or_stuck = turn.state.is_complete or count_stranded(turn.state, entry.total)
-        has_news = reported.refused or reported.doubtful or entry.to_stop.keys() - entry.told or over_or_stuck
-        if waits and not has_news:
+        has_answer = launches is not None or reported.refused or reported.doubtful
+        if request.wait_s > 0 and not has_answer and not self._has_news(entry):
             waiting = Waiting(message, request.capacity)
             seconds = min(request.wait_s, LONGEST_WAIT_S)
             turn.waits[entry.worker_id] = waiting
             turn.defer(message, lambda: self._begin_wait(turn, entry, waiting, seconds))
         return finish
+
+    def _has_news(self, entry: Entry) -> bool:
+        """Whether a worker has to be told what to stop, or that there is nothing to wait for."""
+        state = self._actor.state
+        return bool(entry.to_stop.keys() - entry.told or state.is_complete or count_stranded(state, entry.total))
 
     def _hand_out(self, turn: Turn, entry: Entry, capacity: Capacity | None) -> Pending[list[JobLaunch]] | None:
         if capacity is None or turn.state.counts[Status.READY] == 0:
@@ -265,14 +267,12 @@ class Roster:
 
     def serve_waiting(self, turn: Turn) -> None:
         """Answers waiting reports for which there is something now."""
-        state = turn.state
         for entry in self._entries.values():
             waiting = entry.waiting
             if waiting is None or turn.is_ending(waiting):
                 continue
             launches = self._hand_out(turn, entry, waiting.capacity)
-            has_news = entry.to_stop.keys() - entry.told or state.is_complete or count_stranded(state, entry.total)
-            if launches is not None or has_news:
+            if launches is not None or self._has_news(entry):
                 turn.after(self._waiting_answerer(turn, entry, waiting, launches))
 
     def _waiting_answerer(
@@ -289,10 +289,7 @@ class Roster:
         if turn.is_ending(waiting):
             return  # a later message of the same turn has ended it
         entry.waiting = waiting
-        state = self._actor.state
-        can_serve = (
-            state.counts[Status.READY] > 0 or state.is_complete or count_stranded(state, entry.total) or entry.to_stop
-        )
+        can_serve = self._actor.state.counts[Status.READY] > 0 or self._has_news(entry)
 
         async def run() -> None:
             with waiting.timer:

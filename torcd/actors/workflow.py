@@ -26,17 +26,8 @@ from torcd.operations.cancel import cancel_workflow
 from torcd.operations.update import find_value, update_user_data
 from torcd.protocol.errors import Conflict, TorcError, Unavailable
 from torcd.protocol.model import Event
-from torcd.protocol.requests import (
-    CancelTask,
-    CancelWorkflow,
-    DeleteWorkflow,
-    Operation,
-    UpdateUserData,
-)
-from torcd.protocol.worker_requests import (
-    LeaveWorker,
-    ReportWorker,
-)
+from torcd.protocol.requests import CancelTask, CancelWorkflow, DeleteWorkflow, Operation, UpdateUserData
+from torcd.protocol.worker_requests import LeaveWorker, ReportWorker
 from torcd.storage.create import delete_workflow
 from torcd.storage.database import Database
 from torcd.storage.load import load_state

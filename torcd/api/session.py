@@ -21,15 +21,7 @@ from torcd.api.pump import Pump, ReadEvents
 from torcd.api.uploads import Uploads
 from torcd.bus import Bus, Subscription
 from torcd.protocol import rpc
-from torcd.protocol.errors import (
-    Busy,
-    NotAMessage,
-    NotFound,
-    TooLarge,
-    TorcError,
-    Unauthorized,
-    UnknownMethod,
-)
+from torcd.protocol.errors import Busy, NotAMessage, NotFound, TooLarge, TorcError, Unauthorized, UnknownMethod
 from torcd.protocol.requests import AppendUpload, Hello, Request
 
 logger = logging.getLogger(__name__)

@@ -35,8 +35,7 @@ class Draft:
             jobs, status, reason = todo.pop()
             if not len(jobs):
                 continue
-            before = self.state.jobs.status[jobs]
-            check_moves(before, np.full(len(jobs), status, dtype=np.uint8))
+            self._check(jobs, status)
             ready, canceled = self.state.set_status(jobs, status, reason)
             self._note(Move(jobs=jobs, status=status, reason=reason))
             if status == Status.READY:
@@ -71,14 +70,14 @@ class Draft:
         ):
             if not len(chosen):
                 continue
-            check_moves(self.state.jobs.status[chosen], np.full(len(chosen), status, dtype=np.uint8))
+            self._check(chosen, status)
             self.state.set_status(chosen, status, reason)
             self._note(Move(jobs=chosen, status=status, reason=reason))
 
     def claim(self, jobs: Indexes, worker_id: int) -> Claim:
         """Gives ready jobs to a worker, each as a new attempt."""
         state = self.state
-        check_moves(state.jobs.status[jobs], np.full(len(jobs), Status.PENDING, dtype=np.uint8))
+        self._check(jobs, Status.PENDING)
         claim = Claim(
             jobs=jobs,
             attempts=state.jobs.attempt[jobs] + 1,
@@ -100,7 +99,7 @@ class Draft:
         if not len(jobs):
             return
         state = self.state
-        check_moves(state.jobs.status[jobs], np.full(len(jobs), Status.RUNNING, dtype=np.uint8))
+        self._check(jobs, Status.RUNNING)
         state.set_status(jobs, Status.RUNNING, StatusReason.NONE)
         state.jobs.counter[jobs] = state.jobs.claim_counter[jobs]
         self.delta.changes.append(Start(jobs=jobs))
@@ -174,6 +173,9 @@ class Draft:
         self.state.event_seq += 1
         self.delta.workflow["event_seq"] = self.state.event_seq
         self.delta.notices.append(Notice(seq=self.state.event_seq, at_ms=self.now_ms, kind=kind, data=data))
+
+    def _check(self, jobs: Indexes, status: Status) -> None:
+        check_moves(self.state.jobs.status[jobs], np.full(len(jobs), status, dtype=np.uint8))
 
     def _note(self, move: Move) -> None:
         self.delta.changes.append(move)

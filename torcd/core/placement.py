@@ -12,9 +12,7 @@ from heapq import heapify, heappop, heappush
 import numpy as np
 from numpy.typing import NDArray
 
-from torcd.protocol.worker_requests import (
-    Capacity,
-)
+from torcd.protocol.worker_requests import Capacity
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,15 +31,7 @@ from torcd.core.refusals import (
 from torcd.core.state import State
 from torcd.core.status import BAD, ENDED, LIVE, Status, StatusReason, mask_of, statuses_named
 from torcd.protocol.errors import NotFound, Refused
-from torcd.protocol.requests import (
-    Initialize,
-    Operation,
-    Prepare,
-    Reinit,
-    ResetJobs,
-    ResetStatus,
-    Restart,
-)
+from torcd.protocol.requests import Initialize, Operation, Prepare, Reinit, ResetJobs, ResetStatus, Restart
 
 Int64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]

@@ -14,13 +14,7 @@ from msgspec.structs import replace
 from torcd.core.parameters import MAX_COMBINATIONS, Combinations, Value, parse_parameter
 from torcd.core.problems import Problems
 from torcd.protocol.errors import Refused
-from torcd.protocol.specification import (
-    FileSpec,
-    JobSpec,
-    Parameterized,
-    ParameterValue,
-    UserDataSpec,
-)
+from torcd.protocol.specification import FileSpec, JobSpec, Parameterized, ParameterValue, UserDataSpec
 
 SpecT = TypeVar("SpecT", JobSpec, FileSpec, UserDataSpec)
 

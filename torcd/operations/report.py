@@ -20,14 +20,7 @@ from torcd.core.placement import Room
 from torcd.core.propagation import find_closure
 from torcd.core.state import ABSENT, State
 from torcd.core.status import ENDED, LIVE, WAITING, Status, StatusReason, mask_of
-from torcd.protocol.worker_requests import (
-    AttemptEnd,
-    AttemptRef,
-    Capacity,
-    JobLaunch,
-    JobOutput,
-    RefusedReport,
-)
+from torcd.protocol.worker_requests import AttemptEnd, AttemptRef, Capacity, JobLaunch, JobOutput, RefusedReport
 from torcd.storage.save import keys_of, save_results
 
 Int64 = NDArray[np.int64]

@@ -7,9 +7,7 @@ import numpy as np
 from torcd.core.draft import Draft
 from torcd.core.status import ENDED, LIVE, Status, StatusReason
 from torcd.operations.report import lost_row, take_back
-from torcd.protocol.worker_requests import (
-    AttemptRef,
-)
+from torcd.protocol.worker_requests import AttemptRef
 
 
 @dataclass(slots=True)

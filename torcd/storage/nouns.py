@@ -21,8 +21,6 @@ LIVE = f"({Status.PENDING:d}, {Status.RUNNING:d})"
 
 
 def _make_workflow(row: Row) -> Workflow:
-    is_canceled, is_archived = bool(row[8]), bool(row[9])
-    ended = "archived" if is_archived else "canceled" if is_canceled else None
     return Workflow(
         id=row[0],
         workflow_id=row[0],
@@ -33,17 +31,21 @@ def _make_workflow(row: Row) -> Workflow:
         project=row[4],
         submission_directory=row[5],
         run_id=row[6],
-        status=ended or ("uninitialized" if row[6] == 0 else "initialized"),
-        is_canceled=is_canceled,
-        is_archived=is_archived,
+        status=row[11],
+        is_canceled=bool(row[8]),
+        is_archived=bool(row[9]),
         created_at=format_time(row[10]),
         metadata=None if row[7] is None else msgspec.json.decode(row[7]),
     )
 
 
+_WORKFLOW_STATUS = (
+    "CASE WHEN is_archived THEN 'archived' WHEN is_canceled THEN 'canceled'"
+    " WHEN run_id = 0 THEN 'uninitialized' ELSE 'initialized' END"
+)
 WORKFLOWS = Listing(
     select="SELECT id, name, user, description, project, submission_directory, run_id, metadata, is_canceled,"
-    " is_archived, created_at_ms FROM workflow",
+    f" is_archived, created_at_ms, {_WORKFLOW_STATUS} FROM workflow",
     where="1",
     key="id",
     filters={
@@ -56,11 +58,7 @@ WORKFLOWS = Listing(
         "run_id": ("run_id", NUMBER),
         "is_canceled": ("is_canceled", FLAG),
         "is_archived": ("is_archived", FLAG),
-        "status": (
-            "CASE WHEN is_archived THEN 'archived' WHEN is_canceled THEN 'canceled'"
-            " WHEN run_id = 0 THEN 'uninitialized' ELSE 'initialized' END",
-            TEXT,
-        ),
+        "status": (_WORKFLOW_STATUS, TEXT),
     },
     make=_make_workflow,
 )
@@ -118,8 +116,6 @@ JOBS = Listing(
 
 
 def _make_file(row: Row) -> File:
-    mtime_ns, size = row[5], row[6]
-    recorded = "never" if size is None else "absent" if size < 0 else "present"
     return File(
         id=row[0],
         file_key=row[0],
@@ -127,15 +123,18 @@ def _make_file(row: Row) -> File:
         name=row[2],
         path=row[3],
         is_script=bool(row[4]),
-        recorded=recorded,
-        mtime_ns=mtime_ns if recorded == "present" else None,
-        size=size if recorded == "present" else None,
+        recorded=row[8],
+        mtime_ns=row[5],
+        size=row[6],
         version=row[7] or 0,
     )
 
 
+_RECORDED = "CASE WHEN r.size IS NULL THEN 'never' WHEN r.size < 0 THEN 'absent' ELSE 'present' END"
+_MTIME_NS, _SIZE = "CASE WHEN r.size >= 0 THEN r.mtime_ns END", "CASE WHEN r.size >= 0 THEN r.size END"
 FILES = Listing(
-    select="SELECT f.id, f.workflow_id, f.name, f.path, f.is_script, r.mtime_ns, r.size, r.version FROM file f"
+    select=f"SELECT f.id, f.workflow_id, f.name, f.path, f.is_script, {_MTIME_NS}, {_SIZE}, r.version, {_RECORDED}"
+    " FROM file f"
     " LEFT JOIN file_record r ON r.workflow_id = f.workflow_id AND r.file_id = f.id",
     where="+f.workflow_id = ?1 AND f.id BETWEEN"
     " (SELECT first_file FROM workflow WHERE id = ?1) AND"
@@ -148,12 +147,9 @@ FILES = Listing(
         "name": ("f.name", TEXT),
         "path": ("f.path", TEXT),
         "is_script": ("f.is_script", FLAG),
-        "recorded": (
-            "CASE WHEN r.size IS NULL THEN 'never' WHEN r.size < 0 THEN 'absent' ELSE 'present' END",
-            TEXT,
-        ),
-        "mtime_ns": ("CASE WHEN r.size >= 0 THEN r.mtime_ns END", NUMBER),
-        "size": ("CASE WHEN r.size >= 0 THEN r.size END", NUMBER),
+        "recorded": (_RECORDED, TEXT),
+        "mtime_ns": (_MTIME_NS, NUMBER),
+        "size": (_SIZE, NUMBER),
         "version": ("r.version", NUMBER),
     },
     make=_make_file,

@@ -7,13 +7,12 @@ import msgspec
 import numpy as np
 
 from torcd.core.changes import Kind
-from torcd.core.plan import ShownPlan, Summary
+from torcd.core.plan import FILE_KINDS, ShownPlan, Summary
 from torcd.core.state import ABSENT, NEVER
 from torcd.core.status import status_name
 from torcd.protocol.model import PlanJob
 
 Reason = dict[str, Any]
-FILE_KINDS = (Kind.INPUT_CHANGED, Kind.INPUT_MISSING, Kind.OUTPUT_MISSING)
 
 
 def show_page(db: sqlite3.Connection, plan: ShownPlan, cursor: int, limit: int) -> tuple[list[PlanJob], int | None]:

@@ -3,9 +3,7 @@
 import sqlite3
 
 from torcd.protocol.errors import NotFound
-from torcd.protocol.worker_requests import (
-    RegisterWorker,
-)
+from torcd.protocol.worker_requests import RegisterWorker
 
 COLUMNS = "id, hostname, num_cpus, memory_bytes, num_gpus, max_parallel_jobs"
 

@@ -5,11 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torcctl.worker.ledger import MAX_ENTRIES, MAX_OUTPUTS, Ledger
-from torcd.protocol.worker_requests import (
-    AttemptEnd,
-    AttemptRef,
-    OutputSeen,
-)
+from torcd.protocol.worker_requests import AttemptEnd, AttemptRef, OutputSeen
 
 
 def ref(job_id: int) -> AttemptRef:

@@ -4,10 +4,7 @@ import os
 from pathlib import Path
 
 from torcctl.worker.outputs import observe_outputs
-from torcd.protocol.worker_requests import (
-    JobOutput,
-    OutputSeen,
-)
+from torcd.protocol.worker_requests import JobOutput, OutputSeen
 
 
 def observe(path: str) -> OutputSeen:

@@ -15,9 +15,7 @@ from worker_daemon import launch
 from torcctl.worker.command import find_direct
 from torcctl.worker.process import CannotStart, Launcher, ProcessEnd, find_groups, reap, seal_descriptors
 from torcd.protocol.errors import Refused
-from torcd.protocol.worker_requests import (
-    JobLaunch,
-)
+from torcd.protocol.worker_requests import JobLaunch
 
 Run = Callable[[JobLaunch], tuple[ProcessEnd, str, str]]
 

@@ -10,9 +10,7 @@ from worker_daemon import launch
 
 from torcctl.worker.resources import Offer, Room, find_offer, usable_cpus, usable_memory_bytes
 from torcd.protocol.errors import Refused
-from torcd.protocol.worker_requests import (
-    JobLaunch,
-)
+from torcd.protocol.worker_requests import JobLaunch
 
 JOBS = st.lists(
     st.builds(

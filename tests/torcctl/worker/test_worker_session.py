@@ -15,10 +15,7 @@ from torcctl.worker.conversation import WAIT_S
 from torcctl.worker.resources import Offer
 from torcctl.worker.session import Session, WorkerOutcome
 from torcd.protocol.errors import NotFound, Refused, Unavailable, Unreachable
-from torcd.protocol.worker_requests import (
-    AttemptRef,
-    JobOutput,
-)
+from torcd.protocol.worker_requests import AttemptRef, JobOutput
 
 UNTIL_GO = "while [ ! -e go ]; do sleep 0.01; done"
 """A job that runs until a test makes the file."""
