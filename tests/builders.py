@@ -18,7 +18,7 @@ from torcd.core.fingerprint import Definition, user_data_digest
 from torcd.core.graph import build_graph, make_rows, pack
 from torcd.core.placement import Requirement
 from torcd.core.specification import expand
-from torcd.core.state import ABSENT, NEVER, Files, Ids, Jobs, State, Values
+from torcd.core.state import ABSENT, DIGEST, NEVER, Files, Ids, Jobs, State, Values
 from torcd.core.status import Status, StatusReason
 from torcd.protocol.specification import FileSpec, Header, JobSpec, Piece, UserDataSpec
 from torcd.storage.create import NewWorkflow, insert_workflow
@@ -100,12 +100,15 @@ def sketch(
     needs: Mapping[str, str] | None = None,
     sort_method: str = "none",
     definitions: Mapping[str, list[tuple[int, Definition]]] | None = None,
+    purgeable: Sequence[str] = (),
+    ephemeral: Sequence[str] = (),
 ) -> Sketch:
     """A State of the jobs in `chains`; a mapping that leaves a job out gives it the default.
 
     `inputs`, `outputs`, `reads`, `writes` name files and user data of jobs (and so imply dependencies);
     `values` is the history of user data as (version, value); `counter` the version counter at a job's last
-    start. The version counter itself is by default the highest that is mentioned.
+    start. The version counter itself is by default the highest that is mentioned. `purgeable` files may be missing,
+    `ephemeral` values end when their producer is to run again.
     """
     names, arrows = parse_chains(chains)
     inputs, outputs, reads, writes = inputs or {}, outputs or {}, reads or {}, writes or {}
@@ -170,6 +173,7 @@ def sketch(
             priority=column(priority, 0, np.int32),
             requirement=np.array([need_at.get((needs or {}).get(name, ""), -1) for name in ordered], dtype=np.int32),
             length=np.full(len(ordered), 200, dtype=np.int32),
+            may_return=np.zeros(len(ordered), dtype=np.bool_),
         ),
         files=Files(
             ids=Ids(np.arange(FIRST_FILE, FIRST_FILE + len(files), dtype=np.int64)),
@@ -179,6 +183,9 @@ def sketch(
             mtime_ns=np.array([record[0] for record in known], dtype=np.int64),
             size=np.array([record[1] for record in known], dtype=np.int64),
             version=np.array([record[2] for record in known], dtype=np.int64),
+            digest=np.zeros(len(files), dtype=DIGEST),
+            is_racy=np.zeros(len(files), dtype=np.bool_),
+            may_be_missing=np.array([name in purgeable for name in files], dtype=np.bool_),
             producer=producer,
             inputs=rows(inputs),
             outputs=rows(outputs),
@@ -187,6 +194,7 @@ def sketch(
             ids=Ids(np.arange(FIRST_VALUE, FIRST_VALUE + len(data), dtype=np.int64)),
             names=data,
             by_name=value_at,
+            is_ephemeral=[name in ephemeral for name in data],
             history=[
                 [(version, user_data_digest(value)) for version, value in (values or {}).get(name, ())] for name in data
             ],
@@ -237,16 +245,21 @@ def new_workflow(
     files: Iterable[str] = (),
     user_data: Iterable[UserDataSpec] = (),
     *,
+    purgeable: Sequence[str] = (),
     scripts: Sequence[tuple[str, str]] = (),
     request_key: str | None = None,
     **header: Any,
 ) -> NewWorkflow:
     """A workflow ready to be inserted.
 
-    `files` are names; files that jobs name need not be listed. `scripts` are (job, path) pairs.
+    `files` are names; files that jobs name need not be listed; those in `purgeable` may be missing. `scripts` are
+    (job, path) pairs.
     """
     named = [name for spec in jobs for name in (*spec.output_files, *spec.input_files)]
-    paths = [FileSpec(name=name, path=name) for name in dict.fromkeys([*files, *named])]
+    paths = [
+        FileSpec(name=name, path=name, on_missing="ignore" if name in purgeable else "rerun")
+        for name in dict.fromkeys([*files, *named])
+    ]
     head = Header(name=header.pop("name", "test"), **header)
     expansion = expand(head, [Piece(jobs=list(jobs), files=paths, user_data=list(user_data))], DIRECTORY)
     place = {each.name: index for index, each in enumerate(expansion.jobs)}

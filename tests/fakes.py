@@ -5,13 +5,17 @@ The fake is itself compared with a real directory and the real scan, in `test_fa
 
 import errno
 from collections.abc import Hashable
+from hashlib import md5
 
 import numpy as np
 import trio
 from builders import DIRECTORY
 
+from torcd.core.observation import Contents
 from torcd.files.assembly import OnProgress
 from torcd.files.observation import ABSENT, UNKNOWN, Int64s, Observed, Paths, describe_error
+from torcd.files.reading import Batch, Collected
+from torcd.protocol.content import Content
 
 TICK_NS = 1_000_000
 """What the clock moves on with every write: no two writes have the same time."""
@@ -23,6 +27,7 @@ class FakeDisk:
     def __init__(self) -> None:
         self.now_ns = 1_700_000_000_000_000_000
         self._files: dict[str, tuple[int, int]] = {}
+        self._contents: dict[str, str] = {}
         self._errors: dict[str, int] = {}
 
     def _path(self, name: str) -> str:
@@ -32,10 +37,15 @@ class FakeDisk:
         self.now_ns += TICK_NS
         return self.now_ns
 
-    def write(self, *names: str, size: int = 10) -> None:
-        """Writes files anew."""
+    def write(self, *names: str, size: int = 10, content: str | None = None) -> None:
+        """Writes files anew; what no other file has held before, unless told."""
         for name in names:
             self._files[self._path(name)] = self._tick(), size
+            self._contents[self._path(name)] = str(self.now_ns) if content is None else content
+
+    def sneak(self, name: str, content: str) -> None:
+        """Writes other content of the same size within the grain of the clock: the time stays."""
+        self._contents[self._path(name)] = content
 
     def touch(self, *names: str) -> None:
         """Gives files the present time; those that are not there are created empty."""
@@ -50,6 +60,25 @@ class FakeDisk:
         """Removes files."""
         for name in names:
             del self._files[self._path(name)]
+
+    def content(self, name: str) -> Content | None:
+        """What reading a file tells, None: absent. It is racy if nothing was written since."""
+        path = self._path(name)
+        if path not in self._files:
+            return None
+        mtime_ns, size = self._files[path]
+        digest = md5(self._contents.get(path, "").encode(), usedforsecurity=False).digest()
+        return Content(mtime_ns, size, digest, mtime_ns == self.now_ns)
+
+    def read(self, paths: list[str]) -> Contents:
+        """What reading these paths tells."""
+        collected = Collected(len(paths))
+        told = [self.content(path) or FileNotFoundError(errno.ENOENT, "gone") for path in paths]
+        for place, path in enumerate(paths):
+            if path in self._errors:
+                told[place] = OSError(self._errors[path], "unreadable")
+        collected.take(Batch(0, [path.encode() for path in paths], told))
+        return collected.contents()
 
     def fail(self, name: str, number: int = errno.EACCES) -> None:
         """From now on the state of a file cannot be found out."""
@@ -83,6 +112,8 @@ class FakeScanner:
         self.disk = disk
         self.scanned: list[list[str]] = []
         """The paths of every scan."""
+        self.read_paths: list[list[str]] = []
+        """The paths whose contents were read, each time."""
         self.begun = trio.Event()
         """Set when a scan is held."""
         self.error: BaseException | None = None
@@ -93,6 +124,13 @@ class FakeScanner:
         """Holds the next scans after they have looked; set the event to let them go on."""
         self._gate, self.begun = trio.Event(), trio.Event()
         return self._gate
+
+    async def read(self, paths: Paths, files: Int64s, *, on_progress: OnProgress | None = None) -> Contents:
+        """As the real one."""
+        chosen = [paths[place] for place in files.tolist()]
+        self.read_paths.append(chosen)
+        await trio.lowlevel.checkpoint()
+        return self.disk.read(chosen)
 
     async def scan(
         self,

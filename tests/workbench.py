@@ -15,18 +15,27 @@ import numpy as np
 from builders import insert, open_memory
 from fakes import FakeDisk
 
-from torcd.core.changes import Observation
 from torcd.core.delta import TaskBegin
 from torcd.core.draft import Draft
+from torcd.core.observation import Observation, needs_reading, with_contents
 from torcd.core.placement import ReadyQueue, Room
 from torcd.core.plan import unpack_plan
-from torcd.core.planning import files_to_observe
+from torcd.core.planning import Known, detects_content, files_to_observe
 from torcd.core.state import Ids, State
 from torcd.core.status import Status, StatusReason
 from torcd.operations.cancel import cancel_workflow
-from torcd.operations.operate import Planned, apply_plan, find_replaced, load_history, plan_operation, select_attempts
+from torcd.operations.operate import (
+    Planned,
+    apply_plan,
+    find_replaced,
+    load_history,
+    load_steps,
+    plan_operation,
+    select_attempts,
+)
 from torcd.operations.report import Reported, hand_out, judge_doubtful, load_launches, lose_worker, take_report
 from torcd.operations.update import find_requirement, load_definition, update_job, update_user_data
+from torcd.protocol.content import Content
 from torcd.protocol.model import PlanJob
 from torcd.protocol.requests import Operation, UpdateJob, UpdateUserData
 from torcd.protocol.worker_requests import AttemptEnd, AttemptRef, Capacity, JobLaunch, OutputSeen, RefusedReport
@@ -34,6 +43,15 @@ from torcd.storage.create import NewWorkflow
 from torcd.storage.load import load_state
 from torcd.storage.plans import show_page
 from torcd.storage.save import begin_task, keys_of, save_delta
+
+
+def see_output(file_id: int, seen: Content | None, *, reads_content: bool) -> OutputSeen:
+    """What a worker reports of an output."""
+    if seen is None:
+        return OutputSeen(file_id=file_id)
+    content = {"digest": seen.digest.hex(), "is_racy": seen.is_racy} if reads_content else {}
+    return OutputSeen(file_id=file_id, mtime_ns=seen.mtime_ns, size=seen.size, **content)
+
 
 EVERYTHING = Room(2**31, None, None, None)
 
@@ -110,17 +128,27 @@ class Workbench:
 
     def observe(self, request: Operation) -> Observation:
         """What the disk says about the files that an operation looks at."""
-        files = files_to_observe(self.state, request)
+        selection = select_attempts(self.db, self.workflow_id, request)
+        files = files_to_observe(self.state, request, selection)
         paths = [self.state.files.path(index).decode() for index in files.tolist()]
         seen = self.disk.observe(paths)
         errors = {int(files[place]): text for place, text in seen.errors.items()}
-        return Observation(files, seen.mtime_ns, seen.size, errors)
+        observed = Observation(files, seen.mtime_ns, seen.size, errors)
+        if not detects_content(self.state, request):
+            return observed
+        read, decides = needs_reading(self.state.files, observed)
+        chosen = [self.state.files.path(index).decode() for index in files[read].tolist()]
+        return with_contents(observed, read, decides, self.disk.read(chosen))
 
     def plan(self, request: Operation, seen: Observation | None = None) -> Planned:
         """The plan of an operation, or what it is refused with."""
-        selection = select_attempts(self.db, self.state.workflow_id, request)
-        history = load_history(self.db, self.workflow_id, find_replaced(self.state))
-        return plan_operation(self.state, request, seen or self.observe(request), selection, history)
+        known = Known(
+            seen=seen or self.observe(request),
+            selection=select_attempts(self.db, self.workflow_id, request),
+            history=load_history(self.db, self.workflow_id, find_replaced(self.state)),
+            undo=load_steps(self.db, self.workflow_id, request),
+        )
+        return plan_operation(self.state, request, known)
 
     def show(self, planned: Planned) -> list[PlanJob]:
         """The jobs of a plan as users see them."""
@@ -181,8 +209,8 @@ class Workbench:
         for row in self.rows(
             "SELECT f.id, f.path FROM job_output o JOIN file f ON f.id = o.file_id WHERE o.job_id = ?", ref.job_id
         ):
-            seen = self.disk.stat(row[1])
-            outputs.append(OutputSeen(file_id=row[0], mtime_ns=seen and seen[0], size=seen and seen[1]))
+            seen = self.disk.content(row[1])
+            outputs.append(see_output(row[0], seen, reads_content=self.state.detect == "content"))
         given: dict[str, Any] = {"started_at_ms": self.now_ms, "ended_at_ms": self.now_ms + 500, "exec_time_s": 0.5}
         return AttemptEnd(
             job_id=ref.job_id, attempt_id=ref.attempt_id, return_code=code, outputs=outputs, **(given | fields)

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 from builders import new_workflow
 from fakes import FakeDisk, FakeScanner
-from workbench import assert_same_state
+from workbench import assert_same_state, see_output
 
 from torcd.actors.mailbox import Message
 from torcd.actors.messages import Disconnected, Nudge, Preview, Register
@@ -26,7 +26,6 @@ from torcd.protocol.worker_requests import (
     AttemptRef,
     Capacity,
     JobLaunch,
-    OutputSeen,
     RegisterWorker,
     ReportWorker,
     WorkerAnswer,
@@ -220,8 +219,8 @@ class Hand:
         outputs = []
         for output in launch.outputs:
             self.house.disk.write(output.path)
-            mtime_ns, size = self.house.disk.stat(output.path) or (None, None)
-            outputs.append(OutputSeen(file_id=output.file_id, mtime_ns=mtime_ns, size=size))
+            seen = self.house.disk.content(output.path)
+            outputs.append(see_output(output.file_id, seen, reads_content=launch.reads_content))
         given = {"started_at_ms": 1, "ended_at_ms": 2, "exec_time_s": 0.1, "outputs": outputs} | fields
         return AttemptEnd(job_id=launch.job_id, attempt_id=launch.attempt_id, return_code=code, **given)
 

@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 from actor_rig import Hand, House, answer_of, error_of, ref
-from builders import chained, job
+from builders import DIRECTORY, chained, job
 
 from torcd.actors.messages import CommitEdit
 from torcd.core.delta import TaskBegin
@@ -116,12 +116,19 @@ async def test_prepare_without_anything_to_prepare_is_no_task(house: House, work
     assert len(await house.rows("SELECT 1 FROM task")) == 1
 
 
-async def test_detection_by_content_is_refused_and_not_ignored(house: House, workflow: int) -> None:
-    with pytest.raises(Refused, match="content"):
-        await house.begin(Reinit, workflow, detect="content")
-    with pytest.raises(Refused, match="content"):
-        await house.preview(Reinit, workflow, detect="content")
-    assert (await house.run(Reinit, workflow)).status == "succeeded"
+async def test_contents_are_read_where_they_decide_or_were_never_read(house: House) -> None:
+    """SEMANTICS 4.9"""
+    house.disk.write("x", "y")
+    workflow = await house.create([job("a", input_files=["x", "y"])], detect="content")
+    await house.run(Initialize, workflow)
+    house.disk.touch("z")
+    assert [sorted(paths) for paths in house.scanner.read_paths] == [[f"{DIRECTORY}/x", f"{DIRECTORY}/y"]]
+    house.scanner.read_paths.clear()
+    house.disk.touch("x")
+    await house.run(Reinit, workflow)
+    await house.run(Reinit, workflow, detect="mtime")
+    assert house.scanner.read_paths == [[f"{DIRECTORY}/x", f"{DIRECTORY}/y"]], "y was read within the clock's grain"
+    await house.check(workflow)
 
 
 # ---- 6.1, 6.2 ----

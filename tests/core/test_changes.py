@@ -8,8 +8,9 @@ from builders import GONE, PRESENT, Sketch, sketch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from torcd.core.changes import Changes, Kind, Observation, find_changes, join_reasons, make_reasons
+from torcd.core.changes import Changes, Kind, find_changes, join_reasons, make_reasons
 from torcd.core.fingerprint import Definition
+from torcd.core.observation import Observation
 from torcd.core.state import ABSENT, NEVER
 from torcd.core.status import Status, StatusReason
 
@@ -23,7 +24,7 @@ def look(made: Sketch, **seen: tuple[int, int]) -> Changes:
     mtime_ns, size = files.mtime_ns.copy(), files.size.copy()
     for name, (when, how_large) in seen.items():
         mtime_ns[made.file[name]], size[made.file[name]] = when, how_large
-    return find_changes(made.state, Observation(np.arange(len(size)), mtime_ns, size))
+    return find_changes(made.state, Observation(np.arange(len(size)), mtime_ns, size), {})
 
 
 def rows(made: Sketch, changes: Changes) -> list[tuple[str, Kind, str | int]]:
@@ -55,7 +56,7 @@ def test_an_input_that_differs_in_time_or_size_makes_its_consumers_stale(seen: t
     made = ran("a", "b", "c", inputs={"a": ["x"], "b": ["x", "y"], "c": ["y"]}, records={"x": PRESENT, "y": PRESENT})
     changes = look(made, x=seen)
     assert rows(made, changes) == [("a", Kind.INPUT_CHANGED, "x"), ("b", Kind.INPUT_CHANGED, "x")]
-    assert changes.files.tolist() == [made.file["x"]]
+    assert changes.records.files.tolist() == [made.file["x"]]
     reasons = changes.reasons[0]
     assert (reasons.old_a[0], reasons.old_b[0], reasons.new_a[0], reasons.new_b[0]) == (WHEN, SIZE, *seen)
 
@@ -65,7 +66,7 @@ def test_what_is_as_recorded_makes_nothing_stale() -> None:
     made = ran("a", inputs={"a": ["x", "gone"]}, records={"x": PRESENT, "gone": GONE})
     changes = look(made)
     assert rows(made, changes) == []
-    assert not len(changes.files)
+    assert not len(changes.records.files)
 
 
 def test_an_input_that_appears_is_a_change() -> None:

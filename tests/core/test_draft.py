@@ -12,6 +12,7 @@ from torcd.core.delta import Claim, Move, Records, Start, UserDataWrite
 from torcd.core.draft import Draft
 from torcd.core.fingerprint import user_data_digest
 from torcd.core.graph import build_graph
+from torcd.core.observation import Observation
 from torcd.core.state import NEVER, State, count_dependencies
 from torcd.core.status import MOVES, Status, StatusReason
 from torcd.operations.cancel import cancel_workflow
@@ -255,14 +256,14 @@ def test_only_what_differs_from_a_record_gets_a_new_version_and_all_of_it_the_sa
     )
     draft = Draft(made.state, 0)
     files = np.arange(3, dtype=np.int64)
-    draft.record(files, np.array([5, 6, 7], dtype=np.int64), np.array([5, 5, 5], dtype=np.int64))
+    draft.record(Observation(files, np.array([5, 6, 7]), np.array([5, 5, 5])))
     assert made.state.files.version.tolist() == [1, 4, 4]
     assert made.state.version_counter == 4
     (records,) = draft.finish().changes
     assert isinstance(records, Records)
     assert records.files.tolist() == [1, 2]
     draft = Draft(made.state, 0)
-    draft.record(files, made.state.files.mtime_ns.copy(), made.state.files.size.copy())
+    draft.record(Observation(files, made.state.files.mtime_ns.copy(), made.state.files.size.copy()))
     assert draft.finish().is_empty
     assert NEVER not in made.state.files.size
 

@@ -9,9 +9,11 @@ from builders import GONE, PRESENT, Sketch, sketch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from torcd.core.changes import Kind, Observation
+from torcd.core.changes import Kind
+from torcd.core.observation import Observation
 from torcd.core.plan import Plan
-from torcd.core.planning import Selection, files_to_observe, make_plan, needs_scan
+from torcd.core.planning import Known, files_to_observe, make_plan, needs_scan
+from torcd.core.selection import Selection
 from torcd.core.state import ABSENT, UNKNOWN
 from torcd.core.status import Status, StatusReason
 from torcd.files.observation import describe_error
@@ -28,7 +30,7 @@ def plan(made: Sketch, kind: type[Operation], seen: dict[str, Any] | None = None
     if kind is ResetJobs and named is not None:
         parameters["jobs"] = made.state.jobs.ids.ids[made.jobs(*named)].tolist()
     request = kind(workflow_id=1, **parameters)
-    files = files_to_observe(made.state, request)
+    files = files_to_observe(made.state, request, Selection())
     mtime_ns, size = made.state.files.mtime_ns[files], made.state.files.size[files]
     mtime_ns[size < ABSENT], size[size < ABSENT] = 1, 1
     errors = {}
@@ -38,7 +40,7 @@ def plan(made: Sketch, kind: type[Operation], seen: dict[str, Any] | None = None
                 size[place], errors[made.file[name]] = UNKNOWN, describe_error(what)
             else:
                 mtime_ns[place], size[place] = what
-    return make_plan(made.state, request, Observation(files, mtime_ns, size, errors), Selection())
+    return make_plan(made.state, request, Known(seen=Observation(files, mtime_ns, size, errors)))
 
 
 def moves(made: Sketch, planned: Plan) -> dict[str, Status]:
@@ -65,7 +67,7 @@ def test_initialize_makes_jobs_ready_or_blocked_records_files_and_counts_the_run
     planned = plan(made, Initialize, {"y": ABSENT_NOW})
     assert moves(made, planned) == {"a": S.READY, "b": S.BLOCKED}
     assert planned.run_id == 1
-    assert planned.files.tolist() == [made.file["y"], made.file["x"]]
+    assert planned.records.files.tolist() == [made.file["y"], made.file["x"]]
     assert planned.clears_cancel
     assert planned.count == 2
 
@@ -145,7 +147,7 @@ def test_with_force_unknown_files_count_as_unchanged_with_a_warning(kind: type[O
     )  # fmt: skip
     planned = plan(made, kind, {"x": errno.EIO, "y": errno.EIO}, force=True)
     assert moves(made, planned) == {}
-    assert not len(planned.files)
+    assert not len(planned.records.files)
     assert "/submitted/x" in planned.warnings[0]
     assert "counted as unchanged" in planned.warnings[0]
 
@@ -164,7 +166,7 @@ def test_reinit_runs_again_what_changed_and_all_that_is_downstream() -> None:
     assert (planned.count, planned.run_id, planned.cause) == (2, 2, "due to changed inputs")
     assert planned.spared == 3
     assert planned.clears_cancel
-    assert planned.files.tolist() == [made.file["x"]]
+    assert planned.records.files.tolist() == [made.file["x"]]
 
 
 def test_a_reinit_that_finds_nothing_changes_no_job() -> None:
@@ -287,7 +289,7 @@ def test_restart_only_uninitialized_touches_nothing_else() -> None:
     planned = plan(made, Restart, {"x": CHANGED}, only_uninitialized=True)
     assert moves(made, planned) == {"b": S.READY}
     assert planned.run_id == 1
-    assert not len(planned.files), "nothing is compared"
+    assert not len(planned.records.files), "nothing is compared"
     assert not len(planned.stopped)
 
 
@@ -311,7 +313,7 @@ def test_prepare_evaluates_uninitialized_jobs_and_accepts_their_changed_inputs()
     )  # fmt: skip
     planned = plan(made, Prepare, {"x": CHANGED, "y": CHANGED})
     assert moves(made, planned) == {"a": S.READY}
-    assert planned.files.tolist() == [made.file["x"]], "only inputs of the jobs that it makes ready or blocked"
+    assert planned.records.files.tolist() == [made.file["x"]], "only inputs of the jobs that it makes ready or blocked"
     assert planned.run_id == 1
     assert planned.clears_cancel, "a reset followed by a run just works, after a cancel too"
 
@@ -320,7 +322,7 @@ def test_prepare_of_a_workflow_with_nothing_to_evaluate_does_nothing() -> None:
     """SEMANTICS 5.1"""
     made = sketch("a", "b", status={"a": S.COMPLETED, "b": S.FAILED}, inputs={"a": ["x"]})
     planned = plan(made, Prepare)
-    assert (moves(made, planned), len(planned.files)) == ({}, 0)
+    assert (moves(made, planned), len(planned.records.files)) == ({}, 0)
 
 
 # ---- resets ----
@@ -508,7 +510,7 @@ def test_what_each_operation_looks_at() -> None:
 
     def observed(kind: type[Operation], **parameters: Any) -> set[str]:
         request = kind(workflow_id=1, **parameters)
-        places = set(files_to_observe(made.state, request).tolist())
+        places = set(files_to_observe(made.state, request, Selection()).tolist())
         assert needs_scan(request, made.state.run_id) == (len(places) == 3)
         return {name for name, index in made.file.items() if index in places}
 

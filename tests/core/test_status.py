@@ -9,6 +9,7 @@ from builders import sketch
 from torcd.core.draft import Draft
 from torcd.core.status import (
     MOVES,
+    By,
     ImpossibleMove,
     Status,
     StatusReason,
@@ -45,7 +46,7 @@ TABLE = (
         (S.TERMINATED, S.FAILED),
         (S.DISABLED, S.UNINITIALIZED),
     ]
-    + [(each, S.COMPLETED) for each in NOT_LIVE - {S.COMPLETED, S.DISABLED}]
+    + [(each, S.COMPLETED) for each in NOT_LIVE - {S.DISABLED}]
     + [(each, S.UNINITIALIZED) for each in NOT_LIVE - {S.UNINITIALIZED}]
     + [(each, S.DISABLED) for each in NOT_LIVE - {S.DISABLED}]
 )
@@ -77,10 +78,10 @@ def test_a_plan_moves_by_way_of_uninitialized_and_never_a_live_job(before: Statu
     columns = np.array([before], dtype=np.uint8), np.array([after], dtype=np.uint8)
     evaluated = {S.UNINITIALIZED, S.READY, S.BLOCKED, S.CANCELED}
     if before not in LIVE and after in evaluated:
-        check_moves(*columns, by_reset=True)
+        check_moves(*columns, by=By.RESET)
     else:
         with pytest.raises(ImpossibleMove):
-            check_moves(*columns, by_reset=True)
+            check_moves(*columns, by=By.RESET)
 
 
 def test_an_impossible_move_raises_and_changes_nothing() -> None:

@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from workbench import Workbench, as_json
 
-from torcd.core.changes import Kind, Observation
-from torcd.core.plan import pack_column, pack_plan, summarize, unpack_plan
-from torcd.core.planning import Selection, make_plan
+from torcd.core.changes import Kind
+from torcd.core.columns import pack_column
+from torcd.core.observation import Observation
+from torcd.core.plan import pack_plan, summarize, unpack_plan
+from torcd.core.planning import Known, make_plan
 from torcd.core.status import Status
-from torcd.protocol.requests import Initialize, Reinit, ResetStatus, Restart
+from torcd.protocol.requests import AcceptJobs, Initialize, Reinit, ResetStatus, Restart, Undo
 from torcd.protocol.specification import UserDataSpec
 from torcd.storage.plans import show_page, show_summary
 from torcd.storage.tasks import load_plan
@@ -48,6 +50,9 @@ KEYS = {
     "upstream_stale": {"kind", "root", "root_id", "via"},
     "not_completed": {"kind", "status"},
     "requested": {"kind"},
+    "accepted": {"kind", "reason", "by"},
+    "upstream_settled": {"kind", "upstream", "upstream_id"},
+    "undone": {"kind", "task_id"},
 }
 """INTERFACE §3"""
 
@@ -63,13 +68,35 @@ def test_every_kind_of_reason_has_exactly_the_keys_of_the_interface(bench: Workb
     bench.cancel()
     bench.operate(ResetStatus)
     shown += bench.show(bench.preview(Restart, force=True))
+    bench.disk.write("gone", "y")
+    bench.operate(Restart)
+    shown += bench.show(bench.preview(AcceptJobs, jobs=[bench.id("a")], reason="made by hand"))
+    shown += bench.show(bench.preview(Undo))
     reasons = [reason for each in shown for reason in each.reasons]
-    assert {reason["kind"] for reason in reasons} == set(KEYS) == {kind.name.lower() for kind in Kind}
+    assert (
+        {reason["kind"] for reason in reasons} == set(KEYS) == {kind.name.lower() for kind in Kind} - {"output_needed"}
+    )
     for reason in reasons:
         assert set(reason) == KEYS[reason["kind"]]
         if reason["kind"] == "input_changed":
             assert set(reason["observed"]) == {"mtime_ns", "size"}
             assert reason["stored"] is None or set(reason["stored"]) == {"mtime_ns", "size"}
+
+
+def test_a_purged_output_that_is_needed_names_who_needs_it() -> None:
+    """INTERFACE §3"""
+    bench = Workbench(new_workflow([job("a", output_files=["y"]), job("b", input_files=["y"])], purgeable=["y"]))
+    try:
+        bench.operate(Initialize)
+        bench.run_all()
+        bench.disk.delete("y")
+        bench.edit("b", command="new")
+        reasons = bench.reasons(bench.preview(Reinit))
+        assert set(reasons) == {"a", "b"}
+        (reason,) = reasons["a"]
+        assert (reason["kind"], reason["file"], reason["needed_by"]) == ("output_missing", "y", "b")
+    finally:
+        bench.close()
 
 
 def test_a_planned_job_has_the_fields_of_the_interface(bench: Workbench) -> None:
@@ -136,7 +163,7 @@ def test_a_packed_plan_holds_ids_and_survives_packing() -> None:
         values={"u": [(0, 1), (3, 2)]}, records={"x": (1, 1, 1)},
     )  # fmt: skip
     seen = Observation(np.array([0]), np.array([2]), np.array([2]))
-    plan = make_plan(made.state, Reinit(workflow_id=1), seen, Selection())
+    plan = make_plan(made.state, Reinit(workflow_id=1), Known(seen=seen))
     packed = pack_plan(plan, made.state)
     unpacked = unpack_plan(packed)
     assert (unpacked.jobs.tolist(), unpacked.starts.tolist()) == ([101, 102], [0, 2, 3])

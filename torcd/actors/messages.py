@@ -4,13 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import trio
 
 from torcd.actors.mailbox import Reply
 from torcd.actors.turn import Turn
-from torcd.core.changes import Observation
-from torcd.core.planning import Selection
+from torcd.core.planning import Known
 from torcd.operations.operate import Planned
 from torcd.protocol.errors import TorcError
 from torcd.protocol.requests import DeleteWorkflow, Operation
@@ -19,10 +17,6 @@ from torcd.protocol.worker_requests import RegisterWorker
 
 class Deleted(Exception):
     """The workflow is gone, and its actor with it."""
-
-
-_NONE = np.empty(0, dtype=np.int64)
-NOTHING_SEEN = Observation(files=_NONE, mtime_ns=_NONE, size=_NONE)
 
 
 @dataclass(slots=True)
@@ -34,9 +28,7 @@ class Preparation:
     """The version counter when it began: what was recorded later is newer than what was seen."""
     file_count: int
     """How many files the workflow had then."""
-    seen: Observation = field(default_factory=lambda: NOTHING_SEEN)
-    selection: Selection = field(default_factory=Selection)
-    history: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    known: Known = field(default_factory=Known)
     error: TorcError | None = None
     """Why it could not be found out."""
 

@@ -4,6 +4,8 @@ An operation has two phases. Its preparation only reads, and runs beside the act
 planned on the state as it is then and written in one transaction with the end of the task.
 """
 
+import sqlite3
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,18 +15,24 @@ from torcd.actors.clock import now_ms
 from torcd.actors.mailbox import Message
 from torcd.actors.messages import ActiveTask, Apply, Preparation, Preview, PreviewReady
 from torcd.actors.turn import Turn
-from torcd.core.changes import Observation, drop_outdated
+from torcd.core.changes import History
 from torcd.core.delta import TaskBegin, TaskEnd
-from torcd.core.planning import files_to_observe, needs_preparing
+from torcd.core.observation import Observation, drop_outdated, needs_reading, with_contents
+from torcd.core.planning import Known, detects_content, files_to_observe, needs_preparing
+from torcd.core.selection import Selection
+from torcd.core.state import State
+from torcd.core.undo import Step
+from torcd.files.assembly import OnProgress
 from torcd.operations.operate import (
     Planned,
     apply_plan,
     find_replaced,
     load_history,
+    load_steps,
     plan_operation,
     select_attempts,
 )
-from torcd.protocol.errors import Conflict, Refused, TorcError
+from torcd.protocol.errors import Conflict, TorcError
 from torcd.protocol.requests import Initialize, Operation, Prepare
 from torcd.storage.rows import format_time
 from torcd.storage.tasks import begin_or_find
@@ -93,7 +101,6 @@ class TaskSlot:
             return Initialize(**msgspec.structs.asdict(request))
         if getattr(request, "detect", "") is None:
             request = msgspec.structs.replace(request, detect=self._actor.state.detect)
-        _check_supported(request)
         return request
 
     def note_cancel(self) -> None:
@@ -134,34 +141,56 @@ class TaskSlot:
         await self._actor.mailbox.post(PreviewReady(preview, preparation))
 
     async def _prepare(self, request: Operation, task: ActiveTask | None) -> Preparation:
-        actor, state, paths = self._actor, self._actor.state, self._actor.paths
-        preparation = Preparation(request, state.version_counter, len(paths))
-
-        def on_progress(done: int, total: int) -> None:
-            if task is not None:
-                news = {"task_id": task.task_id, "phase": "scan", "done": done, "total": total}
-                actor.bus.progress(actor.workflow_id, news)
-
+        state = self._actor.state
+        preparation = Preparation(request, state.version_counter, len(self._actor.paths))
         try:
-            preparation.selection = await actor.database.read(
-                lambda db: select_attempts(db, actor.workflow_id, request)
-            )
-            files = files_to_observe(state, request)
-            if len(files):
-                whole = len(files) == len(paths)
-                seen = await actor.scanner.scan(
-                    actor.workflow_id, paths, indices=None if whole else files, on_progress=on_progress
-                )
-                errors = {int(files[place]): text for place, text in seen.errors.items()}
-                preparation.seen = Observation(files, seen.mtime_ns, seen.size, errors)
-            replaced = find_replaced(state)
-            if replaced:
-                preparation.history = await actor.database.read(
-                    lambda db: load_history(db, actor.workflow_id, replaced), long=True
-                )
+            preparation.known = await self._look_up(state, request, task)
         except TorcError as error:
             preparation.error = error
         return preparation
+
+    async def _look_up(self, state: State, request: Operation, task: ActiveTask | None) -> Known:
+        database, workflow_id = self._actor.database, self._actor.workflow_id
+
+        def look(db: sqlite3.Connection) -> tuple[Selection, tuple[Step, ...]]:
+            return select_attempts(db, workflow_id, request), load_steps(db, workflow_id, request)
+
+        selection, undo = await database.read(look)
+        seen = await self._observe(state, request, selection, task)
+        replaced = find_replaced(state)
+        history: History = {}
+        if replaced:
+            history = await database.read(lambda db: load_history(db, workflow_id, replaced), long=True)
+        return Known(seen=seen, selection=selection, history=history, undo=undo)
+
+    async def _observe(
+        self, state: State, request: Operation, selection: Selection, task: ActiveTask | None
+    ) -> Observation:
+        """Looks at the files that the operation needs to know; with detection by content also into some."""
+        actor, paths = self._actor, self._actor.paths
+        files = files_to_observe(state, request, selection)
+        if not len(files):
+            return Observation()
+
+        def tell(phase: str) -> OnProgress:
+            def on_progress(done: int, total: int) -> None:
+                if task is not None:
+                    news = {"task_id": task.task_id, "phase": phase, "done": done, "total": total}
+                    actor.bus.progress(actor.workflow_id, news)
+
+            return on_progress
+
+        whole = len(files) == len(paths)
+        found = await actor.scanner.scan(
+            actor.workflow_id, paths, indices=None if whole else files, on_progress=tell("scan")
+        )
+        errors = {int(files[place]): text for place, text in found.errors.items()}
+        seen = Observation(files, found.mtime_ns, found.size, errors)
+        if not detects_content(state, request):
+            return seen
+        read, decides = needs_reading(state.files, seen)
+        contents = await actor.scanner.read(paths, files[read], on_progress=tell("read"))
+        return with_contents(seen, read, decides, contents)
 
     # ---- plan and apply: messages of the actor ----
 
@@ -188,8 +217,9 @@ class TaskSlot:
         state = self._actor.state
 
         def plan() -> Planned:
-            seen = drop_outdated(state, preparation.seen, preparation.counter)
-            return plan_operation(state, preparation.request, seen, preparation.selection, preparation.history)
+            known = preparation.known
+            seen = drop_outdated(state, known.seen, preparation.counter)
+            return plan_operation(state, preparation.request, replace(known, seen=seen))
 
         if state.count < INLINE_JOBS:
             return plan()
@@ -280,12 +310,3 @@ def _differing(active: ActiveTask, request: Operation) -> dict[str, Any]:
         return {"operation": [active.operation, request.NAME]}
     wanted = request.effect()
     return {name: [active.effect[name], wanted[name]] for name in wanted if active.effect[name] != wanted[name]}
-
-
-def _check_supported(request: Operation) -> None:
-    if getattr(request, "detect", None) == "content":
-        raise Refused(
-            "detecting changes by content is not carried out by this version: use --detect mtime",
-            field="detect",
-            value="content",
-        )

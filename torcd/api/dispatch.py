@@ -34,6 +34,10 @@ from torcd.storage.workers import find_workflow_of_worker
 T = TypeVar("T")
 Answer = dict[str, Any]
 
+OPERATIONS = (
+    r.Initialize, r.Reinit, r.Restart, r.ResetStatus, r.ResetJobs, r.AcceptJobs, r.Undo, r.Prepare,
+)  # fmt: skip
+
 CREATES_AT_ONCE = 2
 """Specifications expanded at the same time: each takes a core, and the memory of all its jobs."""
 
@@ -91,7 +95,7 @@ class Dispatch:
             w.LeaveWorker: self._to_workers_actor,
             w.ListWorkers: self._lists("workers", nouns.WORKERS),
         }
-        for operation in (r.Initialize, r.Reinit, r.Restart, r.ResetStatus, r.ResetJobs, r.Prepare):
+        for operation in OPERATIONS:
             table[operation] = self._operate
         return table
 

@@ -4,14 +4,17 @@ Examined are jobs that have ended after at least one attempt, each against what 
 are kept as columns, since a plan may hold millions of them.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from torcd.core.fingerprint import Definition, find_definition_changes
-from torcd.core.state import ABSENT, NEVER, UNKNOWN, State
+from torcd.core.observation import Observation, has_changed, needs_recording
+from torcd.core.state import ABSENT, NEVER, State
 from torcd.core.status import ENDED, Status, mask_of
 
 Int64 = NDArray[np.int64]
@@ -29,39 +32,10 @@ class Kind(IntEnum):
     UPSTREAM_STALE = 6
     NOT_COMPLETED = 7
     REQUESTED = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """What a scan saw. `files` are indexes; size -1 is absent, -2 unknown with its text in `errors`."""
-
-    files: Int64
-    mtime_ns: Int64
-    size: Int64
-    errors: dict[int, str] = field(default_factory=dict)
-
-    @property
-    def unknown(self) -> Int64:
-        """The files whose state could not be found out."""
-        files: Int64 = self.files[self.size == UNKNOWN]
-        return files
-
-    @property
-    def absent(self) -> Int64:
-        """The files that do not exist."""
-        files: Int64 = self.files[self.size == ABSENT]
-        return files
-
-
-def drop_outdated(state: State, seen: Observation, counter: int) -> Observation:
-    """What was seen, without the files that were recorded after the version counter stood at `counter`.
-
-    Their record is newer than the look: a job has ended meanwhile, and its worker has seen its outputs.
-    """
-    newest = state.files.version[seen.files] <= counter
-    if newest.all():
-        return seen
-    return replace(seen, files=seen.files[newest], mtime_ns=seen.mtime_ns[newest], size=seen.size[newest])
+    OUTPUT_NEEDED = 9
+    ACCEPTED = 10
+    UPSTREAM_SETTLED = 11
+    UNDONE = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +53,16 @@ class Reasons:
     new_a: Int64 = field(default_factory=lambda: _EMPTY)
     new_b: Int64 = field(default_factory=lambda: _EMPTY)
     details: tuple[tuple[str, object, object], ...] = ()
+
+    def of(self, jobs: NDArray[np.bool_]) -> "Reasons":
+        """The reasons of some jobs, given as a mask."""
+        kept = jobs[self.job]
+        if kept.all():
+            return self
+        return replace(self, **{name: getattr(self, name)[kept] for name in COLUMNS})
+
+
+COLUMNS = ("job", "kind", "ref", "old_a", "old_b", "new_a", "new_b")
 
 
 def make_reasons(
@@ -133,66 +117,75 @@ def join_reasons(parts: list[Reasons]) -> Reasons:
     )
 
 
+class Record(NamedTuple):
+    """A record that was replaced since."""
+
+    mtime_ns: int
+    size: int
+    digest: bytes | None
+
+
+History = Mapping[tuple[int, int], Record]
+"""By (file, version counter): the record in force when the counter stood there, where it was replaced since."""
+
+
 @dataclass(frozen=True, slots=True)
 class Changes:
     """What a scan changes: the records to accept, and the jobs that are stale by themselves."""
 
-    files: Int64
-    mtime_ns: Int64
-    size: Int64
+    records: Observation
     reasons: list[Reasons]
 
 
-def find_changes(state: State, seen: Observation) -> Changes:
+def find_changes(state: State, seen: Observation, history: History) -> Changes:
     """Compares what was seen, and what was edited, with what each job's last attempt used.
 
     `seen` must not hold unknown files any more: the caller has refused them or taken them out.
     """
-    jobs, files = state.jobs, state.files
-    examined = mask_of(ENDED)[jobs.status] & (jobs.counter >= 0)
-    differs = (files.mtime_ns[seen.files] != seen.mtime_ns) | (files.size[seen.files] != seen.size)
-    changed = seen.files[differs]
+    examined = mask_of(ENDED)[state.jobs.status] & (state.jobs.counter >= 0)
     reasons = [
-        _changed_inputs(state, examined, seen, differs),
+        _changed_inputs(state, examined, seen, history),
         _missing_outputs(state, seen),
         _changed_definitions(state, examined),
         _changed_user_data(state, examined),
     ]
-    return Changes(
-        files=changed,
-        mtime_ns=seen.mtime_ns[differs],
-        size=seen.size[differs],
-        reasons=reasons,
-    )
+    return Changes(records=seen.rows(needs_recording(state.files, seen)), reasons=reasons)
 
 
-def _changed_inputs(
-    state: State, examined: NDArray[np.bool_], seen: Observation, differs: NDArray[np.bool_]
-) -> Reasons:
-    """SEMANTICS 4.1 and 4.7: an input has a newer version than the job's last attempt started with.
+def _changed_inputs(state: State, examined: NDArray[np.bool_], seen: Observation, history: History) -> Reasons:
+    """SEMANTICS 4.1, 4.7 and 4.9: an input has a newer version than the job's last attempt started with.
 
-    Where the record was replaced since then, the job's own is an older one: its size is left as NEVER, for
-    the caller to look up in the history.
+    Where the record was replaced since then the job's own is an older one, from the history: content that is
+    the same as then makes nothing stale.
     """
     files, counter = state.files, state.jobs.counter
     version = files.version.copy()
-    version[seen.files[differs]] = state.version_counter + 1
+    version[seen.files[has_changed(files, seen)]] = state.version_counter + 1
     owner, item = files.inputs.owners(), files.inputs.items
     edges = np.flatnonzero(version[item] > counter[owner])
     edges = edges[examined[owner[edges]]]
     job, file = owner[edges].astype(np.int64), item[edges].astype(np.int64)
-    mtime_ns, size = files.mtime_ns.copy(), files.size.copy()
+    mtime_ns, size, digest = files.mtime_ns.copy(), files.size.copy(), files.digest
     mtime_ns[seen.files] = seen.mtime_ns
     size[seen.files] = seen.size
+    if seen.digest is not None:
+        digest = digest.copy()
+        digest[seen.files] = seen.digest
+    old_mtime_ns, old_size = files.mtime_ns[file], files.size[file]
+    is_same = np.zeros(len(edges), dtype=np.bool_)
+    for place in np.flatnonzero(files.version[file] > counter[job]).tolist():
+        then = history.get((int(file[place]), int(counter[job[place]])))
+        old_mtime_ns[place], old_size[place] = (0, NEVER) if then is None else then[:2]
+        if seen.digest is not None and then is not None and then.digest is not None:
+            is_same[place] = then.digest == digest[file[place]].tobytes()
     reasons = make_reasons(
         Kind.INPUT_CHANGED,
-        job,
-        file,
-        old=(files.mtime_ns[file], files.size[file]),
-        new=(mtime_ns[file], size[file]),
+        job[~is_same],
+        file[~is_same],
+        old=(old_mtime_ns[~is_same], old_size[~is_same]),
+        new=(mtime_ns[file][~is_same], size[file][~is_same]),
     )
-    reasons.kind[size[file] == ABSENT] = Kind.INPUT_MISSING
-    reasons.old_b[files.version[file] > counter[job]] = NEVER
+    reasons.kind[reasons.new_b == ABSENT] = Kind.INPUT_MISSING
     return reasons
 
 

@@ -63,23 +63,49 @@ class ResultRow:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """File records that are replaced. `keep_old`: the replaced ones go to the history."""
+    """File records that are replaced. `is_new`: by another version; the replaced ones go to the history."""
 
     files: Indexes
     mtime_ns: NDArray[np.int64]
     size: NDArray[np.int64]
+    digest: NDArray[np.void]
+    is_racy: NDArray[np.bool_]
     version: NDArray[np.int64]
-    keep_old: bool
+    is_new: bool
 
 
 @dataclass(frozen=True, slots=True)
 class UserDataWrite:
-    """A new value of a user data; `data` is JSON."""
+    """A new value of a user data; `data` is JSON, None: it is cleared."""
 
     user_data: int
     version: int
-    data: str
-    digest: bytes
+    data: str | None
+    digest: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class UserDataRestored:
+    """The newest version of a user data is taken back."""
+
+    user_data: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Jobs that may, or may not any more, return to completed (SEMANTICS 4.9)."""
+
+    jobs: Indexes
+    may_return: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rebase:
+    """Jobs that count as last started when the version counter stood at `counters`."""
+
+    jobs: Indexes
+    counters: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +133,10 @@ class TaskBegin:
 
 @dataclass(frozen=True, slots=True)
 class TaskEnd:
-    """The end of a task; `summary` and `jobs` are its plan, when it succeeded."""
+    """The end of a task; `summary` and `jobs` are its plan, when it succeeded.
+
+    `before`: what is needed to take it back; None: it cannot be.
+    """
 
     task_id: int
     status: str
@@ -117,6 +146,9 @@ class TaskEnd:
     error_data: str | None = None
     summary: str | None = None
     jobs: bytes = b""
+    before: bytes | None = None
+    keeps_earlier: bool = False
+    """Whether what came before can still be taken back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +161,7 @@ class Notice:
     data: dict[str, Any]
 
 
-Change = Move | Claim | Start | Records | UserDataWrite | JobEdit | TaskEnd
+Change = Move | Claim | Start | Records | UserDataWrite | UserDataRestored | Mark | Rebase | JobEdit | TaskEnd
 
 
 @dataclass(slots=True)

@@ -9,10 +9,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from torcd.core.delta import Change, Claim, Delta, Move, Notice, Records, ResultRow, Start, UserDataWrite
+from torcd.core.cutoff import find_returning
+from torcd.core.delta import (
+    Change,
+    Claim,
+    Delta,
+    Mark,
+    Move,
+    Notice,
+    Rebase,
+    Records,
+    ResultRow,
+    Start,
+    UserDataRestored,
+    UserDataWrite,
+)
+from torcd.core.observation import Observation, has_changed, needs_recording
 from torcd.core.ranges import format_ranges
-from torcd.core.state import State
-from torcd.core.status import Status, StatusReason, check_moves, reason_name, status_name
+from torcd.core.state import DIGEST, Files, State
+from torcd.core.status import By, Status, StatusReason, check_moves, reason_name, status_name
 
 Indexes = NDArray[np.int64]
 
@@ -40,16 +55,20 @@ class Draft:
             self._note(Move(jobs=jobs, status=status, reason=reason))
             if status == Status.READY:
                 self.state.ready.add(jobs)
+            returning = find_returning(self.state, ready)
+            if len(returning):
+                ready = ready[~np.isin(ready, returning)]
+                todo.append((returning, Status.COMPLETED, StatusReason.UNCHANGED_INPUTS))
             todo.append((ready, Status.READY, StatusReason.NONE))
             todo.append((canceled, Status.CANCELED, StatusReason.UPSTREAM_FAILED))
 
-    def place(self, jobs: Indexes, status: NDArray[np.uint8], reason: NDArray[np.uint8]) -> None:
-        """Gives each job its final status in a plan, by way of uninitialized.
+    def place(self, jobs: Indexes, status: NDArray[np.uint8], reason: NDArray[np.uint8], by: By = By.RESET) -> None:
+        """Gives each job its final status in a plan.
 
         The plan has followed every consequence already: nothing further is moved. The state's derived
         counters are computed anew.
         """
-        check_moves(self.state.jobs.status[jobs], status, by_reset=True)
+        check_moves(self.state.jobs.status[jobs], status, by)
         self.state.jobs.status[jobs] = status
         self.state.jobs.reason[jobs] = reason
         kinds = status.astype(np.int64) << 8 | reason
@@ -102,8 +121,24 @@ class Draft:
         self._check(jobs, Status.RUNNING)
         state.set_status(jobs, Status.RUNNING, StatusReason.NONE)
         state.jobs.counter[jobs] = state.jobs.claim_counter[jobs]
+        state.jobs.may_return[jobs] = False
         self.delta.changes.append(Start(jobs=jobs))
         self._moved.append(Move(jobs=jobs, status=Status.RUNNING, reason=0))
+
+    def mark(self, jobs: Indexes, *, may_return: bool) -> None:
+        """Says of jobs whether they may return to completed."""
+        if len(jobs):
+            self.state.jobs.may_return[jobs] = may_return
+            self.write(Mark(jobs=jobs, may_return=may_return))
+
+    def rebase(self, jobs: Indexes, counters: NDArray[np.int64] | None = None) -> None:
+        """Lets jobs count as last started with everything as it is now, or as it was when the counter stood there."""
+        if not len(jobs):
+            return
+        if counters is None:
+            counters = np.full(len(jobs), self.state.version_counter, dtype=np.int64)
+        self.state.jobs.counter[jobs] = counters
+        self.write(Rebase(jobs=jobs, counters=counters))
 
     def add_results(self, rows: list[ResultRow]) -> None:
         """Stores what ended attempts left behind."""
@@ -111,26 +146,63 @@ class Draft:
 
     # ---- files and user data ----
 
-    def record(self, files: Indexes, mtime_ns: NDArray[np.int64], size: NDArray[np.int64]) -> None:
-        """Accepts what was seen of files; those that differ from a record get one new version."""
+    def record(self, seen: Observation) -> None:
+        """Accepts what was seen of files; those that are another version than the recorded one get one new number.
+
+        The same content with a new time is recorded under its old number (SEMANTICS 4.9).
+        """
         known = self.state.files
-        changed = (known.mtime_ns[files] != mtime_ns) | (known.size[files] != size)
-        if not changed.any():
-            return
-        files, mtime_ns, size = files[changed], mtime_ns[changed], size[changed]
-        version = np.full(len(files), self.next_version(), dtype=np.int64)
-        self.write(Records(files=files, mtime_ns=mtime_ns, size=size, version=version, keep_old=True))
-        known.mtime_ns[files] = mtime_ns
-        known.size[files] = size
-        known.version[files] = version
+        changed = has_changed(known, seen)
+        refreshed = needs_recording(known, seen) & ~changed
+        if changed.any():
+            chosen = seen.rows(changed)
+            version = np.full(len(chosen.files), self.next_version(), dtype=np.int64)
+            self._replace_records(chosen, version, is_new=True)
+        if refreshed.any():
+            chosen = seen.rows(refreshed)
+            self._replace_records(chosen, known.version[chosen.files], is_new=False)
+
+    def put_back(self, records: Records) -> None:
+        """Puts records back, under the numbers they had."""
+        if len(records.files):
+            self.write(records)
+            put_records(self.state.files, records)
+
+    def _replace_records(self, seen: Observation, version: NDArray[np.int64], *, is_new: bool) -> None:
+        count = len(seen.files)
+        digest = np.zeros(count, dtype=DIGEST) if seen.digest is None else seen.digest
+        is_racy = np.zeros(count, dtype=np.bool_) if seen.is_racy is None else seen.is_racy
+        records = Records(
+            files=seen.files,
+            mtime_ns=seen.mtime_ns,
+            size=seen.size,
+            digest=digest,
+            is_racy=is_racy,
+            version=version,
+            is_new=is_new,
+        )
+        self.put_back(records)
 
     def write_user_data(self, index: int, data: str, digest: bytes) -> None:
         """Accepts a new value of a user data; an equal one changes nothing."""
         if self.state.values.latest(index)[1] == digest:
             return
+        self._add_value(index, data, digest)
+
+    def clear_user_data(self, index: int) -> None:
+        """Ends a value: from now on there is none."""
+        self._add_value(index, None, None)
+
+    def _add_value(self, index: int, data: str | None, digest: bytes | None) -> None:
         write = UserDataWrite(user_data=index, version=self.next_version(), data=data, digest=digest)
         self.state.values.history[index].append((write.version, digest))
         self.write(write)
+
+    def restore_user_data(self, index: int, version: int) -> None:
+        """Takes the newest version of a user data back."""
+        last, _ = self.state.values.history[index].pop()
+        assert last == version, "only the newest version can be taken back"
+        self.write(UserDataRestored(user_data=index, version=version))
 
     def next_version(self) -> int:
         """A new number of the workflow's version counter (SEMANTICS 4.7)."""
@@ -189,3 +261,12 @@ class Draft:
             "count": len(ids),
             "jobs": format_ranges(ids),
         }
+
+
+def put_records(files: Files, records: Records) -> None:
+    """Replaces records in a state."""
+    files.mtime_ns[records.files] = records.mtime_ns
+    files.size[records.files] = records.size
+    files.digest[records.files] = records.digest
+    files.is_racy[records.files] = records.is_racy
+    files.version[records.files] = records.version

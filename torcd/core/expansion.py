@@ -12,6 +12,7 @@ class NewFile(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     name: str
     path: str
+    may_be_missing: bool = False
 
 
 class NewUserData(msgspec.Struct, frozen=True, kw_only=True, gc=False):

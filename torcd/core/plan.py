@@ -5,19 +5,39 @@ ids instead of indexes, so that they can be read for ever.
 """
 
 import hashlib
-from dataclasses import dataclass
+import zlib
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from torcd.core.changes import Kind, Reasons
+from torcd.core.changes import COLUMNS, Kind, Reasons
+from torcd.core.columns import Column, pack_column
+from torcd.core.delta import Records
+from torcd.core.observation import Observation
 from torcd.core.state import State
 
 Int64 = NDArray[np.int64]
-COLUMNS = ("job", "kind", "ref", "old_a", "old_b", "new_a", "new_b")
-FILE_KINDS = (Kind.INPUT_CHANGED, Kind.INPUT_MISSING, Kind.OUTPUT_MISSING)
+_NONE: Int64 = np.empty(0, dtype=np.int64)
+FILE_KINDS = (Kind.INPUT_CHANGED, Kind.INPUT_MISSING, Kind.OUTPUT_MISSING, Kind.OUTPUT_NEEDED)
+JOB_IN_REF = (Kind.UPSTREAM_STALE, Kind.UPSTREAM_SETTLED)
+JOB_IN_OLD = (Kind.UPSTREAM_STALE, Kind.OUTPUT_NEEDED)
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What an undo puts back besides statuses."""
+
+    records: Records
+    """With the numbers they had."""
+    jobs: Int64
+    counters: Int64
+    """Of `jobs`: the version counter at their last attempt."""
+    values: list[tuple[int, int]]
+    """(user data, version) of values that were cleared: that version is taken back."""
+    is_canceled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,44 +54,27 @@ class Plan:
     after_reason: NDArray[np.uint8]
     reasons: Reasons
     """Sorted by job; only of jobs in `jobs`."""
-    files: Int64
-    """Files whose record changes, with what is accepted of them."""
-    mtime_ns: Int64
-    size: Int64
-    stopped: Int64
-    """Live jobs whose attempts are stopped and fenced."""
     count: int
     """The number in the sentence that tells of it."""
     spared: int
+    """Jobs that have ended and stay as they are."""
     cause: str
+    records: Observation = field(default_factory=Observation)
+    """Files whose record changes, with what is accepted of them."""
+    stopped: Int64 = field(default_factory=lambda: _NONE)
+    """Live jobs whose attempts are stopped and fenced."""
+    marked: Int64 = field(default_factory=lambda: _NONE)
+    """Jobs that from now on may return to completed (SEMANTICS 4.9)."""
+    unmarked: Int64 = field(default_factory=lambda: _NONE)
+    """Jobs that may do so no more."""
+    cleared: Int64 = field(default_factory=lambda: _NONE)
+    """User data whose values end."""
+    accepted: Int64 = field(default_factory=lambda: _NONE)
+    """Jobs that count as run with the present files, definition and user data."""
+    restored: Restored | None = None
+    """What is put back as it was, by an undo."""
     warnings: tuple[str, ...] = ()
     clears_cancel: bool = False
-
-
-class Column(msgspec.Struct, frozen=True, gc=False):
-    """Integers in as few bytes as they need: `low` plus unsigned little-endian numbers of `width` bytes.
-
-    `width` 0: all are `low`.
-    """
-
-    count: int
-    low: int
-    width: int
-    data: bytes
-
-    def values(self) -> Int64:
-        """The integers."""
-        if self.width == 0:
-            return np.full(self.count, self.low, dtype=np.int64)
-        return np.frombuffer(self.data, dtype=f"<u{self.width}").astype(np.int64) + self.low
-
-
-def pack_column(values: NDArray[np.integer[Any]]) -> Column:
-    """The column of some integers."""
-    low, high = (int(values.min()), int(values.max())) if len(values) else (0, 0)
-    width = next(width for width in (0, 1, 2, 4, 8) if high - low < 1 << 8 * width)
-    data = (values.astype(np.int64, copy=False) - low).astype(f"<u{width}").tobytes() if width else b""
-    return Column(len(values), low, width, data)
 
 
 class PackedPlan(msgspec.Struct, frozen=True):
@@ -84,6 +87,9 @@ class PackedPlan(msgspec.Struct, frozen=True):
     """The reasons of job `i` are the rows `starts[i]` to `starts[i + 1]`."""
     reasons: dict[str, Column]
     details: list[tuple[str, Any, Any]]
+    others: bytes = b""
+    """Of the jobs that stay as they are: their ids as steps from one to the next (<i8) and their statuses (u1),
+    one after the other, compressed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,7 @@ class ShownPlan:
     starts: Int64
     reasons: dict[str, Int64]
     details: list[tuple[str, Any, Any]]
+    others: bytes
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,9 +132,9 @@ def pack_plan(plan: Plan, state: State) -> bytes:
     is_value = reasons.kind == Kind.USER_DATA_CHANGED
     ref[is_value] = state.values.ids.ids[ref[is_value]]
     old_a, new_a = reasons.old_a.copy(), reasons.new_a.copy()
-    is_upstream = reasons.kind == Kind.UPSTREAM_STALE
-    ref[is_upstream] = ids[ref[is_upstream]]
-    old_a[is_upstream] = ids[old_a[is_upstream]]
+    for column, kinds in ((ref, JOB_IN_REF), (old_a, JOB_IN_OLD)):
+        is_job = np.isin(reasons.kind, kinds)
+        column[is_job] = ids[column[is_job]]
     columns = {"job": ids[reasons.job], "ref": ref, "old_a": old_a, "new_a": new_a}
     return _encode(
         PackedPlan(
@@ -137,8 +144,27 @@ def pack_plan(plan: Plan, state: State) -> bytes:
             starts=pack_column(np.append(np.searchsorted(reasons.job, plan.jobs), len(reasons.job))),
             reasons={name: pack_column(columns.get(name, getattr(reasons, name))) for name in COLUMNS},
             details=list(reasons.details),
+            others=_pack_others(plan, state),
         )
     )
+
+
+def _pack_others(plan: Plan, state: State) -> bytes:
+    stays = np.ones(state.count, dtype=np.bool_)
+    stays[plan.jobs] = False
+    ids = state.jobs.ids.ids[stays]
+    order = np.argsort(ids)
+    steps = np.diff(ids[order], prepend=0).astype("<i8")
+    return zlib.compress(steps.tobytes() + state.jobs.status[stays][order].tobytes(), level=1)
+
+
+def find_other(others: bytes, job_id: int) -> int | None:
+    """The status with which a job stayed as it was; None: it did not, or was not there."""
+    data = zlib.decompress(others) if others else b""
+    count = len(data) // 9
+    ids = np.cumsum(np.frombuffer(data, dtype="<i8", count=count))
+    place = int(np.searchsorted(ids, job_id))
+    return data[8 * count + place] if place < count and ids[place] == job_id else None
 
 
 def unpack_plan(packed: bytes) -> ShownPlan:
@@ -151,6 +177,7 @@ def unpack_plan(packed: bytes) -> ShownPlan:
         starts=plan.starts.values(),
         reasons={name: column.values() for name, column in plan.reasons.items()},
         details=plan.details,
+        others=plan.others,
     )
 
 
@@ -158,10 +185,12 @@ def summarize(plan: Plan, state: State) -> Summary:
     """The plan without its jobs. The digest changes whenever anything that would happen changes."""
     effects = hashlib.sha256(_encode((plan.operation, state.workflow_id, plan.run_id)))
     reasons = plan.reasons
-    for column in (
-        plan.jobs, plan.before, plan.after, plan.after_reason, plan.stopped, plan.files, plan.mtime_ns, plan.size,
+    columns: tuple[NDArray[Any], ...] = (
+        plan.jobs, plan.before, plan.after, plan.after_reason, plan.stopped, *plan.records.columns(),
+        plan.marked, plan.unmarked, plan.cleared, plan.accepted,
         reasons.job, reasons.kind, reasons.ref, reasons.new_a, reasons.new_b,
-    ):  # fmt: skip
+    )  # fmt: skip
+    for column in columns:
         effects.update(column.tobytes())
         effects.update(b"|")
     effects.update(_encode(reasons.details))

@@ -8,71 +8,83 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from torcd.core.changes import (
-    Changes,
-    Kind,
-    Observation,
-    Reasons,
-    find_changes,
-    join_reasons,
-    make_reasons,
-)
-from torcd.core.evaluation import evaluate
+from torcd.core.acceptance import plan_acceptance
+from torcd.core.changes import History, Kind, Reasons, find_changes, make_reasons
+from torcd.core.consequences import Findings, follow
+from torcd.core.observation import Observation, needs_recording
 from torcd.core.plan import Plan
-from torcd.core.propagation import NONE, find_closure
-from torcd.core.refusals import (
-    SHOWN,
-    accept_unknown,
-    check_missing_inputs,
-    check_missing_values,
-    count_jobs,
-    live_conflict,
-)
+from torcd.core.purged import set_aside
+from torcd.core.refusals import accept_unknown, check_missing_inputs, check_missing_values, check_purged, count_jobs
+from torcd.core.selection import Selection, select_jobs
 from torcd.core.state import State
-from torcd.core.status import BAD, ENDED, LIVE, Status, StatusReason, mask_of, statuses_named
-from torcd.protocol.errors import NotFound, Refused
-from torcd.protocol.requests import Initialize, Operation, Prepare, Reinit, ResetJobs, ResetStatus, Restart
+from torcd.core.status import BAD, LIVE, Status, StatusReason, mask_of
+from torcd.core.undo import Step, plan_undo
+from torcd.protocol.errors import Refused
+from torcd.protocol.requests import (
+    AcceptJobs,
+    Initialize,
+    Operation,
+    Prepare,
+    Reinit,
+    ResetJobs,
+    ResetStatus,
+    Restart,
+    Undo,
+)
 
 Int64 = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 _NONE: Int64 = np.empty(0, dtype=np.int64)
 DUE_TO_CHANGES = "due to changed inputs"
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Results of look-ups that a request asks for: (job id, attempt) pairs with the return code it names."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Known:
+    """What was looked up for a plan besides the state."""
 
-    job_ids: Int64 = field(default_factory=lambda: _NONE)
-    attempts: Int64 = field(default_factory=lambda: _NONE)
-    statuses: Int64 = field(default_factory=lambda: _NONE)
-    """The statuses of the results of those attempts."""
+    seen: Observation = field(default_factory=Observation)
+    selection: Selection = field(default_factory=Selection)
+    history: History = field(default_factory=dict)
+    undo: tuple[Step, ...] = ()
+    """What the last operation replaced, the newest step first."""
 
 
-def make_plan(state: State, request: Operation, seen: Observation, selection: Selection) -> Plan:
+def make_plan(state: State, request: Operation, known: Known) -> Plan:
     """The plan of any operation; raises Refused or Conflict when it must not be carried out."""
-    if state.is_archived:
-        raise Refused(f"workflow {state.workflow_id} is archived: unarchive it first", workflow_id=state.workflow_id)
+    check_archived(state)
     match request:
         case Initialize():
-            return _plan_initialize(state, request, seen)
+            return _plan_initialize(state, request, known)
         case Prepare():
             if state.run_id == 0:
-                return _plan_initialize(state, request, seen)
-            return _plan_evaluation(state, request, seen, "ready to run")
+                return _plan_initialize(state, request, known)
+            return _plan_evaluation(state, request, known, "ready to run")
         case Reinit():
-            return _plan_rerun(state, request, seen, own=[], cause=DUE_TO_CHANGES)
+            return _plan_rerun(state, request, known, own=[], cause=DUE_TO_CHANGES)
         case Restart(only_uninitialized=True):
-            return _plan_evaluation(state, request, seen, "from status uninitialized")
+            return _plan_evaluation(state, request, known, "from status uninitialized")
         case Restart():
-            unfinished = _select(state, frozenset(Status) - {Status.COMPLETED, Status.FAILED, Status.DISABLED})
-            unfinished = unfinished[~mask_of(LIVE)[state.jobs.status[unfinished]]]
+            unfinished = _select(state, frozenset(Status) - {Status.COMPLETED, Status.FAILED, Status.DISABLED} - LIVE)
             own = make_reasons(Kind.NOT_COMPLETED, unfinished, state.jobs.status[unfinished].astype(np.int64))
-            return _plan_rerun(state, request, seen, own=[own], cause="due to unfinished jobs or changed inputs")
+            return _plan_rerun(state, request, known, own=[own], cause="due to unfinished jobs or changed inputs")
         case ResetStatus() | ResetJobs():
-            return _plan_reset(state, request, seen, selection)
+            return _plan_reset(state, request, known)
+        case AcceptJobs():
+            return plan_acceptance(state, request, known.seen, select_jobs(state, request, known.selection))
+        case Undo():
+            return plan_undo(state, request, known.undo)
         case _:
             raise TypeError(f"no plan for {type(request).__name__}")
+
+
+def check_archived(state: State) -> None:
+    """SEMANTICS 5.5: archived workflows refuse operations."""
+    if state.is_archived:
+        raise Refused(f"workflow {state.workflow_id} is archived: unarchive it first", workflow_id=state.workflow_id)
+
+
+def detects_content(state: State, request: Operation) -> bool:
+    """Whether changes are told by content (SEMANTICS 4.9): as the request says, else as the workflow does."""
+    return (getattr(request, "detect", None) or state.detect) == "content"
 
 
 def needs_scan(request: Operation, run_id: int) -> bool:
@@ -95,22 +107,28 @@ def needs_preparing(state: State) -> bool:
     return state.run_id == 0 or bool(state.counts[Status.UNINITIALIZED])
 
 
-def files_to_observe(state: State, request: Operation) -> Int64:
-    """The files that the operation must look at: all of them, or the inputs of uninitialized jobs (5.1)."""
+def files_to_observe(state: State, request: Operation, selection: Selection) -> Int64:
+    """The files that the operation must look at: all of them, or those that its jobs take, or leave behind."""
+    count = len(state.files.size)
     if needs_scan(request, state.run_id):
-        return np.arange(len(state.files.size), dtype=np.int64)
-    if isinstance(request, ResetStatus | ResetJobs):
+        return np.arange(count, dtype=np.int64)
+    if isinstance(request, ResetStatus | ResetJobs | Undo):
         return _NONE
-    jobs = np.flatnonzero(state.jobs.status == Status.UNINITIALIZED)
-    taken = np.zeros(len(state.files.size), dtype=np.bool_)
-    taken[state.files.inputs.gather(jobs)[0]] = True
-    return np.flatnonzero(taken)
+    chosen = np.zeros(count, dtype=np.bool_)
+    if isinstance(request, AcceptJobs):
+        jobs = select_jobs(state, request, selection)
+        chosen[state.files.outputs.gather(jobs)[0]] = True
+    else:  # the inputs of uninitialized jobs (5.1); and of all, when some may have to be made again
+        jobs = np.flatnonzero(state.jobs.status == Status.UNINITIALIZED)
+        chosen[:] = state.files.may_be_missing.any()
+    chosen[state.files.inputs.gather(jobs)[0]] = True
+    return np.flatnonzero(chosen)
 
 
 # ---- the operations ----
 
 
-def _plan_initialize(state: State, request: Operation, seen: Observation) -> Plan:
+def _plan_initialize(state: State, request: Operation, known: Known) -> Plan:
     """Every job but the disabled ones starts anew; every file is recorded as it is."""
     completed = int(state.counts[Status.COMPLETED])
     if completed and not request.force:
@@ -122,47 +140,78 @@ def _plan_initialize(state: State, request: Operation, seen: Observation) -> Pla
             completed=completed,
         )
     warnings: list[str] = []
-    seen = accept_unknown(state, request, seen, warnings)
+    seen = accept_unknown(state, request, known.seen, warnings)
     check_missing_inputs(state, request, seen, warnings)
     check_missing_values(state, request, warnings)
-    chosen = np.flatnonzero(state.jobs.status != Status.DISABLED)
-    return _finish(state, request, seen, [], chosen, warnings, cause="", run_id=state.run_id + 1, evaluates=True)
-
-
-def _plan_evaluation(state: State, request: Operation, seen: Observation, cause: str) -> Plan:
-    """Uninitialized jobs become ready or blocked; what was seen of their inputs is accepted."""
-    warnings: list[str] = []
-    seen = accept_unknown(state, request, seen, warnings)
-    check_missing_inputs(state, request, seen, warnings)
-    return _finish(state, request, seen, [], _NONE, warnings, cause=cause, run_id=state.run_id, evaluates=True)
-
-
-def _plan_rerun(state: State, request: Operation, seen: Observation, own: list[Reasons], cause: str) -> Plan:
-    """reinit, and whatever continues as one: changes and `own` reasons, and all that is downstream."""
-    warnings: list[str] = []
-    seen = accept_unknown(state, request, seen, warnings)
-    check_missing_inputs(state, request, seen, warnings)
-    check_missing_values(state, request, warnings)
-    changes = find_changes(state, seen)
-    return _finish(
+    return follow(
         state,
         request,
-        seen,
-        [*changes.reasons, *own],
-        _NONE,
-        warnings,
-        cause=cause,
-        run_id=state.run_id + 1,
-        evaluates=True,
-        changes=changes,
+        Findings(
+            silent=_select(state, frozenset(Status) - {Status.DISABLED}),
+            records=seen.rows(needs_recording(state.files, seen)),
+            warnings=tuple(warnings),
+            run_id=state.run_id + 1,
+            evaluates=True,
+        ),
     )
 
 
-def _plan_reset(state: State, request: ResetStatus | ResetJobs, seen: Observation, selection: Selection) -> Plan:
+def _plan_evaluation(state: State, request: Operation, known: Known, cause: str) -> Plan:
+    """Uninitialized jobs become ready or blocked; what was seen of their inputs is accepted."""
+    warnings: list[str] = []
+    seen = accept_unknown(state, request, known.seen, warnings)
+    check_missing_inputs(state, request, seen, warnings)
+    seen, purged = set_aside(state, seen)
+    if isinstance(request, Restart):  # nothing but uninitialized jobs is touched
+        check_purged(state, request, purged, warnings)
+        purged[:] = False
+    return follow(
+        state,
+        request,
+        Findings(
+            records=seen.rows(needs_recording(state.files, seen)),
+            purged=purged,
+            by_content=detects_content(state, request),
+            warnings=tuple(warnings),
+            cause=cause,
+            run_id=state.run_id,
+            evaluates=True,
+        ),
+    )
+
+
+def _plan_rerun(state: State, request: Operation, known: Known, own: list[Reasons], cause: str) -> Plan:
+    """reinit, and whatever continues as one: changes and `own` reasons, and all that is downstream."""
+    warnings: list[str] = []
+    seen = accept_unknown(state, request, known.seen, warnings)
+    check_missing_inputs(state, request, seen, warnings)
+    check_missing_values(state, request, warnings)
+    missing = np.zeros(len(state.files.size), dtype=np.bool_)
+    missing[seen.absent] = True
+    seen, purged = set_aside(state, seen)
+    changes = find_changes(state, seen, known.history)
+    return follow(
+        state,
+        request,
+        Findings(
+            own=[*changes.reasons, *own],
+            records=changes.records,
+            purged=purged,
+            missing=missing,
+            by_content=detects_content(state, request),
+            warnings=tuple(warnings),
+            cause=cause,
+            run_id=state.run_id + 1,
+            evaluates=True,
+        ),
+    )
+
+
+def _plan_reset(state: State, request: ResetStatus | ResetJobs, known: Known) -> Plan:
     """Jobs become uninitialized, with everything downstream; with `reinitialize` it goes on as reinit."""
     status = state.jobs.status
     if isinstance(request, ResetJobs):
-        chosen, cause = _named_jobs(state, request, selection), "on request"
+        chosen, cause = select_jobs(state, request, known.selection), "on request"
     elif request.failed_only:
         failed = mask_of(BAD)[status]
         by_user = (status == Status.CANCELED) & (state.jobs.reason != StatusReason.UPSTREAM_FAILED)
@@ -172,138 +221,17 @@ def _plan_reset(state: State, request: ResetStatus | ResetJobs, seen: Observatio
     chosen = chosen[status[chosen] != Status.DISABLED]
     own = [make_reasons(Kind.REQUESTED, chosen)]
     if request.reinitialize:
-        return _plan_rerun(state, request, seen, own=own, cause=cause)
-    return _finish(state, request, seen, own, _NONE, [], cause=cause, run_id=state.run_id, evaluates=False)
-
-
-def _named_jobs(state: State, request: ResetJobs, selection: Selection) -> Int64:
-    """The jobs that a `jobs reset-status` names or selects; all or nothing."""
-    named = state.jobs.ids.find(np.array(request.jobs, dtype=np.int64))
-    unknown = [job_id for job_id, index in zip(request.jobs, named.tolist(), strict=True) if index < 0]
-    if unknown:
-        raise NotFound(
-            f"workflow {state.workflow_id} has no job {', '.join(map(str, unknown[:SHOWN]))}; nothing was changed",
-            noun="job",
-            id=unknown[0],
-            ids=unknown[:1000],
-        )
-    mask = np.zeros(state.count, dtype=np.bool_)
-    mask[named] = True
-    if request.status is not None:
-        statuses = statuses_named(request.status)
-        if not statuses:
-            raise Refused(f"there is no status {request.status!r}", field="status", value=request.status)
-        mask |= np.isin(state.jobs.status, statuses)
-    found = state.jobs.ids.find(selection.job_ids)
-    status = state.jobs.status[found]
-    is_current = mask_of(ENDED)[status] & (state.jobs.attempt[found] == selection.attempts)
-    is_current &= (status != Status.CANCELED) | (selection.statuses == Status.CANCELED)  # else reset, then canceled
-    mask[found[is_current]] = True
-    return np.flatnonzero(mask)
-
-
-# ---- what they share ----
-
-
-def _finish(
-    state: State,
-    request: Operation,
-    seen: Observation,
-    own: list[Reasons],
-    reset_silently: Int64,
-    warnings: list[str],
-    *,
-    cause: str,
-    run_id: int,
-    evaluates: bool,
-    changes: Changes | None = None,
-) -> Plan:
-    """Follows stale jobs downstream, resets, evaluates, and keeps what differs from the present."""
-    status = state.jobs.status
-    stops = status == Status.DISABLED
-    reasons = join_reasons([part for part in own if len(part.job)])
-    is_root = np.zeros(state.count, dtype=np.bool_)
-    is_root[reasons.job] = True
-    closure = find_closure(state.graph, np.flatnonzero(is_root), stops)
-    inherited = closure.root != NONE
-    upstream = make_reasons(
-        Kind.UPSTREAM_STALE,
-        closure.jobs[inherited],
-        closure.root[inherited],
-        old=(closure.via[inherited], np.zeros(int(inherited.sum()), dtype=np.int64)),
-    )
-    if len(upstream.job):
-        reasons = join_reasons([reasons, upstream])
-
-    reset = np.zeros(state.count, dtype=np.bool_)
-    reset[closure.jobs] = True
-    reset[reset_silently] = True
-    live = np.flatnonzero(reset & mask_of(LIVE)[status])
-    if len(live) and not request.stop_live:
-        raise live_conflict(state, request, live)
-
-    after = np.where(reset, np.uint8(Status.UNINITIALIZED), status)
-    after_reason = np.where(reset, np.uint8(0), state.jobs.reason)
-    if evaluates:
-        candidates = np.flatnonzero((after == Status.UNINITIALIZED) | (after == Status.BLOCKED))
-        after[candidates] = Status.UNINITIALIZED
-        after[candidates], after_reason[candidates] = evaluate(
-            state.graph, after, candidates, state.jobs.cancel_on_failure
-        )
-    changed = (after != status) | (after_reason != state.jobs.reason)
-    changed[live] = True
-    jobs = np.flatnonzero(changed)
-    kept = changed[reasons.job]
-    reasons = _filter(reasons, kept)
-    files = changes or _records(state, seen)
-    has_reason = np.zeros(state.count, dtype=np.bool_)
-    has_reason[reasons.job] = True
-    counted = has_reason & (status != Status.UNINITIALIZED) if isinstance(request, Reinit) else changed
-    ended = mask_of(ENDED)[status]
-    return Plan(
-        operation=request.NAME,
-        effect=request.effect(),
-        run_id=run_id,
-        jobs=jobs,
-        before=status[jobs],
-        after=after[jobs],
-        after_reason=after_reason[jobs],
-        reasons=reasons,
-        files=files.files,
-        mtime_ns=files.mtime_ns,
-        size=files.size,
-        stopped=live,
-        count=int(counted.sum()),
-        spared=int((ended & ~changed).sum()),
-        cause=cause,
-        warnings=tuple(warnings),
-        clears_cancel=evaluates and (run_id > state.run_id or bool((after[jobs] == Status.READY).any())),
-    )
-
-
-def _records(state: State, seen: Observation) -> Changes:
-    """The records to accept when no change makes anything stale."""
-    differs = (state.files.mtime_ns[seen.files] != seen.mtime_ns) | (state.files.size[seen.files] != seen.size)
-    return Changes(
-        files=seen.files[differs],
-        mtime_ns=seen.mtime_ns[differs],
-        size=seen.size[differs],
-        reasons=[],
-    )
-
-
-def _filter(reasons: Reasons, kept: Mask) -> Reasons:
-    if kept.all():
-        return reasons
-    return Reasons(
-        job=reasons.job[kept],
-        kind=reasons.kind[kept],
-        ref=reasons.ref[kept],
-        old_a=reasons.old_a[kept],
-        old_b=reasons.old_b[kept],
-        new_a=reasons.new_a[kept],
-        new_b=reasons.new_b[kept],
-        details=reasons.details,
+        return _plan_rerun(state, request, known, own=own, cause=cause)
+    return follow(
+        state,
+        request,
+        Findings(
+            own=own,
+            by_content=detects_content(state, request),
+            cause=cause,
+            run_id=state.run_id,
+            evaluates=False,
+        ),
     )
 
 

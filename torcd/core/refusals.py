@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from torcd.core.changes import Observation
+from torcd.core.observation import Observation
 from torcd.core.state import ABSENT, UNKNOWN, State
-from torcd.core.status import Status, status_name
+from torcd.core.status import WAITING, Status, mask_of, status_name
 from torcd.protocol.errors import Conflict, Refused
 from torcd.protocol.requests import Operation
 
@@ -54,8 +54,7 @@ def accept_unknown(state: State, request: Operation, seen: Observation, warnings
             count=len(unknown),
         )
     warnings.append(f"{text}; counted as unchanged")
-    known = seen.size != UNKNOWN
-    return replace(seen, files=seen.files[known], mtime_ns=seen.mtime_ns[known], size=seen.size[known], errors={})
+    return replace(seen.rows(seen.size != UNKNOWN), errors={})
 
 
 def _user_inputs(state: State) -> Mask:
@@ -79,6 +78,19 @@ def check_missing_inputs(state: State, request: Operation, seen: Observation, wa
         paths = _paths(state, missing)
         text = f"{len(missing)} input file(s) that no job produces do not exist: {_listing(paths, len(missing))}"
         advice = "Create them, or use --force to go on without them"
+        _refuse_or_warn(state, request, warnings, text, advice, paths=paths, count=len(missing))
+
+
+def check_purged(state: State, request: Operation, purged: Mask, warnings: list[str]) -> None:
+    """Files that may be missing refuse likewise where nothing is done to have them made again."""
+    waits = mask_of(WAITING)[state.jobs.status]
+    taken = np.zeros(len(purged), dtype=np.bool_)
+    taken[state.files.inputs.items[waits[state.files.inputs.owners()]]] = True
+    missing = np.flatnonzero(purged & taken)
+    if len(missing):
+        paths = _paths(state, missing)
+        text = f"{len(missing)} file(s) that may be missing are gone and are needed: {_listing(paths, len(missing))}"
+        advice = "Have them made again with `workflows restart` or `reinit`, or use --force to go on without them"
         _refuse_or_warn(state, request, warnings, text, advice, paths=paths, count=len(missing))
 
 
@@ -107,17 +119,20 @@ def _refuse_or_warn(state: State, request: Operation, warnings: list[str], text:
     warnings.append(text)
 
 
+def name_jobs(state: State, jobs: Int64) -> str:
+    """Some jobs by id, with their statuses, and how many more there are."""
+    status = state.jobs.status[jobs[:SHOWN]].tolist()
+    named = zip(state.jobs.ids.ids[jobs[:SHOWN]].tolist(), status, strict=True)
+    return _listing([f"{job_id} ({status_name(each)})" for job_id, each in named], len(jobs))
+
+
 def live_conflict(state: State, request: Operation, live: Int64) -> Conflict:
     """SEMANTICS 5.2: what would change a live job is refused, naming the jobs and the options."""
-    ids = state.jobs.ids.ids[live].tolist()
-    shown = ", ".join(f"{job} ({status_name(int(state.jobs.status[at]))})"
-                      for job, at in zip(ids[:SHOWN], live.tolist(), strict=False))  # fmt: skip
-    more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
     return Conflict(
-        f"{request.NAME} would change {count_jobs(len(ids))} that run now: {shown}{more}. Wait for them, or use "
-        "--stop-live to stop them",
+        f"{request.NAME} would change {count_jobs(len(live))} that run now: {name_jobs(state, live)}. Wait for them, "
+        "or use --stop-live to stop them",
         workflow_id=state.workflow_id,
-        jobs=ids[:1000],
-        count=len(ids),
+        jobs=state.jobs.ids.ids[live[:1000]].tolist(),
+        count=len(live),
         options=["wait", "--stop-live"],
     )

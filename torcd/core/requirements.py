@@ -46,8 +46,6 @@ def check_header(header: Header, problems: Problems) -> None:
             header.actions[0].action_type,
             "this version does not carry out actions; leave actions out",
         )
-    if header.detect == "content":
-        problems.add("detect", header.detect, "this version does not detect changes by content; leave detect out")
     names: set[str] = set()
     for index, scheduler in enumerate(header.slurm_schedulers):
         _check_scheduler(scheduler, f"slurm_schedulers[{index}]", names, problems)

@@ -104,7 +104,7 @@ def _build_files(unfolded: Unfolded[FileSpec], directory: str, problems: Problem
             earlier = unfolded.specs[other].name
             message = f"the files {earlier!r} and {spec.name!r} have the same path {path!r}; give it one name"
             problems.add(where, spec.path, message)
-        files.append(NewFile(name=spec.name, path=path))
+        files.append(NewFile(name=spec.name, path=path, may_be_missing=spec.on_missing == "ignore"))
     return files
 
 

@@ -5,12 +5,13 @@ places in topological order, indexes of files and user data are places by id.
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from torcd.core.fingerprint import Definition
-from torcd.core.graph import Graph, Rows, sorted_unique
+from torcd.core.graph import Graph, Rows, make_rows, pack, sorted_unique
 from torcd.core.placement import ReadyQueue, Requirement
 from torcd.core.status import BAD, SETTLED, Status, mask_of, status_name
 
@@ -20,6 +21,18 @@ ABSENT = -1
 """`Files.size` of a file that was recorded, or seen, as absent."""
 UNKNOWN = -2
 """Size in an observation that could not be made."""
+
+DIGEST = np.dtype([("high", "<i8"), ("low", "<i8")])
+"""The digest of a file's content; all zero: not known."""
+Digests = NDArray[np.void]
+NO_DIGEST = np.zeros((), dtype=DIGEST)
+
+
+def has_digest(digests: Digests) -> NDArray[np.bool_]:
+    """Which of them are known."""
+    known: NDArray[np.bool_] = digests != NO_DIGEST
+    return known
+
 
 IS_SETTLED = mask_of(SETTLED)
 IS_BAD = mask_of(BAD)
@@ -77,6 +90,8 @@ class Jobs:
     requirement: NDArray[np.int32]
     length: NDArray[np.int32]
     """About how many bytes it takes to tell a worker of the job."""
+    may_return: NDArray[np.bool_]
+    """Of a job that was reset: it returns to completed if all that it takes turns out unchanged (SEMANTICS 4.9)."""
 
 
 @dataclass(slots=True)
@@ -92,6 +107,12 @@ class Files:
     mtime_ns: NDArray[np.int64]
     size: NDArray[np.int64]
     version: NDArray[np.int64]
+    digest: Digests
+    """Of the recorded content."""
+    is_racy: NDArray[np.bool_]
+    """The content was read so soon after the mtime that a later write may have left the same time and size."""
+    may_be_missing: NDArray[np.bool_]
+    """`on_missing: ignore`: its absence alone makes nothing stale."""
     producer: NDArray[np.int32]
     """The job that declares the file as output, -1: a user input."""
     inputs: Rows
@@ -110,6 +131,8 @@ class Values:
     ids: Ids
     names: list[str]
     by_name: dict[str, int]
+    is_ephemeral: list[bool]
+    """Whether a value is cleared when its producer is to run again."""
     history: list[list[tuple[int, bytes | None]]]
     """Of each user data: (version, digest), oldest first; empty: no value yet."""
     producer: NDArray[np.int32]
@@ -136,7 +159,7 @@ class Values:
         return self.history[index][-1] if self.history[index] else (-1, None)
 
 
-@dataclass(slots=True)
+@dataclass
 class State:
     """All of one workflow that decisions need."""
 
@@ -174,6 +197,25 @@ class State:
     def count(self) -> int:
         """The number of jobs."""
         return len(self.jobs.status)
+
+    @cached_property
+    def order(self) -> Rows:
+        """Of each job, the upstream jobs of which it takes nothing: they only have to come before it."""
+        files, values, up = self.files, self.values, self.graph.upstream
+        taker, producer = files.inputs.owners(), files.producer[files.inputs.items]
+        by_value = [(job, int(values.producer[index])) for job, index in values.inputs]
+        pairs = np.array(by_value, dtype=np.int64).reshape(-1, 2)
+        implied = np.concatenate((pack(taker[producer >= 0], producer[producer >= 0]), pack(pairs[:, 0], pairs[:, 1])))
+        edges = pack(up.owners(), up.items)
+        return make_rows(edges[~np.isin(edges, implied)], self.count)
+
+    @cached_property
+    def takes_values(self) -> dict[int, list[int]]:
+        """Of each job that takes any, the user data it takes."""
+        taken: dict[int, list[int]] = {}
+        for job, index in self.values.inputs:
+            taken.setdefault(job, []).append(index)
+        return taken
 
     def recount(self) -> None:
         """Computes what is derived from the statuses anew."""

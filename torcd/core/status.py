@@ -3,7 +3,8 @@
 Numbers are stored in databases: they never change meaning.
 """
 
-from enum import IntEnum
+from collections.abc import Iterable
+from enum import Enum, IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +74,7 @@ MOVES: frozenset[tuple[Status, Status]] = frozenset(
         (S.TERMINATED, S.FAILED),
         (S.DISABLED, S.UNINITIALIZED),
     }
-    | {(a, S.COMPLETED) for a in S if a not in LIVE | {S.DISABLED, S.COMPLETED}}
+    | {(a, S.COMPLETED) for a in S if a not in LIVE | {S.DISABLED}}
     | {(a, S.UNINITIALIZED) for a in S if a not in LIVE | {S.UNINITIALIZED}}
     | {(a, S.DISABLED) for a in S if a not in LIVE | {S.DISABLED}}
 )
@@ -84,28 +85,35 @@ class ImpossibleMove(Exception):
     """A bug: somebody asked for a move that the table does not have."""
 
 
-def _table(pairs: frozenset[tuple[Status, Status]]) -> NDArray[np.bool_]:
+def _table(pairs: Iterable[tuple[Status, Status]]) -> NDArray[np.bool_]:
     table = np.zeros((len(Status), len(Status)), dtype=np.bool_)
     for before, after in pairs:
         table[before, after] = True
     return table
 
 
-_ALLOWED = _table(MOVES)
-_ALLOWED_BY_RESET = np.zeros_like(_ALLOWED)
-for _before in Status:
-    for _after in Status:
-        _reset = _before == S.UNINITIALIZED or _ALLOWED[_before, S.UNINITIALIZED]
-        _ALLOWED_BY_RESET[_before, _after] = _reset and (_after in {S.UNINITIALIZED, S.BLOCKED, S.READY, S.CANCELED})
+class By(Enum):
+    """What moves jobs."""
+
+    ITSELF = "itself"
+    """One move of the table."""
+    RESET = "reset"
+    """By way of uninitialized."""
+    UNDO = "undo"
+    """Back from where an operation has put them (and an acceptance, or early cutoff)."""
 
 
-def check_moves(before: NDArray[np.uint8], after: NDArray[np.uint8], *, by_reset: bool = False) -> None:
-    """Raises ImpossibleMove unless each `before[i]` → `after[i]` is in the table.
+_PLACED = (S.UNINITIALIZED, S.BLOCKED, S.READY, S.CANCELED)
+_ALLOWED = {
+    By.ITSELF: _table(MOVES),
+    By.RESET: _table((a, b) for a in S for b in _PLACED if a == S.UNINITIALIZED or (a, S.UNINITIALIZED) in MOVES),
+    By.UNDO: _table((a, b) for a in (S.UNINITIALIZED, S.BLOCKED, S.READY, S.COMPLETED) for b in S if b not in LIVE),
+}
 
-    `by_reset`: the jobs are reset first, so each move goes by way of uninitialized.
-    """
-    table = _ALLOWED_BY_RESET if by_reset else _ALLOWED
-    allowed = table[before, after]
+
+def check_moves(before: NDArray[np.uint8], after: NDArray[np.uint8], by: By = By.ITSELF) -> None:
+    """Raises ImpossibleMove unless each `before[i]` → `after[i]` is allowed."""
+    allowed = _ALLOWED[by][before, after]
     if not allowed.all():
         place = int(np.flatnonzero(~allowed)[0])
         raise ImpossibleMove(

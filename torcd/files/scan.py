@@ -22,6 +22,7 @@ from torcd.files import stat_loop
 from torcd.files.assembly import PATIENCE_S, Assembly, OnProgress
 from torcd.files.lane import Lane, Unit, UnitQueue
 from torcd.files.observation import ABSENT, UNKNOWN, Int64s, Observed, Paths, scan_names, scan_now
+from torcd.files.reading import Reader
 from torcd.files.stat_process import PROGRAM, HelperLost
 
 __all__ = ["ABSENT", "UNKNOWN", "Observed", "Paths", "Scanner", "scan_now"]
@@ -62,6 +63,8 @@ class Scanner:
         self._patience_s = patience_s
         self._threads = trio.CapacityLimiter(THREADS)
         self._thread_hangs = False
+        self.read = Reader(patience_s=patience_s).read
+        """Looks into files, see `Reader.read`."""
 
     async def scan(
         self,

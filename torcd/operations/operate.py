@@ -9,16 +9,28 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from torcd.core.changes import Kind, Observation
+from torcd.core.changes import Record
 from torcd.core.delta import TaskEnd
 from torcd.core.draft import Draft
-from torcd.core.plan import Plan, Summary, pack_plan, summarize
-from torcd.core.planning import Selection, make_plan
-from torcd.core.state import NEVER, State
-from torcd.core.status import Status, StatusReason
+from torcd.core.plan import Plan, Restored, Summary, pack_plan, summarize
+from torcd.core.planning import Known, make_plan
+from torcd.core.selection import Selection
+from torcd.core.state import State
+from torcd.core.status import By, Status, StatusReason
+from torcd.core.undo import Notebook, Step, unpack_before
 from torcd.operations.report import lost_row
 from torcd.protocol.errors import Conflict
-from torcd.protocol.requests import Operation, ResetJobs
+from torcd.protocol.requests import (
+    AcceptJobs,
+    JobsOperation,
+    Operation,
+    Prepare,
+    Reinit,
+    ResetJobs,
+    ResetStatus,
+    Restart,
+    Undo,
+)
 
 Int64 = NDArray[np.int64]
 
@@ -31,16 +43,9 @@ class Planned(msgspec.Struct, frozen=True):
     packed: bytes
 
 
-def plan_operation(
-    state: State,
-    request: Operation,
-    seen: Observation,
-    selection: Selection,
-    history: dict[tuple[int, int], tuple[int, int]],
-) -> Planned:
+def plan_operation(state: State, request: Operation, known: Known) -> Planned:
     """The plan of an operation on the present state; raises what the operation would be refused with."""
-    plan = make_plan(state, request, seen, selection)
-    _fill_history(plan, state, history)
+    plan = make_plan(state, request, known)
     packed = pack_plan(plan, state)
     planned = Planned(plan, summarize(plan, state), packed)
     if request.expect is not None and request.expect != planned.summary.plan_digest:
@@ -55,16 +60,6 @@ def plan_operation(
     return planned
 
 
-def _fill_history(plan: Plan, state: State, history: dict[tuple[int, int], tuple[int, int]]) -> None:
-    """Puts in the record that a job's last attempt knew, where it was replaced since."""
-    reasons = plan.reasons
-    inputs = (reasons.kind == Kind.INPUT_CHANGED) | (reasons.kind == Kind.INPUT_MISSING)
-    for place in np.flatnonzero(inputs & (reasons.old_b == NEVER)).tolist():
-        key = (int(reasons.ref[place]), int(state.jobs.counter[reasons.job[place]]))
-        if key in history:
-            reasons.old_a[place], reasons.old_b[place] = history[key]
-
-
 def find_replaced(state: State) -> list[tuple[int, int, int]]:
     """(file, its id, version counter) of inputs whose record was replaced after a consumer's last attempt."""
     owner, item = state.files.inputs.owners(), state.files.inputs.items
@@ -76,23 +71,23 @@ def find_replaced(state: State) -> list[tuple[int, int, int]]:
 
 def load_history(
     db: sqlite3.Connection, workflow_id: int, replaced: list[tuple[int, int, int]]
-) -> dict[tuple[int, int], tuple[int, int]]:
-    """Of each (file, version counter): the (mtime_ns, size) that was the record then."""
+) -> dict[tuple[int, int], Record]:
+    """Of each (file, version counter): the record then."""
     found = {}
     for index, file_id, counter in replaced:
         row = db.execute(
-            "SELECT mtime_ns, size FROM file_history WHERE workflow_id = ? AND file_id = ? AND version <= ?"
+            "SELECT mtime_ns, size, digest FROM file_history WHERE workflow_id = ? AND file_id = ? AND version <= ?"
             " ORDER BY version DESC LIMIT 1",
             (workflow_id, file_id, counter),
         ).fetchone()
         if row is not None:
-            found[index, counter] = row
+            found[index, counter] = Record(*row)
     return found
 
 
 def select_attempts(db: sqlite3.Connection, workflow_id: int, request: Operation) -> Selection:
-    """The attempts with the return code by which a `jobs reset-status` selects jobs."""
-    if not isinstance(request, ResetJobs) or request.return_code is None:
+    """The attempts with the return code by which an operation selects jobs."""
+    if not isinstance(request, JobsOperation) or request.return_code is None:
         return Selection()
     rows = db.execute(
         "SELECT job_id, attempt_id, status FROM result WHERE workflow_id = ? AND return_code = ?",
@@ -102,22 +97,47 @@ def select_attempts(db: sqlite3.Connection, workflow_id: int, request: Operation
     return Selection(job_ids=pairs[:, 0], attempts=pairs[:, 1], statuses=pairs[:, 2])
 
 
+UNDOABLE = (
+    Reinit.NAME, Restart.NAME, ResetStatus.NAME, ResetJobs.NAME, AcceptJobs.NAME, Prepare.NAME,
+)  # fmt: skip
+"""The operations that an undo takes back; preparing a run only together with what came before it."""
+
+
+def load_steps(db: sqlite3.Connection, workflow_id: int, request: Operation) -> tuple[Step, ...]:
+    """What an undo takes back, the newest first: the last operation, and what preparing a run did after it."""
+    if not isinstance(request, Undo):
+        return ()
+    rows = db.execute(
+        "SELECT t.id, t.operation, u.before FROM task_undo u JOIN task t ON t.id = u.task_id"
+        " WHERE t.workflow_id = ? ORDER BY t.id DESC",
+        (workflow_id,),
+    ).fetchall()
+    steps = tuple(Step(task_id, operation, unpack_before(before)) for task_id, operation, before in rows)
+    return steps if steps and steps[-1].operation != Prepare.NAME else ()
+
+
 def apply_plan(draft: Draft, planned: Planned, task_id: int | None, *, keeps_cancel: bool = False) -> None:
     """Makes and notes all of a plan's effects, the end of its task included.
 
     `keeps_cancel`: the workflow was canceled after the operation had been accepted, so that stands.
     """
-    plan, state = planned.plan, draft.state
+    plan = planned.plan
+    notebook = Notebook(draft.state, plan) if plan.operation in UNDOABLE else None
     draft.set_run_id(plan.run_id)
     if plan.clears_cancel and not keeps_cancel:
         draft.set_canceled(False)
-    if len(plan.stopped):
-        running = plan.stopped[state.jobs.status[plan.stopped] == Status.RUNNING]
-        draft.add_results([lost_row(state, int(job), draft.now_ms, "", StatusReason.SUPERSEDED) for job in running])
-        draft.stop(plan.stopped)
-    draft.record(plan.files, plan.mtime_ns, plan.size)
+    _stop(draft, plan)
+    draft.record(plan.records)
+    for index in plan.cleared.tolist():
+        draft.clear_user_data(index)
+    draft.rebase(plan.accepted)
+    if plan.restored is not None:
+        _put_back(draft, plan.restored)
     if len(plan.jobs):
-        draft.place(plan.jobs, plan.after, plan.after_reason)
+        by = By.UNDO if plan.restored is not None else By.ITSELF if len(plan.accepted) else By.RESET
+        draft.place(plan.jobs, plan.after, plan.after_reason, by)
+    draft.mark(plan.marked, may_return=True)
+    draft.mark(plan.unmarked, may_return=False)
     draft.notify(
         "operation",
         {
@@ -136,6 +156,26 @@ def apply_plan(draft: Draft, planned: Planned, task_id: int | None, *, keeps_can
                 at_ms=draft.now_ms,
                 summary=msgspec.json.encode(planned.summary).decode(),
                 jobs=planned.packed,
+                before=None if notebook is None else notebook.pack(),
+                keeps_earlier=plan.operation == Prepare.NAME,
             )
         )
         draft.notify("task_ended", {"task_id": task_id, "status": "succeeded"})
+
+
+def _stop(draft: Draft, plan: Plan) -> None:
+    """Ends the live attempts that stand in the way, each with a result."""
+    if not len(plan.stopped):
+        return
+    state = draft.state
+    running = plan.stopped[state.jobs.status[plan.stopped] == Status.RUNNING]
+    draft.add_results([lost_row(state, int(job), draft.now_ms, "", StatusReason.SUPERSEDED) for job in running])
+    draft.stop(plan.stopped)
+
+
+def _put_back(draft: Draft, restored: Restored) -> None:
+    draft.set_canceled(restored.is_canceled)
+    draft.put_back(restored.records)
+    draft.rebase(restored.jobs, restored.counters)
+    for index, version in restored.values:
+        draft.restore_user_data(index, version)

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from torcd.core.delta import Claim, ResultRow
 from torcd.core.draft import Draft
 from torcd.core.evaluation import evaluate
+from torcd.core.observation import Observation
 from torcd.core.placement import Room
 from torcd.core.propagation import find_closure
-from torcd.core.state import ABSENT, State
+from torcd.core.state import ABSENT, DIGEST, State, has_digest
 from torcd.core.status import ENDED, LIVE, WAITING, Status, StatusReason, mask_of
 from torcd.protocol.worker_requests import AttemptEnd, AttemptRef, Capacity, JobLaunch, JobOutput, RefusedReport
 from torcd.storage.save import keys_of, save_results
@@ -217,7 +218,15 @@ def _record_outputs(draft: Draft, ended: list[AttemptEnd]) -> None:
     made_by = np.array([end.job_id for end in ended for output in end.outputs if output.error is None])
     producer = draft.state.files.producer[files]
     own = (files >= 0) & (producer >= 0) & (draft.state.jobs.ids.ids[producer] == made_by)
-    draft.record(files[own], mtime_ns[own], size[own])
+    digest = is_racy = None
+    if any(output.digest for output in seen):
+        digest = np.array([_parse_digest(output.digest) for output in seen], dtype=f"V{DIGEST.itemsize}").view(DIGEST)
+        is_racy = np.array([output.is_racy for output in seen], dtype=np.bool_)
+    draft.record(Observation(files, mtime_ns, size, digest=digest, is_racy=is_racy).rows(own))
+
+
+def _parse_digest(text: str) -> bytes:
+    return bytes.fromhex(text) if text else bytes(DIGEST.itemsize)
 
 
 def judge_doubtful(
@@ -296,6 +305,7 @@ def load_launches(db: sqlite3.Connection, state: State, claim: Claim) -> list[Jo
         )
     }
     outputs: dict[int, list[JobOutput]] = {}
+    reads_content = _read_content(state, claim.jobs)
     for job_id, file_id, path in db.execute(
         "SELECT o.job_id, o.file_id, f.path FROM job_output o JOIN file f ON f.id = o.file_id"
         " WHERE o.workflow_id = ? AND o.job_id IN (SELECT value FROM json_each(?))",
@@ -321,9 +331,25 @@ def load_launches(db: sqlite3.Connection, state: State, claim: Claim) -> list[Jo
                 num_gpus=need.num_gpus,
                 runtime_s=need.runtime_s,
                 supports_termination=bool(supports_termination),
+                reads_content=reads_content[place],
             )
         )
     return launches
+
+
+def _read_content(state: State, jobs: Int64) -> list[bool]:
+    """Of each job, whether its worker shall read the content of its outputs (SEMANTICS 4.9).
+
+    That is so where the workflow says so, and where content has been compared before.
+    """
+    if state.detect == "content":
+        return [True] * len(jobs)
+    made, lengths = state.files.outputs.gather(jobs)
+    known = np.zeros(len(made) + 1, dtype=np.int64)
+    np.cumsum(has_digest(state.files.digest[made]), out=known[1:])
+    ends = np.cumsum(lengths)
+    reads: list[bool] = (known[ends] > known[ends - lengths]).tolist()
+    return reads
 
 
 def lose_unknown_workers(draft: Draft, worker_ids: list[int]) -> None:

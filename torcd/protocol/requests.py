@@ -169,17 +169,39 @@ class ResetStatus(Operation, frozen=True, kw_only=True):
     reinitialize: bool = False
 
 
-class ResetJobs(Operation, frozen=True, kw_only=True):
+class JobsOperation(Operation, frozen=True, kw_only=True):
+    """Base of the operations on jobs that are named by id, or selected by status or by return code."""
+
+    jobs: list[Integer] = field(default_factory=list)
+    status: str | None = None
+    return_code: Integer | None = None
+
+
+class ResetJobs(JobsOperation, frozen=True, kw_only=True):
     """Sets the named jobs and everything downstream of them to uninitialized."""
 
     METHOD = "jobs.reset_status"
     NAME = "jobs reset-status"
     EFFECT = ("force", "stop_live", "detect", "jobs", "status", "return_code", "reinitialize")
     detect: Detect | None = None
-    jobs: list[Integer] = field(default_factory=list)
-    status: str | None = None
-    return_code: Integer | None = None
     reinitialize: bool = False
+
+
+class AcceptJobs(JobsOperation, frozen=True, kw_only=True):
+    """Takes the named jobs for completed as they are: with the present files, definitions and user data."""
+
+    METHOD = "jobs.accept"
+    NAME = "jobs accept"
+    EFFECT = ("jobs", "status", "return_code", "reason")
+    reason: str
+
+
+class Undo(Operation, frozen=True, kw_only=True):
+    """Takes back the last operation, as long as nothing that it made runnable has started."""
+
+    METHOD = "workflows.undo"
+    NAME = "undo"
+    EFFECT = ()
 
 
 class Prepare(Operation, frozen=True, kw_only=True):

@@ -51,10 +51,15 @@ class JobSpec(Parameterized, frozen=True, kw_only=True):
 
 
 class FileSpec(Parameterized, frozen=True, kw_only=True):
-    """A file that jobs read or write. A relative path is under the submission directory."""
+    """A file that jobs read or write. A relative path is under the submission directory.
+
+    `on_missing: ignore`: an intermediate that something else may remove; its job runs again only when a job that must
+    run needs the file.
+    """
 
     name: str
     path: str
+    on_missing: Literal["rerun", "ignore"] = "rerun"
 
 
 class UserDataSpec(Parameterized, frozen=True, kw_only=True):

@@ -16,11 +16,16 @@ class AttemptRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class OutputSeen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
-    """A worker's own stat of an output when the job ended. Absent: no mtime; unknown: `error`."""
+    """A worker's own stat of an output when the job ended. Absent: no mtime; unknown: `error`.
+
+    `digest` (hexadecimal, see `content`) and `is_racy` where the worker was to read its content; else empty.
+    """
 
     file_id: Integer
     mtime_ns: Integer | None = None
     size: Natural | None = None
+    digest: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{32})?$")] = ""
+    is_racy: bool = False
     error: str | None = None
 
 
@@ -121,6 +126,8 @@ class JobLaunch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     num_gpus: Natural
     runtime_s: float
     supports_termination: bool
+    reads_content: bool = False
+    """Whether the content of the outputs is to be read, and its digest reported."""
 
 
 class RefusedReport(AttemptRef, frozen=True, kw_only=True, gc=False):

@@ -129,14 +129,20 @@ def _insert_jobs(
 def _insert_files(
     db: sqlite3.Connection, workflow_id: int, expansion: Expansion, scripts: Sequence[str], first: int
 ) -> None:
-    insert = "INSERT INTO file VALUES (?, ?, ?, ?, ?)"
+    insert = "INSERT INTO file (id, workflow_id, name, path, is_script, may_be_missing) VALUES (?, ?, ?, ?, ?, ?)"
     db.executemany(
         insert,
-        ((file_id, workflow_id, file.name, file.path, 0) for file_id, file in enumerate(expansion.files, first)),
+        (
+            (file_id, workflow_id, file.name, file.path, 0, file.may_be_missing)
+            for file_id, file in enumerate(expansion.files, first)
+        ),
     )
     db.executemany(
         insert,
-        ((file_id, workflow_id, path, path, 1) for file_id, path in enumerate(scripts, first + len(expansion.files))),
+        (
+            (file_id, workflow_id, path, path, 1, 0)
+            for file_id, path in enumerate(scripts, first + len(expansion.files))
+        ),
     )
 
 

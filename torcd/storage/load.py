@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torcd.core.fingerprint import Definition
 from torcd.core.graph import build_graph, make_rows, pack, sorted_unique
 from torcd.core.placement import Requirement
-from torcd.core.state import NEVER, Files, Ids, Jobs, State, Values
+from torcd.core.state import DIGEST, NEVER, Digests, Files, Ids, Jobs, State, Values
 from torcd.protocol.errors import NotFound
 
 Int64 = NDArray[np.int64]
@@ -163,8 +163,9 @@ def _load_jobs(
     }
     narrow = {
         name: _column(db, f"SELECT group_concat({name}, ' ') FROM job_state", "job_id", span)[order]
-        for name in ("status", "reason", "attempt", "run_id", "worker_id", "claim_counter", "counter")
+        for name in ("reason", "attempt", "run_id", "worker_id", "claim_counter", "counter")
     }
+    standing = _column(db, "SELECT group_concat(2 * status + may_return, ' ') FROM job_state", "job_id", span)[order]
     requirement = np.full(len(order), -1, dtype=np.int32)
     if requirement_index:
         known = np.array(list(requirement_index), dtype=np.int64)  # ascending, with indexes 0, 1, 2, …
@@ -173,7 +174,7 @@ def _load_jobs(
         requirement[found] = places[found]
     return Jobs(
         ids=ids,
-        status=narrow["status"].astype(np.uint8),
+        status=(standing >> 1).astype(np.uint8),
         reason=narrow["reason"].astype(np.uint8),
         attempt=narrow["attempt"].astype(np.int32),
         run_id=narrow["run_id"].astype(np.int32),
@@ -184,6 +185,7 @@ def _load_jobs(
         priority=wide["priority"].astype(np.int32),
         requirement=requirement,
         length=wide["length"].astype(np.int32),
+        may_return=(standing & 1).astype(np.bool_),
     )
 
 
@@ -201,9 +203,9 @@ def _load_files(
     texts = [*_texts(db, "SELECT group_concat(path, char(0)) FROM file", "id", span), *later_scripts]
     paths = b"".join(text.encode(errors="surrogateescape") + b"\0" for text in texts if text)
     ends = np.flatnonzero(np.frombuffer(paths, dtype=np.uint8) == 0) + 1
-    is_script = np.ones(count, dtype=np.bool_)
+    kind = np.ones(count, dtype=np.int64)
     block = count - len(later_scripts)
-    is_script[:block] = _column(db, "SELECT group_concat(is_script, ' ') FROM file", "id", span)
+    kind[:block] = _column(db, "SELECT group_concat(2 * may_be_missing + is_script, ' ') FROM file", "id", span)
     recorded_span = (span[0], span[1], int(ids.ids.max()) if count else -1)
     mtime_ns = np.zeros(count, dtype=np.int64)
     size = np.full(count, NEVER, dtype=np.int64)
@@ -211,24 +213,44 @@ def _load_files(
     recorded = ids.find(_column(db, "SELECT group_concat(file_id, ' ') FROM file_record", "file_id", recorded_span))
     for column, name in ((mtime_ns, "mtime_ns"), (size, "size"), (version, "version")):
         column[recorded] = _column(db, f"SELECT group_concat({name}, ' ') FROM file_record", "file_id", recorded_span)
+    digest, is_racy = _load_digests(db, recorded_span, ids)
     producer = np.full(count, -1, dtype=np.int32)
     producer[outputs[1]] = place[outputs[0]]
     return Files(
         ids=ids,
         paths=paths,
         offsets=np.concatenate(([0], ends)).astype(np.int64),
-        is_script=is_script,
+        is_script=(kind & 1).astype(np.bool_),
         mtime_ns=mtime_ns,
         size=size,
         version=version,
+        digest=digest,
+        is_racy=is_racy,
+        may_be_missing=kind > 1,
         producer=producer,
         inputs=make_rows(np.sort(pack(place[inputs[0]], inputs[1])), job_count),
         outputs=make_rows(np.sort(pack(place[outputs[0]], outputs[1])), job_count),
     )
 
 
+def _load_digests(db: sqlite3.Connection, span: tuple[int, int, int], ids: Ids) -> tuple[Digests, NDArray[np.bool_]]:
+    """Of each file: the digest of its recorded content, and whether that was read too soon after its mtime."""
+    digest, is_racy = np.zeros(len(ids), dtype=DIGEST), np.zeros(len(ids), dtype=np.bool_)
+
+    def select(expression: str) -> str:
+        return f"SELECT group_concat({expression}, ' ') FILTER (WHERE digest IS NOT NULL) FROM file_record"
+
+    known = ids.find(_column(db, select("file_id"), "file_id", span))
+    texts = _texts(db, select("hex(digest)"), "file_id", span)
+    digest[known] = np.frombuffer(bytes.fromhex("".join(text for text in texts if text)), dtype=DIGEST)
+    is_racy[known] = _column(db, select("is_racy"), "file_id", span).astype(np.bool_)
+    return digest, is_racy
+
+
 def _load_values(db: sqlite3.Connection, workflow_id: int) -> Values:
-    rows = db.execute("SELECT id, name FROM user_data WHERE workflow_id = ? ORDER BY id", (workflow_id,)).fetchall()
+    rows = db.execute(
+        "SELECT id, name, is_ephemeral FROM user_data WHERE workflow_id = ? ORDER BY id", (workflow_id,)
+    ).fetchall()
     ids = Ids(np.array([row[0] for row in rows], dtype=np.int64))
     index = {row[0]: place for place, row in enumerate(rows)}
     history: list[list[tuple[int, bytes | None]]] = [[] for _ in rows]
@@ -242,6 +264,7 @@ def _load_values(db: sqlite3.Connection, workflow_id: int) -> Values:
         ids=ids,
         names=[row[1] for row in rows],
         by_name={row[1]: place for place, row in enumerate(rows)},
+        is_ephemeral=[bool(row[2]) for row in rows],
         history=history,
         producer=np.full(len(rows), -1, dtype=np.int32),
         inputs=[],

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from torcd.core.changes import Kind
-from torcd.core.plan import FILE_KINDS, ShownPlan, Summary
+from torcd.core.plan import FILE_KINDS, JOB_IN_OLD, JOB_IN_REF, ShownPlan, Summary
 from torcd.core.state import ABSENT, NEVER
 from torcd.core.status import status_name
 from torcd.protocol.model import PlanJob
@@ -51,8 +51,9 @@ class _Names:
         self._first = rows.start
         self._columns = {name: column[rows.start : rows.stop] for name, column in plan.reasons.items()}
         kind, ref = self._columns["kind"], self._columns["ref"]
-        upstream = kind == Kind.UPSTREAM_STALE
-        others = np.concatenate((ref[upstream], self._columns["old_a"][upstream])).tolist()
+        others = np.concatenate(
+            (ref[np.isin(kind, JOB_IN_REF)], self._columns["old_a"][np.isin(kind, JOB_IN_OLD)])
+        ).tolist()
         self.jobs = _look_up(db, "SELECT id, name FROM job", [*ids, *others])
         files = ref[np.isin(kind, FILE_KINDS)].tolist()
         self._files = _look_up(db, "SELECT id, name FROM file", files)
@@ -93,6 +94,15 @@ class _Names:
                 return {"kind": "upstream_stale", "root": self.jobs[ref], "root_id": ref, "via": via}
             case Kind.NOT_COMPLETED:
                 return {"kind": "not_completed", "status": status_name(ref)}
+            case Kind.OUTPUT_NEEDED:
+                return {"kind": "output_missing", **self._file(ref), "needed_by": self.jobs[row["old_a"]]}
+            case Kind.ACCEPTED:
+                _, reason, by = self._plan.details[ref]
+                return {"kind": "accepted", "reason": reason, "by": by}
+            case Kind.UPSTREAM_SETTLED:
+                return {"kind": "upstream_settled", "upstream": self.jobs[ref], "upstream_id": ref}
+            case Kind.UNDONE:
+                return {"kind": "undone", "task_id": ref}
             case _:
                 return {"kind": "requested"}
 

@@ -13,16 +13,19 @@ from torcd.core.delta import (
     Claim,
     Delta,
     JobEdit,
+    Mark,
     Move,
+    Rebase,
     Records,
     ResultRow,
     Start,
     TaskBegin,
     TaskEnd,
+    UserDataRestored,
     UserDataWrite,
 )
 from torcd.core.ranges import find_ranges
-from torcd.core.state import State
+from torcd.core.state import NEVER, State, has_digest
 from torcd.core.status import Status
 
 Int64 = NDArray[np.int64]
@@ -68,6 +71,21 @@ def save_delta(db: sqlite3.Connection, keys: Keys, delta: Delta) -> None:
                     (keys.workflow_id, int(keys.user_data[change.user_data]), change.version, change.data,
                      change.digest),
                 )  # fmt: skip
+            case UserDataRestored():
+                db.execute(
+                    "DELETE FROM user_data_version WHERE workflow_id = ? AND user_data_id = ? AND version = ?",
+                    (keys.workflow_id, int(keys.user_data[change.user_data]), change.version),
+                )
+            case Mark():
+                _update(db, keys, change.jobs, "may_return = ?", (int(change.may_return),))
+            case Rebase():
+                db.executemany(
+                    "UPDATE job_state SET counter = ? WHERE workflow_id = ? AND job_id = ?",
+                    [
+                        (counter, keys.workflow_id, job)
+                        for counter, job in zip(change.counters.tolist(), keys.jobs[change.jobs].tolist(), strict=True)
+                    ],
+                )
             case JobEdit():
                 _save_edit(db, keys, change)
             case TaskEnd():
@@ -124,33 +142,42 @@ def _save_claim(db: sqlite3.Connection, keys: Keys, claim: Claim) -> None:
 
 def _save_start(db: sqlite3.Connection, keys: Keys, start: Start) -> None:
     db.executemany(
-        "UPDATE job_state SET status = ?, reason = 0, counter = claim_counter WHERE workflow_id = ? AND job_id = ?",
+        "UPDATE job_state SET status = ?, reason = 0, counter = claim_counter, may_return = 0"
+        " WHERE workflow_id = ? AND job_id = ?",
         [(Status.RUNNING, keys.workflow_id, job) for job in keys.jobs[start.jobs].tolist()],
     )
 
 
 def _save_records(db: sqlite3.Connection, keys: Keys, records: Records) -> None:
     ids = keys.files[records.files].tolist()
-    if records.keep_old:
+    if records.is_new:
         db.execute(
             # an absence is told from "never recorded" only where a present record came before it
-            "INSERT OR IGNORE INTO file_history SELECT workflow_id, file_id, version, mtime_ns, size"
+            "INSERT OR IGNORE INTO file_history (workflow_id, file_id, version, mtime_ns, size, digest)"
+            " SELECT workflow_id, file_id, version, mtime_ns, size, digest"
             " FROM file_record r WHERE workflow_id = ? AND file_id IN (SELECT value FROM json_each(?))"
             " AND (size >= 0 OR EXISTS (SELECT 1 FROM file_history h WHERE h.workflow_id = r.workflow_id"
             " AND h.file_id = r.file_id))",
             (keys.workflow_id, str(ids)),
         )
+    known = has_digest(records.digest)
+    digests = records.digest.tobytes()
     db.executemany(
-        "INSERT OR REPLACE INTO file_record VALUES (?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO file_record (workflow_id, file_id, mtime_ns, size, version, digest, is_racy)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
         zip(
             [keys.workflow_id] * len(ids),
             ids,
             records.mtime_ns.tolist(),
             records.size.tolist(),
             records.version.tolist(),
+            (digests[16 * row : 16 * row + 16] if is_known else None for row, is_known in enumerate(known.tolist())),
+            records.is_racy.tolist(),
             strict=True,
         ),
     )
+    unrecorded = [(keys.workflow_id, ids[row]) for row in np.flatnonzero(records.size == NEVER).tolist()]
+    db.executemany("DELETE FROM file_record WHERE workflow_id = ? AND file_id = ?", unrecorded)
 
 
 def save_results(db: sqlite3.Connection, keys: Keys, rows: list[ResultRow]) -> None:
@@ -224,8 +251,17 @@ def end_task(db: sqlite3.Connection, end: TaskEnd) -> None:
         "UPDATE task SET status = ?, finished_at_ms = ?, error = ?, error_code = ?, error_data = ? WHERE id = ?",
         (end.status, end.at_ms, end.error, end.error_code, end.error_data, end.task_id),
     )
-    if end.summary is not None:
-        db.execute("INSERT INTO task_plan VALUES (?, ?, ?)", (end.task_id, end.summary, end.jobs))
+    if end.summary is None:
+        return
+    db.execute("INSERT INTO task_plan VALUES (?, ?, ?)", (end.task_id, end.summary, end.jobs))
+    if not end.keeps_earlier:
+        db.execute(
+            "DELETE FROM task_undo WHERE task_id IN (SELECT id FROM task WHERE workflow_id ="
+            " (SELECT workflow_id FROM task WHERE id = ?))",
+            (end.task_id,),
+        )
+    if end.before is not None:
+        db.execute("INSERT INTO task_undo VALUES (?, ?)", (end.task_id, end.before))
 
 
 INTERRUPTED = "daemon restarted while the task was in progress; nothing was changed"

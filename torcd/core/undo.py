@@ -1,0 +1,257 @@
+"""Taking an operation back: what it replaced is kept with its task, packed, until another one comes (SEMANTICS 5.6).
+
+`run_id` and the version counter never decrease; records get back the numbers they had.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from torcd.core.changes import Kind, make_reasons
+from torcd.core.columns import Column, pack_column
+from torcd.core.delta import Records
+from torcd.core.evaluation import evaluate
+from torcd.core.plan import Plan, Restored
+from torcd.core.refusals import count_jobs, name_jobs
+from torcd.core.state import DIGEST, State
+from torcd.core.status import LIVE, Status, StatusReason, mask_of
+from torcd.protocol.errors import Refused
+from torcd.protocol.requests import Undo
+
+Int64 = NDArray[np.int64]
+
+
+class Before(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operation replaced; jobs, files and user data by id."""
+
+    jobs: Column
+    status: Column
+    reason: Column
+    may_return: Column
+    counter: Column
+    attempt: Column
+    """The latest attempt of each job at that time: a later one means that it has started since."""
+    files: Column
+    mtime_ns: Column
+    size: Column
+    digest: bytes
+    is_racy: Column
+    version: Column
+    given: Column
+    """The versions that the operation gave the files: a newer one is not taken back."""
+    values: list[tuple[int, int]]
+    """(user data, version) of the values that it cleared."""
+    is_canceled: bool
+    stopped: int
+    """How many running jobs it stopped: that cannot be taken back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An operation that may be taken back."""
+
+    task_id: int
+    operation: str
+    before: Before
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Before).decode
+
+
+class Notebook:
+    """Notes the state before a plan is applied, and packs it afterwards."""
+
+    def __init__(self, state: State, plan: Plan) -> None:
+        jobs, files, self._state = state.jobs, state.files, state
+        touched = np.zeros(state.count, dtype=np.bool_)
+        for chosen in (plan.jobs, plan.marked, plan.unmarked, plan.accepted):
+            touched[chosen] = True
+        self._jobs = np.flatnonzero(touched)
+        self._files = plan.records.files
+        self._stopped = len(plan.stopped)
+        self._is_canceled = state.is_canceled
+        self._columns: dict[str, NDArray[Any]] = {
+            "status": jobs.status[self._jobs],
+            "reason": jobs.reason[self._jobs],
+            "may_return": jobs.may_return[self._jobs],
+            "counter": jobs.counter[self._jobs],
+            "attempt": jobs.attempt[self._jobs],
+            "mtime_ns": files.mtime_ns[self._files],
+            "size": files.size[self._files],
+            "is_racy": files.is_racy[self._files],
+            "version": files.version[self._files],
+        }
+        self._digest = files.digest[self._files].tobytes()
+        self._cleared = plan.cleared.tolist()
+
+    def pack(self) -> bytes:
+        """All that is needed to take the plan back, now that it was applied."""
+        state = self._state
+        columns = {name: pack_column(values) for name, values in self._columns.items()}
+        values = state.values
+        return _encode(
+            Before(
+                jobs=pack_column(state.jobs.ids.ids[self._jobs]),
+                files=pack_column(state.files.ids.ids[self._files]),
+                digest=self._digest,
+                given=pack_column(state.files.version[self._files]),
+                values=[(int(values.ids.ids[index]), values.latest(index)[0]) for index in self._cleared],
+                is_canceled=self._is_canceled,
+                stopped=self._stopped,
+                **columns,
+            )
+        )
+
+
+def unpack_before(packed: bytes) -> Before:
+    """What `Notebook.pack` packed."""
+    return _decode(packed)
+
+
+def plan_undo(state: State, request: Undo, steps: tuple[Step, ...]) -> Plan:
+    """The plan that puts back what the steps replaced, the newest first; raises Refused."""
+    if not steps:
+        raise Refused(
+            f"workflow {state.workflow_id} has no operation that could be taken back: undo is for the last reset, "
+            "reinit, restart or accept",
+            workflow_id=state.workflow_id,
+        )
+    last = steps[-1]
+    former = _Former(state)
+    for step in steps:
+        former.put(step.before)
+    _check(state, last, former, sum(step.before.stopped for step in steps))
+    jobs = np.flatnonzero(former.known)
+    after = np.where(former.known, former.status, state.jobs.status)
+    after_reason = np.where(former.known, former.reason, state.jobs.reason)
+    waiting = np.flatnonzero((after == Status.BLOCKED) | (after == Status.READY))
+    after[waiting] = Status.UNINITIALIZED
+    after[waiting], after_reason[waiting] = evaluate(state.graph, after, waiting, state.jobs.cancel_on_failure)
+    changed = np.flatnonzero((after != state.jobs.status) | (after_reason != state.jobs.reason))
+    marked = former.known & former.may_return
+    return Plan(
+        operation=request.NAME,
+        effect=request.effect(),
+        run_id=state.run_id,
+        jobs=changed,
+        before=state.jobs.status[changed],
+        after=after[changed],
+        after_reason=after_reason[changed],
+        reasons=make_reasons(Kind.UNDONE, changed, last.task_id),
+        count=len(changed),
+        spared=0,
+        cause=f"by taking back task {last.task_id} ({last.operation})",
+        marked=np.flatnonzero(marked & ~state.jobs.may_return),
+        unmarked=np.flatnonzero(former.known & ~former.may_return & state.jobs.may_return),
+        restored=Restored(
+            records=former.records(),
+            jobs=jobs[state.jobs.counter[jobs] != former.counter[jobs]],
+            counters=former.counter[jobs[state.jobs.counter[jobs] != former.counter[jobs]]],
+            values=former.values(),
+            is_canceled=last.before.is_canceled,
+        ),
+    )
+
+
+class _Former:
+    """The former state, put together from steps: columns over all jobs, true where `known`."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self.known = np.zeros(state.count, dtype=np.bool_)
+        self.status = state.jobs.status.copy()
+        self.reason = state.jobs.reason.copy()
+        self.may_return = state.jobs.may_return.copy()
+        self.counter = state.jobs.counter.copy()
+        self.attempt = state.jobs.attempt.copy()
+        self._records: dict[int, tuple[int, int, bytes, bool, int]] = {}
+        self._values: list[tuple[int, int]] = []
+
+    def put(self, before: Before) -> None:
+        """Goes one step back. What is not there any more is left out."""
+        found = self._state.jobs.ids.find(before.jobs.values())
+        there = found >= 0
+        jobs = found[there]
+        self.known[jobs] = True
+        for name in ("status", "reason", "may_return", "counter", "attempt"):
+            column: NDArray[np.generic] = getattr(self, name)
+            column[jobs] = getattr(before, name).values()[there].astype(column.dtype)
+        self._put_records(before)
+        self._values += before.values
+
+    def _put_records(self, before: Before) -> None:
+        files = self._state.files
+        found = files.ids.find(before.files.values())
+        digest = [before.digest[place : place + 16] for place in range(0, len(before.digest), 16)]
+        rows = zip(
+            found.tolist(),
+            before.given.values().tolist(),
+            before.mtime_ns.values().tolist(),
+            before.size.values().tolist(),
+            digest,
+            before.is_racy.values().tolist(),
+            before.version.values().tolist(),
+            strict=True,
+        )
+        for file, given, mtime_ns, size, content, is_racy, version in rows:
+            present = self._records[file][4] if file in self._records else int(files.version[file])
+            if file >= 0 and present == given:
+                self._records[file] = (mtime_ns, size, content, bool(is_racy), version)
+
+    def records(self) -> Records:
+        """The records to put back."""
+        rows = list(self._records.values())
+
+        def column(place: int) -> Int64:
+            return np.array([row[place] for row in rows], dtype=np.int64)
+
+        return Records(
+            files=np.array(list(self._records), dtype=np.int64),
+            mtime_ns=column(0),
+            size=column(1),
+            digest=np.frombuffer(b"".join(row[2] for row in rows), dtype=DIGEST),
+            is_racy=column(3).astype(np.bool_),
+            version=column(4),
+            is_new=False,
+        )
+
+    def values(self) -> list[tuple[int, int]]:
+        """(user data, version) of the cleared values that nothing was written over since."""
+        values = self._state.values
+        found = [(values.ids.find_one(value_id), version) for value_id, version in self._values]
+        return [(index, version) for index, version in found if index >= 0 and values.latest(index)[0] == version]
+
+
+def _check(state: State, last: Step, former: _Former, stopped: int) -> None:
+    """Raises Refused when something that the operation made runnable has started, or was changed otherwise."""
+    what = f"task {last.task_id} ({last.operation}) cannot be taken back"
+    if stopped:
+        raise Refused(
+            f"{what}: it stopped {count_jobs(stopped)} that ran", workflow_id=state.workflow_id, task_id=last.task_id
+        )
+    jobs = state.jobs
+    started = former.known & ((jobs.attempt != former.attempt) | mask_of(LIVE)[jobs.status])
+    if started.any():
+        raise _refusal(state, last, f"{what}: since then {{}} started", np.flatnonzero(started))
+    returned = (jobs.status == Status.COMPLETED) & np.isin(
+        jobs.reason, (StatusReason.UNCHANGED_INPUTS, StatusReason.ACCEPTED)
+    )
+    as_left = np.isin(jobs.status, (Status.UNINITIALIZED, Status.BLOCKED, Status.READY)) | returned
+    moved = former.known & ~as_left & (jobs.status != former.status)
+    if moved.any():
+        raise _refusal(state, last, f"{what}: since then {{}} changed otherwise", np.flatnonzero(moved))
+
+
+def _refusal(state: State, last: Step, text: str, jobs: Int64) -> Refused:
+    who = f"{count_jobs(len(jobs))} ({name_jobs(state, jobs)})"
+    return Refused(
+        text.format(who),
+        workflow_id=state.workflow_id,
+        task_id=last.task_id,
+        jobs=state.jobs.ids.ids[jobs[:1000]].tolist(),
+        count=len(jobs),
+    )
