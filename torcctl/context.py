@@ -38,6 +38,7 @@ QUERIES = (
     requests.GetResult,
     requests.GetTask,
     requests.GetTaskPlan,
+    requests.ExplainJob,
 )
 """Requests that change nothing, and so may be repeated."""
 

@@ -10,7 +10,10 @@ import msgspec
 from torcctl.output import cell
 from torcd.protocol.model import Plan, PlanJob
 
-VERBS = {"restart": "restarted", "initialize": "initialized", "prepare": "made ready"}
+VERBS = {
+    "restart": "restarted", "initialize": "initialized", "prepare": "made ready", "jobs accept": "accepted",
+    "undo": "put back",
+}  # fmt: skip
 """What an operation does to jobs, for a sentence; every other one resets them."""
 
 
@@ -35,19 +38,30 @@ def write_plan(plan: Plan, *, explain: bool) -> None:
         for job in counted:
             lines += _job_lines(job, explain=explain)
         if others:
-            would = "would be" if plan.dry_run else "were"
-            lines.append(f"{len(others)} uninitialized {'job' if len(others) == 1 else 'jobs'} {would} evaluated")
+            lines.append(_sum_up(plan, len(others)))
             if explain:
                 lines += [line for job in others for line in _job_lines(job, explain=True)]
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _sum_up(plan: Plan, count: int) -> str:
+    """A line for the jobs that the sentence does not count."""
+    noun = "job" if count == 1 else "jobs"
+    if plan.operation == "jobs accept":
+        return f"{count} {noun} downstream {'would no longer wait' if plan.dry_run else 'no longer wait'}"
+    return f"{count} uninitialized {noun} {'would be' if plan.dry_run else 'were'} evaluated"
 
 
 def _split(plan: Plan) -> tuple[list[PlanJob], list[PlanJob]]:
     """The jobs that `count` counts, and the rest."""
     if len(plan.jobs) == plan.count:
         return plan.jobs, []
-    counted = [job for job in plan.jobs if job.from_ != "uninitialized"]
-    return counted, [job for job in plan.jobs if job.from_ == "uninitialized"]
+    if plan.operation == "jobs accept":
+        is_counted = [any(reason["kind"] == "accepted" for reason in job.reasons) for job in plan.jobs]
+    else:
+        is_counted = [job.from_ != "uninitialized" for job in plan.jobs]
+    pairs = list(zip(plan.jobs, is_counted, strict=True))
+    return [job for job, counts in pairs if counts], [job for job, counts in pairs if not counts]
 
 
 def _job_lines(job: PlanJob, *, explain: bool) -> list[str]:
@@ -87,7 +101,9 @@ def _input_missing(reason: dict[str, Any]) -> str:
 
 
 def _output_missing(reason: dict[str, Any]) -> str:
-    return f"output {reason['file']} ({reason['path']}) is missing"
+    needed_by = reason.get("needed_by")
+    who = "" if needed_by is None else f", and {needed_by} needs it"
+    return f"output {reason['file']} ({reason['path']}) is missing{who}"
 
 
 def _definition_changed(reason: dict[str, Any]) -> str:
@@ -111,6 +127,18 @@ def _requested(reason: dict[str, Any]) -> str:
     return "asked for"
 
 
+def _accepted(reason: dict[str, Any]) -> str:
+    return f"accepted by {reason['by'] or 'somebody'}: {reason['reason']}"
+
+
+def _upstream_settled(reason: dict[str, Any]) -> str:
+    return f"upstream {reason['upstream']} counts as completed"
+
+
+def _undone(reason: dict[str, Any]) -> str:
+    return f"task {reason['task_id']} is taken back"
+
+
 REASONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "input_changed": _input_changed,
     "input_missing": _input_missing,
@@ -120,6 +148,9 @@ REASONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "upstream_stale": _upstream_stale,
     "not_completed": _not_completed,
     "requested": _requested,
+    "accepted": _accepted,
+    "upstream_settled": _upstream_settled,
+    "undone": _undone,
 }
 
 

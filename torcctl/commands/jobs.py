@@ -11,8 +11,8 @@ from torcctl.exits import UsageError
 from torcctl.parameters import OPERATION_DEFAULTS
 from torcctl.perform import perform
 from torcctl.selection import choose_workflow, find_job, get_job, list_request
-from torcd.protocol.model import Job
-from torcd.protocol.requests import GetJob, ListJobs, ResetJobs, UpdateJob
+from torcd.protocol.model import Explanation, Job
+from torcd.protocol.requests import ExplainJob, GetJob, ListJobs, ResetJobs, UpdateJob
 
 if TYPE_CHECKING:
     from torcctl.context import Context
@@ -140,6 +140,19 @@ def reset_status(
     )
 
 
+def explain(job: str, /, *, task: int | None = None, context: Context) -> None:
+    """Tell why a job would run again, or would not, what it waits for, and what operations decided about it.
+
+    Args:
+        job: Id of the job, or its name in the selected workflow.
+        task: Only what this task decided.
+    """
+    from torcctl.explanations import write_explanation
+
+    request = ExplainJob(job_id=find_job(context, job).id, task_id=task)
+    context.show(context.call(request), Explanation, write_explanation)
+
+
 def logs(job: str, /, *, follow: Follow = False, context: Context) -> None:
     """Print what a job's latest attempt wrote: its stdout, then its stderr.
 
@@ -156,5 +169,6 @@ VERBS: dict[str, Command] = {
     "get": get,
     "update": update,
     "reset-status": reset_status,
+    "explain": explain,
     "logs": logs,
 }

@@ -4,11 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import trio
 
 from torcd.actors.mailbox import Reply
 from torcd.actors.turn import Turn
+from torcd.core.explanation import Explained
 from torcd.core.planning import Known
+from torcd.core.state import State
 from torcd.operations.operate import Planned
 from torcd.protocol.errors import TorcError
 from torcd.protocol.requests import DeleteWorkflow, Operation
@@ -71,6 +74,33 @@ class PreviewReady:
     preparation: Preparation
 
 
+class Explanation(msgspec.Struct, frozen=True):
+    """What is known of a job; jobs are given by id. `plan`: that of a reinit, packed."""
+
+    explained: Explained
+    plan: bytes
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explain:
+    """Asks why a job is where it is; `reply` gets the `Explanation`."""
+
+    job_id: int
+    reply: Reply[Explanation] = field(default_factory=Reply)
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainReady:
+    """What an explanation needs to know is there: answer."""
+
+    explain: Explain
+    state: State
+    counter: int
+    """The version counter when the look began."""
+    known: Known | TorcError
+
+
 @dataclass(frozen=True, slots=True)
 class CommitEdit:
     """An edit of a job whose look-ups are done; `decide` notes it and returns what makes the answer."""
@@ -118,5 +148,5 @@ class Nudge:
     """Nothing but a reason to look again at the reports that wait."""
 
 
-Unattended = Operation | Apply | Preview | PreviewReady | DeleteWorkflow | CommitEdit
+Unattended = Operation | Apply | Preview | PreviewReady | Explain | ExplainReady | DeleteWorkflow | CommitEdit
 """What an actor handles alone, not in a group with other messages."""

@@ -16,6 +16,8 @@ from torcd.actors.mailbox import Message
 from torcd.actors.messages import Disconnected, LeaseEnded, Nudge, Register, WaitEnded
 from torcd.actors.turn import Pending, Turn
 from torcd.core.delta import Claim
+from torcd.core.explanation import Wait
+from torcd.core.placement import describe_need
 from torcd.core.status import Status
 from torcd.operations.report import (
     count_stranded,
@@ -321,6 +323,24 @@ class Roster:
         if entry is not None and entry.waiting is ended.waiting:
             self._end_wait(turn, entry)
         return lambda: None
+
+    def find_hindrances(self, job: int) -> list[Wait]:
+        """Why a ready job is not handed out, worker by worker."""
+        state = self._actor.state
+        job_id = int(state.jobs.ids.ids[job])
+        if any(job_id == stopping for entry in self._entries.values() for stopping, _ in entry.to_stop):
+            return [Wait(kind="former_attempt", why="its former attempt may still be alive")]
+        need = state.ready.requirements[int(state.jobs.requirement[job])]
+        waits = []
+        for entry in self._entries.values():
+            if entry.session is None:
+                why = "away: it has lost its connection"
+            elif entry.total.fits(need) < 1:
+                why = f"too small: the job needs {describe_need(need)}"
+            else:
+                why = "busy with other jobs"
+            waits.append(Wait(kind="worker", worker_id=entry.worker_id, why=why))
+        return waits or [Wait(kind="no_worker", why="no worker is connected")]
 
     # ---- stopping attempts ----
 

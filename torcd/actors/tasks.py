@@ -4,7 +4,6 @@ An operation has two phases. Its preparation only reads, and runs beside the act
 planned on the state as it is then and written in one transaction with the end of the task.
 """
 
-import sqlite3
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,25 +11,17 @@ import msgspec
 import trio
 
 from torcd.actors.clock import now_ms
+from torcd.actors.look_up import LookUp
 from torcd.actors.mailbox import Message
-from torcd.actors.messages import ActiveTask, Apply, Preparation, Preview, PreviewReady
+from torcd.actors.messages import ActiveTask, Apply, ExplainReady, Preparation, Preview, PreviewReady
 from torcd.actors.turn import Turn
-from torcd.core.changes import History
 from torcd.core.delta import TaskBegin, TaskEnd
-from torcd.core.observation import Observation, drop_outdated, needs_reading, with_contents
-from torcd.core.planning import Known, detects_content, files_to_observe, needs_preparing
-from torcd.core.selection import Selection
-from torcd.core.state import State
-from torcd.core.undo import Step
-from torcd.files.assembly import OnProgress
+from torcd.core.observation import drop_outdated
+from torcd.core.planning import needs_preparing
 from torcd.operations.operate import (
     Planned,
     apply_plan,
-    find_replaced,
-    load_history,
-    load_steps,
     plan_operation,
-    select_attempts,
 )
 from torcd.protocol.errors import Conflict, TorcError
 from torcd.protocol.requests import Initialize, Operation, Prepare
@@ -144,53 +135,10 @@ class TaskSlot:
         state = self._actor.state
         preparation = Preparation(request, state.version_counter, len(self._actor.paths))
         try:
-            preparation.known = await self._look_up(state, request, task)
+            preparation.known = await LookUp(self._actor, state, request, task).run()
         except TorcError as error:
             preparation.error = error
         return preparation
-
-    async def _look_up(self, state: State, request: Operation, task: ActiveTask | None) -> Known:
-        database, workflow_id = self._actor.database, self._actor.workflow_id
-
-        def look(db: sqlite3.Connection) -> tuple[Selection, tuple[Step, ...]]:
-            return select_attempts(db, workflow_id, request), load_steps(db, workflow_id, request)
-
-        selection, undo = await database.read(look)
-        seen = await self._observe(state, request, selection, task)
-        replaced = find_replaced(state)
-        history: History = {}
-        if replaced:
-            history = await database.read(lambda db: load_history(db, workflow_id, replaced), long=True)
-        return Known(seen=seen, selection=selection, history=history, undo=undo)
-
-    async def _observe(
-        self, state: State, request: Operation, selection: Selection, task: ActiveTask | None
-    ) -> Observation:
-        """Looks at the files that the operation needs to know; with detection by content also into some."""
-        actor, paths = self._actor, self._actor.paths
-        files = files_to_observe(state, request, selection)
-        if not len(files):
-            return Observation()
-
-        def tell(phase: str) -> OnProgress:
-            def on_progress(done: int, total: int) -> None:
-                if task is not None:
-                    news = {"task_id": task.task_id, "phase": phase, "done": done, "total": total}
-                    actor.bus.progress(actor.workflow_id, news)
-
-            return on_progress
-
-        whole = len(files) == len(paths)
-        found = await actor.scanner.scan(
-            actor.workflow_id, paths, indices=None if whole else files, on_progress=tell("scan")
-        )
-        errors = {int(files[place]): text for place, text in found.errors.items()}
-        seen = Observation(files, found.mtime_ns, found.size, errors)
-        if not detects_content(state, request):
-            return seen
-        read, decides = needs_reading(state.files, seen)
-        contents = await actor.scanner.read(paths, files[read], on_progress=tell("read"))
-        return with_contents(seen, read, decides, contents)
 
     # ---- plan and apply: messages of the actor ----
 
@@ -234,6 +182,9 @@ class TaskSlot:
             case PreviewReady() as ready:
                 self.previews.discard(ready.preview)
                 ready.preview.reply.fail(error)
+                message.reply.succeed(None)
+            case ExplainReady() as looked:
+                self._actor.explainer.on_failed(looked, error)
                 message.reply.succeed(None)
             case _:
                 message.reply.fail(error)

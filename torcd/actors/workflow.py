@@ -13,8 +13,9 @@ import numpy as np
 import trio
 
 from torcd.actors.clock import now_ms
+from torcd.actors.explain import Explainer
 from torcd.actors.mailbox import Mailbox, Message, Reply
-from torcd.actors.messages import Apply, CommitEdit, Deleted, Preview, PreviewReady, Unattended
+from torcd.actors.messages import Apply, CommitEdit, Deleted, Explain, ExplainReady, Preview, PreviewReady, Unattended
 from torcd.actors.roster import Roster
 from torcd.actors.tasks import TaskSlot
 from torcd.actors.turn import Turn
@@ -76,6 +77,7 @@ class WorkflowActor:
         """The messages under way: a crash answers them."""
         self.tasks = TaskSlot(self)
         self.roster = Roster(self)
+        self.explainer = Explainer(self)
         self.state: State
         self.paths: Paths
         self.nursery: trio.Nursery
@@ -99,6 +101,7 @@ class WorkflowActor:
         messages = [*self.current, *self.roster.waiting_messages()]
         replies: list[Reply[Any]] = [message.reply for message in messages]
         replies += [preview.reply for preview in self.tasks.previews]
+        replies += [question.reply for question in self.explainer.waiting]
         return [reply for reply in replies if not reply.is_given]
 
     async def load(self) -> None:
@@ -118,7 +121,7 @@ class WorkflowActor:
             with trio.move_on_after(IDLE_S) as idle:
                 self.current = await self.mailbox.get_group()
             if idle.cancelled_caught:
-                is_busy = self.tasks.active is not None or self.tasks.previews
+                is_busy = self.tasks.active is not None or self.tasks.previews or self.explainer.waiting
                 if not is_busy and self.roster.is_empty and self.mailbox.is_empty:
                     return
                 continue
@@ -222,6 +225,10 @@ class WorkflowActor:
                 return self.tasks.start_preview(preview)
             case PreviewReady() as ready:
                 return await self.tasks.finish_preview(ready)
+            case Explain() as question:
+                return self.explainer.start(question)
+            case ExplainReady() as looked:
+                return await self.explainer.finish(looked)
             case DeleteWorkflow():
                 return self._on_delete(turn)
             case CommitEdit() as edit:

@@ -15,6 +15,7 @@ from torcd.actors.clock import now_ms
 from torcd.actors.messages import CommitEdit, Disconnected, Preview, Register
 from torcd.actors.supervisor import Supervisor
 from torcd.actors.turn import Turn
+from torcd.api.explanations import Explanations
 from torcd.api.plan_shelf import PlanShelf
 from torcd.api.session import Handler, Session
 from torcd.operations.create import prepare_workflow
@@ -95,6 +96,7 @@ class Dispatch:
             w.LeaveWorker: self._to_workers_actor,
             w.ListWorkers: self._lists("workers", nouns.WORKERS),
         }
+        table.update(Explanations(self._database, self._supervisor).handlers())
         for operation in OPERATIONS:
             table[operation] = self._operate
         return table

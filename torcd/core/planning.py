@@ -59,13 +59,13 @@ def make_plan(state: State, request: Operation, known: Known) -> Plan:
                 return _plan_initialize(state, request, known)
             return _plan_evaluation(state, request, known, "ready to run")
         case Reinit():
-            return _plan_rerun(state, request, known, own=[], cause=DUE_TO_CHANGES)
+            return plan_rerun(state, request, known, own=[], cause=DUE_TO_CHANGES)
         case Restart(only_uninitialized=True):
             return _plan_evaluation(state, request, known, "from status uninitialized")
         case Restart():
             unfinished = _select(state, frozenset(Status) - {Status.COMPLETED, Status.FAILED, Status.DISABLED} - LIVE)
             own = make_reasons(Kind.NOT_COMPLETED, unfinished, state.jobs.status[unfinished].astype(np.int64))
-            return _plan_rerun(state, request, known, own=[own], cause="due to unfinished jobs or changed inputs")
+            return plan_rerun(state, request, known, own=[own], cause="due to unfinished jobs or changed inputs")
         case ResetStatus() | ResetJobs():
             return _plan_reset(state, request, known)
         case AcceptJobs():
@@ -180,7 +180,7 @@ def _plan_evaluation(state: State, request: Operation, known: Known, cause: str)
     )
 
 
-def _plan_rerun(state: State, request: Operation, known: Known, own: list[Reasons], cause: str) -> Plan:
+def plan_rerun(state: State, request: Operation, known: Known, own: list[Reasons], cause: str) -> Plan:
     """reinit, and whatever continues as one: changes and `own` reasons, and all that is downstream."""
     warnings: list[str] = []
     seen = accept_unknown(state, request, known.seen, warnings)
@@ -221,7 +221,7 @@ def _plan_reset(state: State, request: ResetStatus | ResetJobs, known: Known) ->
     chosen = chosen[status[chosen] != Status.DISABLED]
     own = [make_reasons(Kind.REQUESTED, chosen)]
     if request.reinitialize:
-        return _plan_rerun(state, request, known, own=own, cause=cause)
+        return plan_rerun(state, request, known, own=own, cause=cause)
     return follow(
         state,
         request,

@@ -240,6 +240,17 @@ class GetJob(Request, frozen=True, kw_only=True):
     job_id: Integer
 
 
+class ExplainJob(Request, frozen=True, kw_only=True):
+    """Why a job would run again, or would not, what it waits for, and what operations decided about it.
+
+    With `task_id` only what that one decided.
+    """
+
+    METHOD = "jobs.explain"
+    job_id: Integer
+    task_id: Integer | None = None
+
+
 class UpdateJob(Request, frozen=True, kw_only=True):
     """Edits a job that is not live. What is left out stays as it is."""
 
