@@ -32,6 +32,8 @@ def choose_workflow(context: "Context", given: int | None = None) -> int:
     workflows = context.rows(ListWorkflows(), "workflows", Workflow)
     candidates = [workflow for workflow in workflows if not workflow.is_archived]
     if not candidates:
+        if workflows:
+            raise NotFound("every workflow is archived; say which one: torcctl -k ID …", noun="workflow")
         raise NotFound("there is no workflow; create one: torcctl workflows create SPEC", noun="workflow")
     if len(candidates) == 1:
         return candidates[0].id

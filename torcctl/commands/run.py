@@ -146,7 +146,9 @@ def _show_failures(context: Context, workflow_id: int, status: WorkflowStatus) -
         context.note("info", f"… and {bad - len(rows)} more; see: torcctl jobs list {workflow_id} -f status=failed")
     waiting = status.total - sum(status.counts.get(name, 0) for name in ENDED)
     ready = status.counts.get("ready", 0)
-    if ready:
+    if waiting and status.is_archived:
+        context.note("warning", f"{waiting} jobs did not run: the workflow was archived meanwhile")
+    elif ready:
         context.note(
             "warning",
             f"{ready} ready jobs need more than this machine offers; see: torcctl jobs list {workflow_id} -f "

@@ -8,6 +8,7 @@ from torcctl import output
 from torcctl.commands.operations import initialize, reinit, reset_status, restart
 from torcctl.parameters import RUN_DEFAULTS, parse_filters
 from torcctl.selection import choose_workflow
+from torcd.protocol.edits import ArchiveWorkflow, UnarchiveWorkflow
 from torcd.protocol.model import STATUSES, Workflow, WorkflowStatus
 from torcd.protocol.requests import CancelWorkflow, DeleteWorkflow, GetStatus, GetWorkflow, ListWorkflows
 
@@ -64,18 +65,23 @@ def status(workflow: WorkflowId = None, /, *, context: Context) -> None:
 
 def write_status(status: WorkflowStatus) -> None:
     """Prints a status as text."""
-    state = "canceled" if status.is_canceled else "complete" if status.complete else "not complete"
     output.write_fields(
         [
             ("workflow", status.workflow_id),
             ("run", status.run_id),
-            ("state", state),
+            ("state", _state(status)),
             ("jobs", status.total),
             *((f"  {name}", status.counts[name]) for name in STATUSES if status.counts.get(name)),
         ]
     )
     if (task := status.active_task) is not None:
         output.write_fields([("task", f"{task.task_id} ({task.operation}) {task.status}")])
+
+
+def _state(status: WorkflowStatus) -> str:
+    if status.is_archived:
+        return "archived"
+    return "canceled" if status.is_canceled else "complete" if status.complete else "not complete"
 
 
 def run(workflow: WorkflowId = None, /, *, options: RunOptions = RUN_DEFAULTS, context: Context) -> int:
@@ -90,6 +96,18 @@ def cancel(workflow: WorkflowId = None, /, *, context: Context) -> None:
     workflow_id = choose_workflow(context, workflow)
     context.confirm(f"Cancel workflow {workflow_id}?")
     context.show_done(context.call(CancelWorkflow(workflow_id=workflow_id)), f"Canceled workflow {workflow_id}")
+
+
+def archive(workflow: WorkflowId = None, /, *, context: Context) -> None:
+    """Make a workflow read only: nothing can be run, reset or edited until it is unarchived."""
+    workflow_id = choose_workflow(context, workflow)
+    context.show_done(context.call(ArchiveWorkflow(workflow_id=workflow_id)), f"Archived workflow {workflow_id}")
+
+
+def unarchive(workflow: WorkflowId = None, /, *, context: Context) -> None:
+    """Take the archiving of a workflow back."""
+    workflow_id = choose_workflow(context, workflow)
+    context.show_done(context.call(UnarchiveWorkflow(workflow_id=workflow_id)), f"Unarchived workflow {workflow_id}")
 
 
 def delete(workflow: WorkflowId = None, /, *, context: Context) -> None:
@@ -113,5 +131,7 @@ VERBS: dict[str, Command] = {
     "reset-job-status": reset_status,
     "run": run,
     "cancel": cancel,
+    "archive": archive,
+    "unarchive": unarchive,
     "delete": delete,
 }

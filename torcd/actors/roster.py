@@ -18,6 +18,7 @@ from torcd.actors.turn import Pending, Turn
 from torcd.core.delta import Claim
 from torcd.core.explanation import Wait
 from torcd.core.placement import describe_need
+from torcd.core.refusals import check_not_archived
 from torcd.core.status import Status
 from torcd.operations.report import (
     count_stranded,
@@ -97,6 +98,7 @@ class Roster:
     # ---- coming and going ----
 
     def _on_register(self, turn: Turn, register: Register) -> "Finish":
+        check_not_archived(turn.state)
         request = register.request
         resumed = Resumed()
         if request.worker_id is None:
@@ -239,7 +241,7 @@ class Roster:
         return bool(entry.to_stop.keys() - entry.told or state.is_complete or count_stranded(state, entry.total))
 
     def _hand_out(self, turn: Turn, entry: Entry, capacity: Capacity | None) -> Pending[list[JobLaunch]] | None:
-        if capacity is None or turn.state.counts[Status.READY] == 0:
+        if capacity is None or turn.state.counts[Status.READY] == 0 or turn.state.is_archived:
             return None
         claim = hand_out(turn.draft, entry.worker_id, capacity, entry.total, self._stopping(turn))
         if claim is None:

@@ -18,6 +18,7 @@ from torcd.actors.turn import Turn
 from torcd.core.delta import TaskBegin, TaskEnd
 from torcd.core.observation import drop_outdated
 from torcd.core.planning import needs_preparing
+from torcd.core.refusals import check_not_archived
 from torcd.operations.operate import (
     Planned,
     apply_plan,
@@ -51,6 +52,7 @@ class TaskSlot:
 
         The answer is (task id, whether it was there already), or None when there is nothing to prepare.
         """
+        check_not_archived(self._actor.state)
         request = self._settle(request)
         active = self.active
         if active is not None:
@@ -98,6 +100,11 @@ class TaskSlot:
         """The workflow was canceled: the active task, which was accepted before, does not take that back."""
         if self.active is not None:
             self.active.outlived_cancel = True
+
+    def check_editable(self, what: str) -> None:
+        """Refuses an edit of an archived workflow, or while a task is active."""
+        check_not_archived(self._actor.state)
+        self.check_free(what)
 
     def check_free(self, what: str) -> None:
         """Refuses an edit while a task is active (SEMANTICS 6.3)."""
@@ -229,6 +236,7 @@ class TaskSlot:
 
     def start_preview(self, preview: Preview) -> "Finish":
         """Starts a dry run beside the loop; its own reply gets the plan."""
+        check_not_archived(self._actor.state)
         request = self._settle(preview.request)
         self.previews.add(preview)
         self._actor.nursery.start_soon(self._run_preview, preview, request)

@@ -20,11 +20,14 @@ from torcd.actors.roster import Roster
 from torcd.actors.tasks import TaskSlot
 from torcd.actors.turn import Turn
 from torcd.bus import Bus
+from torcd.core.refusals import check_not_archived
 from torcd.core.state import State
 from torcd.core.status import LIVE, mask_of
 from torcd.files.scan import Paths, Scanner
+from torcd.operations.archive import set_archived
 from torcd.operations.cancel import cancel_workflow
 from torcd.operations.update import find_value, update_user_data
+from torcd.protocol.edits import ArchiveWorkflow, UnarchiveWorkflow
 from torcd.protocol.errors import Conflict, TorcError, Unavailable
 from torcd.protocol.model import Event
 from torcd.protocol.requests import CancelTask, CancelWorkflow, DeleteWorkflow, Operation, UpdateUserData
@@ -210,6 +213,8 @@ class WorkflowActor:
                 return self._on_cancel(turn)
             case CancelTask() as cancel:
                 return self.tasks.on_cancel(turn, cancel.task_id)
+            case ArchiveWorkflow() | UnarchiveWorkflow():
+                return self._on_archive(turn, archived=isinstance(message.body, ArchiveWorkflow))
             case UpdateUserData() as update:
                 return self._on_update_user_data(turn, update)
             case _:
@@ -232,7 +237,7 @@ class WorkflowActor:
             case DeleteWorkflow():
                 return self._on_delete(turn)
             case CommitEdit() as edit:
-                self.tasks.check_free("jobs update")
+                self.tasks.check_editable("jobs update")
                 return edit.decide(turn)
             case _:
                 raise TypeError(f"no handler for {type(message.body).__name__}")
@@ -250,7 +255,13 @@ class WorkflowActor:
         turn.query(lambda db: delete_workflow(db, self.workflow_id))
         return lambda: None
 
+    def _on_archive(self, turn: Turn, *, archived: bool) -> Finish:
+        self.tasks.check_free("workflows archive" if archived else "workflows unarchive")
+        set_archived(turn.draft, archived)
+        return lambda: None
+
     def _on_cancel(self, turn: Turn) -> Finish:
+        check_not_archived(self.state)
         live = np.flatnonzero(mask_of(LIVE)[self.state.jobs.status])
         self.roster.ask_to_stop(turn, live)
         count = cancel_workflow(turn.draft)
@@ -259,7 +270,7 @@ class WorkflowActor:
 
     def _on_update_user_data(self, turn: Turn, request: UpdateUserData) -> Finish:
         if request.job_id is None:
-            self.tasks.check_free("user-data update")
+            self.tasks.check_editable("user-data update")
         index = find_value(self.state, request)
         update_user_data(turn.draft, index, request)
         user_data_id = int(self.state.values.ids.ids[index])

@@ -15,6 +15,7 @@ from torcd.actors.clock import now_ms
 from torcd.actors.messages import CommitEdit, Disconnected, Preview, Register
 from torcd.actors.supervisor import Supervisor
 from torcd.actors.turn import Turn
+from torcd.api.edits import Edits
 from torcd.api.explanations import Explanations
 from torcd.api.plan_shelf import PlanShelf
 from torcd.api.session import Handler, Session
@@ -96,9 +97,10 @@ class Dispatch:
             w.LeaveWorker: self._to_workers_actor,
             w.ListWorkers: self._lists("workers", nouns.WORKERS),
         }
-        table.update(Explanations(self._database, self._supervisor).handlers())
         for operation in OPERATIONS:
             table[operation] = self._operate
+        for others in (Edits(self._database, self._supervisor), Explanations(self._database, self._supervisor)):
+            table |= others.handlers()
         return table
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -140,9 +142,7 @@ class Dispatch:
         return {**_fields(await self._load_workflow(workflow_id)), "counts": counts, "dry_run": False}
 
     async def _load_workflow(self, workflow_id: int) -> model.Workflow:
-        return await self._read(
-            lambda db: nouns.load_one(db, nouns.WORKFLOWS, "workflow", "id = ?", (workflow_id,), workflow_id)
-        )
+        return await self._read(lambda db: nouns.load_workflow(db, workflow_id))
 
     async def _list_workflows(self, session: Session, request: r.ListWorkflows) -> object:
         return await self._list("workflows", nouns.WORKFLOWS, (), request)
@@ -155,7 +155,7 @@ class Dispatch:
         published = self._supervisor.published(workflow_id)
 
         def work(db: sqlite3.Connection) -> tuple[model.Workflow, model.Task | None, dict[str, int]]:
-            workflow = nouns.load_one(db, nouns.WORKFLOWS, "workflow", "id = ?", (workflow_id,), workflow_id)
+            workflow = nouns.load_workflow(db, workflow_id)
             counts = nouns.count_statuses(db, workflow_id) if published is None else published.counts
             return workflow, find_active(db, workflow_id), counts
 
@@ -168,6 +168,7 @@ class Dispatch:
             counts=counts,
             complete=not open_jobs,
             is_canceled=workflow.is_canceled if published is None else published.is_canceled,
+            is_archived=workflow.is_archived,
             active_task=task,
         )
 

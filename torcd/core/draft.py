@@ -222,6 +222,11 @@ class Draft:
             self.state.is_canceled = canceled
             self.delta.workflow["is_canceled"] = int(canceled)
 
+    def set_archived(self, archived: bool) -> None:
+        """Sets or clears the archived flag."""
+        self.state.is_archived = archived
+        self.delta.workflow["is_archived"] = int(archived)
+
     def write(self, change: Change) -> None:
         """Notes a change whose effect on the state the caller makes."""
         self.delta.changes.append(change)

@@ -14,7 +14,14 @@ from torcd.core.consequences import Findings, follow
 from torcd.core.observation import Observation, needs_recording
 from torcd.core.plan import Plan
 from torcd.core.purged import set_aside
-from torcd.core.refusals import accept_unknown, check_missing_inputs, check_missing_values, check_purged, count_jobs
+from torcd.core.refusals import (
+    accept_unknown,
+    check_missing_inputs,
+    check_missing_values,
+    check_not_archived,
+    check_purged,
+    count_jobs,
+)
 from torcd.core.selection import Selection, select_jobs
 from torcd.core.state import State
 from torcd.core.status import BAD, LIVE, Status, StatusReason, mask_of
@@ -50,7 +57,7 @@ class Known:
 
 def make_plan(state: State, request: Operation, known: Known) -> Plan:
     """The plan of any operation; raises Refused or Conflict when it must not be carried out."""
-    check_archived(state)
+    check_not_archived(state)
     match request:
         case Initialize():
             return _plan_initialize(state, request, known)
@@ -74,12 +81,6 @@ def make_plan(state: State, request: Operation, known: Known) -> Plan:
             return plan_undo(state, request, known.undo)
         case _:
             raise TypeError(f"no plan for {type(request).__name__}")
-
-
-def check_archived(state: State) -> None:
-    """SEMANTICS 5.5: archived workflows refuse operations."""
-    if state.is_archived:
-        raise Refused(f"workflow {state.workflow_id} is archived: unarchive it first", workflow_id=state.workflow_id)
 
 
 def detects_content(state: State, request: Operation) -> bool:

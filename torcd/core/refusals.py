@@ -1,6 +1,7 @@
-"""What an operation is refused with before anything is written: unknown files, missing inputs, live jobs.
+"""What an operation is refused with before anything is written: unknown files, missing inputs, live jobs, and a
+workflow that is archived.
 
-With `--force` the first three are warnings; live jobs are never forced.
+With `--force` the first two are warnings; the others are never forced.
 """
 
 from dataclasses import replace
@@ -33,6 +34,22 @@ def _paths(state: State, files: Int64) -> list[str]:
 def _listing(paths: list[str], total: int) -> str:
     more = f" and {total - len(paths)} more" if total > len(paths) else ""
     return ", ".join(paths) + more
+
+
+def name_jobs(state: State, jobs: Int64) -> str:
+    """The ids of jobs with their statuses, as an error names them."""
+    shown = zip(state.jobs.ids.ids[jobs[:SHOWN]].tolist(), state.jobs.status[jobs[:SHOWN]].tolist(), strict=True)
+    return _listing([f"{job_id} ({status_name(status)})" for job_id, status in shown], len(jobs))
+
+
+def check_not_archived(state: State) -> None:
+    """SEMANTICS 5.5: an archived workflow can only be read, or deleted."""
+    if state.is_archived:
+        raise Refused(
+            f"workflow {state.workflow_id} is archived: unarchive it first with `workflows unarchive "
+            f"{state.workflow_id}`",
+            workflow_id=state.workflow_id,
+        )
 
 
 def accept_unknown(state: State, request: Operation, seen: Observation, warnings: list[str]) -> Observation:

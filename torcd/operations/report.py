@@ -278,10 +278,13 @@ def hand_out(
 
 
 def count_stranded(state: State, total: Room) -> int:
-    """The jobs that have not ended, when none is under way and this worker can take none that is ready; else 0."""
+    """The jobs that have not ended, when none is under way and this worker can take none that is ready; else 0.
+
+    Of an archived workflow nobody can take any.
+    """
     if state.counts[Status.PENDING] or state.counts[Status.RUNNING] or state.is_complete:
         return 0
-    if state.counts[Status.READY]:
+    if state.counts[Status.READY] and not state.is_archived:
         misfits = state.ready.misfits(total)
         needs = state.jobs.requirement[state.jobs.status == Status.READY] if misfits else None
         if needs is None or not np.isin(needs, misfits).all():

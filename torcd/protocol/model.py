@@ -78,6 +78,7 @@ class WorkflowStatus(Answer, frozen=True, kw_only=True):
     counts: dict[str, int]
     complete: bool
     is_canceled: bool = False
+    is_archived: bool = False
     active_task: Task | None = None
 
 

@@ -315,6 +315,11 @@ def load_one(
     return listing.make(row)
 
 
+def load_workflow(db: sqlite3.Connection, workflow_id: int) -> Workflow:
+    """One workflow; raises NotFound."""
+    return load_one(db, WORKFLOWS, "workflow", "id = ?", (workflow_id,), workflow_id)
+
+
 def load_events(db: sqlite3.Connection, workflow_id: int, after_seq: int, limit: int) -> list[Event]:
     """A stretch of a workflow's log."""
     return load_page(db, EVENTS, (workflow_id,), (), after_seq, limit)[0]
