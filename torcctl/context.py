@@ -14,7 +14,7 @@ import msgspec
 
 from torcctl import autostart, output
 from torcctl.options import LOG_LEVELS, Options
-from torcd.protocol import requests
+from torcd.protocol import lookups, requests
 from torcd.protocol.address import Places, find_places
 from torcd.protocol.client import CALL_TIMEOUT_S, Connection, NoAnswer
 from torcd.protocol.errors import Refused, Unreachable
@@ -39,6 +39,7 @@ QUERIES = (
     requests.GetTask,
     requests.GetTaskPlan,
     requests.ExplainJob,
+    lookups.FindJobs,
 )
 """Requests that change nothing, and so may be repeated."""
 

@@ -26,11 +26,13 @@ WORDS: dict[str, Any] = {
     "Switch": Annotated[bool | None, Parameter(negative=None)],
     "Context": Annotated[Context, Parameter(parse=False)],
     "WorkflowId": Annotated[int | None, Parameter(help=WORKFLOW_HELP)],
+    "Key": Annotated[str, Parameter(allow_leading_hyphen=True)],  # a lone dash is one
     "Filters": Annotated[
         tuple[str, ...],
         Parameter(name=("--filter", "-f"), help="Only rows with key=value; repeatable, and-ed."),
     ],
     "Follow": Annotated[bool, Parameter(name=("--follow", "-f"), help="Go on as more is written.")],
+    "Reinitialize": Annotated[bool, Parameter(name=parameters.FLAG_NAMES["Reinitialize"])],
     "Detect": Annotated[parameters.Detect, Parameter(help="How changed files are told: mtime or content.")],
     "OperationOptions": Annotated[parameters.OperationOptions, Parameter(name="*")],
     "RunOptions": Annotated[parameters.RunOptions, Parameter(name="*")],

@@ -7,16 +7,27 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec import UNSET, UnsetType
 
 from torcctl import output
-from torcctl.exits import UsageError
+from torcctl.exits import DONE, UsageError
+from torcctl.job_selection import select_jobs
 from torcctl.parameters import OPERATION_DEFAULTS
 from torcctl.perform import perform
-from torcctl.selection import choose_workflow, find_job, get_job, list_request
+from torcctl.selection import find_job, get_job, list_request
 from torcd.protocol.model import Explanation, Job
 from torcd.protocol.requests import ExplainJob, GetJob, ListJobs, ResetJobs, UpdateJob
 
 if TYPE_CHECKING:
     from torcctl.context import Context
-    from torcctl.parameters import Command, Detect, Filters, Follow, OperationOptions, Switch, WorkflowId
+    from torcctl.parameters import (
+        Command,
+        Detect,
+        Filters,
+        Follow,
+        Key,
+        OperationOptions,
+        Reinitialize,
+        Switch,
+        WorkflowId,
+    )
 
 Value = TypeVar("Value")
 
@@ -105,10 +116,10 @@ def _or_unset(value: Value | None) -> Value | UnsetType:
 
 
 def reset_status(
-    *jobs: int,
+    *keys: Key,
     status: str | None = None,
     return_code: int | None = None,
-    reinitialize: bool = False,
+    reinitialize: Reinitialize = False,
     detect: Detect = None,
     options: OperationOptions = OPERATION_DEFAULTS,
     context: Context,
@@ -116,28 +127,17 @@ def reset_status(
     """Set jobs, and everything downstream of them, to uninitialized: all of them, or none.
 
     Args:
-        jobs: Ids of the jobs; all in one workflow.
-        status: Also the jobs of the selected workflow that are in this status.
+        keys: Ids of jobs, or names in the selected workflow; - reads them from standard input.
+        status: Also the jobs of the workflow that are in this status.
         return_code: Also those whose last attempt ended with this return code.
         reinitialize: Go on with reinit at once, so that the jobs become ready or blocked.
     """
-    if not jobs and status is None and return_code is None:
-        context.warn("no job was named: nothing was reset")
+    selection = select_jobs(context, keys, status=status, return_code=return_code)
+    if selection is None:
         if context.options.json:
             output.write_json({"task": None})
-        return 0
-    workflow_id = get_job(context, jobs[0]).workflow_id if jobs else choose_workflow(context)
-    return perform(
-        context,
-        ResetJobs,
-        options,
-        workflow_id=workflow_id,
-        jobs=list(jobs),
-        status=status,
-        return_code=return_code,
-        reinitialize=reinitialize,
-        detect=detect,
-    )
+        return DONE
+    return perform(context, ResetJobs, options, **selection.fields(), reinitialize=reinitialize, detect=detect)
 
 
 def explain(job: str, /, *, task: int | None = None, context: Context) -> None:

@@ -11,7 +11,7 @@ from torcd.protocol.requests import Initialize, Reinit, ResetStatus, Restart
 
 if TYPE_CHECKING:
     from torcctl.context import Context
-    from torcctl.parameters import Detect, OperationOptions, WorkflowId
+    from torcctl.parameters import Detect, OperationOptions, Reinitialize, WorkflowId
 
 
 def initialize(
@@ -62,7 +62,7 @@ def reset_status(
     /,
     *,
     failed_only: bool = False,
-    reinitialize: bool = False,
+    reinitialize: Reinitialize = False,
     detect: Detect = None,
     options: OperationOptions = OPERATION_DEFAULTS,
     context: Context,

@@ -17,6 +17,7 @@ from torcd.actors.supervisor import Supervisor
 from torcd.actors.turn import Turn
 from torcd.api.edits import Edits
 from torcd.api.explanations import Explanations
+from torcd.api.lookups import Lookups
 from torcd.api.plan_shelf import PlanShelf
 from torcd.api.session import Handler, Session
 from torcd.operations.create import prepare_workflow
@@ -99,7 +100,11 @@ class Dispatch:
         }
         for operation in OPERATIONS:
             table[operation] = self._operate
-        for others in (Edits(self._database, self._supervisor), Explanations(self._database, self._supervisor)):
+        for others in (
+            Edits(self._database, self._supervisor),
+            Explanations(self._database, self._supervisor),
+            Lookups(self._database),
+        ):
             table |= others.handlers()
         return table
 

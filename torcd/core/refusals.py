@@ -136,13 +136,6 @@ def _refuse_or_warn(state: State, request: Operation, warnings: list[str], text:
     warnings.append(text)
 
 
-def name_jobs(state: State, jobs: Int64) -> str:
-    """Some jobs by id, with their statuses, and how many more there are."""
-    status = state.jobs.status[jobs[:SHOWN]].tolist()
-    named = zip(state.jobs.ids.ids[jobs[:SHOWN]].tolist(), status, strict=True)
-    return _listing([f"{job_id} ({status_name(each)})" for job_id, each in named], len(jobs))
-
-
 def live_conflict(state: State, request: Operation, live: Int64) -> Conflict:
     """SEMANTICS 5.2: what would change a live job is refused, naming the jobs and the options."""
     return Conflict(
