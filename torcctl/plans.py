@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from torcctl.output import cell
+from torcctl.output import cell, count_jobs
 from torcd.protocol.model import Plan, PlanJob
 
 VERBS = {
@@ -20,7 +20,7 @@ VERBS = {
 def sentence(plan: Plan) -> str:
     """`Reset 3 jobs due to changed inputs`, or what a dry run says instead."""
     verb = VERBS.get(plan.operation, "reset")
-    jobs = "1 job" if plan.count == 1 else f"{plan.count} jobs"
+    jobs = count_jobs(plan.count)
     if plan.dry_run:
         return f"Dry run: {jobs} would be {verb} {plan.cause}".rstrip()
     return f"{verb.capitalize()} {jobs} {plan.cause}".rstrip()

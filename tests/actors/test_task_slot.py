@@ -433,7 +433,7 @@ async def test_a_task_whose_commit_begins_is_not_canceled(house: House, workflow
 async def test_a_workflow_with_live_jobs_is_not_deleted(house: House, workflow: int) -> None:
     hand = await house.hire(workflow)
     launches = await hand.claim()
-    with pytest.raises(Conflict, match="2 job\\(s\\) under way"):
+    with pytest.raises(Conflict, match="2 jobs under way"):
         await house.send(workflow, DeleteWorkflow(workflow_id=workflow))
     await hand.report(returned=[ref(launch) for launch in launches.values()])
     await house.send(workflow, DeleteWorkflow(workflow_id=workflow))

@@ -490,7 +490,8 @@ def test_a_request_of_an_unknown_workflow_is_not_found_for_every_method(wire: Wi
         (f"workflows.{verb}", one)
         for verb in ("get", "status", "cancel", "delete", "initialize", "reinit", "restart", "reset_status", "prepare")
     ]
-    calls += [("workflows.archive", one), ("workflows.unarchive", one), ("jobs.find", {**one, "ids": []})]
+    calls += [(f"workflows.{verb}", one) for verb in ("archive", "unarchive")]
+    calls += [(f"jobs.{verb}", one) for verb in ("find", "disable", "enable")]
     calls += [(f"workflows.{verb}", {**one, "dry_run": True}) for verb in ("reinit", "restart", "initialize")]
     calls += [(f"{noun}.list", one) for noun in ("jobs", "files", "user_data", "results", "tasks", "events", "workers")]
     calls += [("jobs.reset_status", {**one, "jobs": [1]}), ("events.subscribe", one)]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from workbench import Workbench
 
 from torcd.core.status import Status
+from torcd.operations.disable import disable_jobs, enable_jobs
 from torcd.operations.resume import resume_attempts
 from torcd.protocol.errors import Conflict, Refused
 from torcd.protocol.requests import Initialize, Operation, Prepare, Reinit, ResetJobs, ResetStatus, Restart
@@ -113,6 +114,20 @@ class Machine:
     def cancel(self) -> None:
         self.bench.cancel()
 
+    def disable(self) -> None:
+        names = self.some(self.names)
+        is_live = {"pending", "running"} & {self.bench.status()[name] for name in names}
+        try:
+            self.bench.change(lambda draft: disable_jobs(draft, [self.bench.id(name) for name in names]))
+        except Conflict:
+            assert is_live
+        else:
+            assert not is_live
+
+    def enable(self) -> None:
+        names = self.some(self.names)
+        self.bench.change(lambda draft: enable_jobs(draft, [self.bench.id(name) for name in names]))
+
     def operate(self) -> None:
         kind, parameters = self.draw(st.sampled_from(OPERATIONS))
         self.try_operation(kind, **parameters)
@@ -159,7 +174,7 @@ class Machine:
 STEPS = [
     Machine.claim, Machine.claim, Machine.start, Machine.end, Machine.end, Machine.hand_back, Machine.lose,
     Machine.come_back, Machine.cancel, Machine.operate, Machine.operate, Machine.reset_jobs, Machine.change_a_file,
-    Machine.edit, Machine.write_a_value, Machine.restart_the_daemon,
+    Machine.edit, Machine.write_a_value, Machine.disable, Machine.enable, Machine.restart_the_daemon,
 ]  # fmt: skip
 
 
@@ -168,6 +183,7 @@ def check_rules(bench: Workbench) -> None:
     state = bench.state
     blocked = state.jobs.status == Status.BLOCKED
     assert (state.waiting[blocked] > 0).all(), "a blocked job waits for something"
+    assert not state.waiting[state.jobs.status == Status.READY].any(), "a ready job waits for nothing"
     assert bench.rows("SELECT 1 FROM result GROUP BY job_id, attempt_id HAVING count(*) > 1") == []
     events = [seq for seq, _, _ in bench.events()]
     assert events == list(range(1, len(events) + 1)), "SEMANTICS 7.1: numbered without gaps"

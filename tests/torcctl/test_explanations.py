@@ -38,7 +38,8 @@ def told(**changes: Any) -> dict[str, Any]:
 def decision(**changes: Any) -> dict[str, Any]:
     fields = {
         "task_id": 4, "operation": "reinit", "run_id": 2, "requested_by": "ann@node",
-        "finished_at": "2026-01-02T03:04:05Z", "decision": "kept", "from": "completed", "to": "completed", "reasons": [], "why": "up_to_date",
+        "finished_at": "2026-01-02T03:04:05Z",
+        "decision": "kept", "from": "completed", "to": "completed", "reasons": [], "why": "up_to_date",
     }  # fmt: skip
     return {**fields, **changes}
 

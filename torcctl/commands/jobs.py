@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from torcctl import output
@@ -12,6 +13,7 @@ from torcctl.job_selection import select_jobs
 from torcctl.parameters import OPERATION_DEFAULTS
 from torcctl.perform import perform
 from torcctl.selection import find_job, get_job, list_request
+from torcd.protocol.edits import DisableJobs, EnableJobs
 from torcd.protocol.model import Explanation, Job
 from torcd.protocol.requests import ExplainJob, GetJob, ListJobs, ResetJobs, UpdateJob
 
@@ -102,8 +104,6 @@ def update(
 
 
 def _parse_env(text: str) -> dict[str, str]:
-    import msgspec
-
     try:
         return msgspec.json.decode(text, type=dict[str, str])
     except msgspec.DecodeError as error:
@@ -140,6 +140,38 @@ def reset_status(
     return perform(context, ResetJobs, options, **selection.fields(), reinitialize=reinitialize, detect=detect)
 
 
+def disable(*keys: Key, context: Context) -> None:
+    """Disable jobs: they never run and hold nothing up. What is downstream is evaluated at once.
+
+    Args:
+        keys: Ids of jobs, or names in the selected workflow; - reads them from standard input.
+    """
+    _put(context, keys, DisableJobs, "disabled")
+
+
+def enable(*keys: Key, context: Context) -> None:
+    """Take disabling back: the jobs become uninitialized, and what depends on them waits for them.
+
+    Args:
+        keys: Ids of jobs, or names in the selected workflow; - reads them from standard input.
+    """
+    _put(context, keys, EnableJobs, "enabled")
+
+
+def _put(context: Context, keys: tuple[Key, ...], kind: type[DisableJobs | EnableJobs], done: str) -> None:
+    selection = select_jobs(context, keys)
+    if selection is None:
+        if context.options.json:
+            output.write_json({"workflow_id": None, done: 0, "unchanged": 0, "jobs": []})
+        return
+    raw = context.call(kind(workflow_id=selection.workflow_id, jobs=selection.jobs))
+    answer = msgspec.json.decode(raw, type=dict[str, Any])
+    if answer["unchanged"]:
+        were = "was" if answer["unchanged"] == 1 else "were"
+        context.note("info", f"{output.count_jobs(answer['unchanged'])} {were} {done} already")
+    context.show_done(raw, f"{done.capitalize()} {output.count_jobs(answer[done])}")
+
+
 def explain(job: str, /, *, task: int | None = None, context: Context) -> None:
     """Tell why a job would run again, or would not, what it waits for, and what operations decided about it.
 
@@ -170,5 +202,7 @@ VERBS: dict[str, Command] = {
     "update": update,
     "reset-status": reset_status,
     "explain": explain,
+    "disable": disable,
+    "enable": enable,
     "logs": logs,
 }

@@ -13,6 +13,7 @@ from torcd.core.explanation import Explained
 from torcd.core.planning import Known
 from torcd.core.state import State
 from torcd.operations.operate import Planned
+from torcd.protocol.edits import DisableJobs, EnableJobs
 from torcd.protocol.errors import TorcError
 from torcd.protocol.requests import DeleteWorkflow, Operation
 from torcd.protocol.worker_requests import RegisterWorker
@@ -148,5 +149,8 @@ class Nudge:
     """Nothing but a reason to look again at the reports that wait."""
 
 
-Unattended = Operation | Apply | Preview | PreviewReady | Explain | ExplainReady | DeleteWorkflow | CommitEdit
+Unattended = (
+    Operation | Apply | Preview | PreviewReady | Explain | ExplainReady | DeleteWorkflow | CommitEdit | DisableJobs
+    | EnableJobs
+)  # fmt: skip
 """What an actor handles alone, not in a group with other messages."""

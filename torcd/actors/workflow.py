@@ -17,18 +17,19 @@ from torcd.actors.explain import Explainer
 from torcd.actors.mailbox import Mailbox, Message, Reply
 from torcd.actors.messages import Apply, CommitEdit, Deleted, Explain, ExplainReady, Preview, PreviewReady, Unattended
 from torcd.actors.roster import Roster
-from torcd.actors.tasks import TaskSlot
+from torcd.actors.tasks import INLINE_JOBS, TaskSlot
 from torcd.actors.turn import Turn
 from torcd.bus import Bus
-from torcd.core.refusals import check_not_archived
+from torcd.core.refusals import check_not_archived, live_conflict
 from torcd.core.state import State
 from torcd.core.status import LIVE, mask_of
 from torcd.files.scan import Paths, Scanner
 from torcd.operations.archive import set_archived
 from torcd.operations.cancel import cancel_workflow
+from torcd.operations.disable import disable_jobs, enable_jobs
 from torcd.operations.update import find_value, update_user_data
-from torcd.protocol.edits import ArchiveWorkflow, UnarchiveWorkflow
-from torcd.protocol.errors import Conflict, TorcError, Unavailable
+from torcd.protocol.edits import ArchiveWorkflow, DisableJobs, EnableJobs, UnarchiveWorkflow
+from torcd.protocol.errors import TorcError, Unavailable
 from torcd.protocol.model import Event
 from torcd.protocol.requests import CancelTask, CancelWorkflow, DeleteWorkflow, Operation, UpdateUserData
 from torcd.protocol.worker_requests import LeaveWorker, ReportWorker
@@ -239,19 +240,16 @@ class WorkflowActor:
             case CommitEdit() as edit:
                 self.tasks.check_editable("jobs update")
                 return edit.decide(turn)
+            case DisableJobs() | EnableJobs() as request:
+                return await self._on_disable(turn, request)
             case _:
                 raise TypeError(f"no handler for {type(message.body).__name__}")
 
     def _on_delete(self, turn: Turn) -> Finish:
         self.tasks.check_free("workflows delete")
-        live = int(mask_of(LIVE)[self.state.jobs.status].sum())
-        if live:
-            raise Conflict(
-                f"workflow {self.workflow_id} has {live} job(s) under way: cancel it first with `workflows cancel "
-                f"{self.workflow_id}`",
-                workflow_id=self.workflow_id,
-                count=live,
-            )
+        live = np.flatnonzero(mask_of(LIVE)[self.state.jobs.status])
+        if len(live):
+            raise live_conflict(self.state, f"workflow {self.workflow_id} has", live)
         turn.query(lambda db: delete_workflow(db, self.workflow_id))
         return lambda: None
 
@@ -259,6 +257,16 @@ class WorkflowActor:
         self.tasks.check_free("workflows archive" if archived else "workflows unarchive")
         set_archived(turn.draft, archived)
         return lambda: None
+
+    async def _on_disable(self, turn: Turn, request: DisableJobs | EnableJobs) -> Finish:
+        disables = isinstance(request, DisableJobs)
+        self.tasks.check_editable("jobs disable" if disables else "jobs enable")
+        put = disable_jobs if disables else enable_jobs
+        if self.state.count < INLINE_JOBS:
+            answer = put(turn.draft, request.jobs)
+        else:
+            answer = await trio.to_thread.run_sync(put, turn.draft, request.jobs)
+        return lambda: answer
 
     def _on_cancel(self, turn: Turn) -> Finish:
         check_not_archived(self.state)

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from torcd.actors.supervisor import Supervisor
 from torcd.api.session import Handler, Session
-from torcd.protocol.edits import ArchiveWorkflow, UnarchiveWorkflow
-from torcd.protocol.requests import Request
+from torcd.protocol.edits import ArchiveWorkflow, DisableJobs, EnableJobs, UnarchiveWorkflow
+from torcd.protocol.requests import Request, WorkflowRequest
 from torcd.storage import nouns
 from torcd.storage.database import Database
 
@@ -19,10 +19,17 @@ class Edits:
 
     def handlers(self) -> Mapping[type[Request], Handler]:
         """The table."""
-        return {ArchiveWorkflow: self._archive, UnarchiveWorkflow: self._archive}
+        return {
+            ArchiveWorkflow: self._archive,
+            UnarchiveWorkflow: self._archive,
+            DisableJobs: self._send,
+            EnableJobs: self._send,
+        }
+
+    async def _send(self, session: Session, request: WorkflowRequest) -> object:
+        await self._database.read(lambda db: nouns.check_workflow(db, request.workflow_id))
+        return await self._supervisor.send(request.workflow_id, request)
 
     async def _archive(self, session: Session, request: ArchiveWorkflow | UnarchiveWorkflow) -> object:
-        workflow_id = request.workflow_id
-        await self._database.read(lambda db: nouns.check_workflow(db, workflow_id))
-        await self._supervisor.send(workflow_id, request)
-        return await self._database.read(lambda db: nouns.load_workflow(db, workflow_id))
+        await self._send(session, request)
+        return await self._database.read(lambda db: nouns.load_workflow(db, request.workflow_id))

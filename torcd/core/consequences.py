@@ -56,7 +56,8 @@ def follow(state: State, request: Operation, findings: Findings) -> Plan:
     reset, reasons = _spread(state, findings, reasons)
     live = np.flatnonzero(reset & mask_of(LIVE)[status])
     if len(live) and not request.stop_live:
-        raise live_conflict(state, request, live)
+        advice = "Wait for them, or use --stop-live to stop them"
+        raise live_conflict(state, f"{request.NAME} would change", live, advice, options=["wait", "--stop-live"])
 
     after = np.where(reset, np.uint8(Status.UNINITIALIZED), status)
     after_reason = np.where(reset, np.uint8(0), state.jobs.reason)

@@ -81,17 +81,16 @@ class Draft:
 
     def stop(self, jobs: Indexes) -> None:
         """Fences live attempts that an operation supersedes; their jobs' final status follows by `place`."""
-        running = jobs[self.state.jobs.status[jobs] == Status.RUNNING]
-        pending = jobs[self.state.jobs.status[jobs] == Status.PENDING]
-        for chosen, status, reason in (
-            (running, Status.TERMINATED, StatusReason.SUPERSEDED),
-            (pending, Status.READY, StatusReason.NONE),
-        ):
-            if not len(chosen):
-                continue
-            self._check(chosen, status)
-            self.state.set_status(chosen, status, reason)
-            self._note(Move(jobs=chosen, status=status, reason=reason))
+        status = self.state.jobs.status[jobs]
+        self.put(jobs[status == Status.RUNNING], Status.TERMINATED, StatusReason.SUPERSEDED)
+        self.put(jobs[status == Status.PENDING], Status.READY)
+
+    def put(self, jobs: Indexes, status: Status, reason: StatusReason = StatusReason.NONE) -> None:
+        """Moves jobs to a status and nothing else: what follows from it is the caller's to `place`."""
+        if len(jobs):
+            self._check(jobs, status)
+            self.state.set_status(jobs, status, reason)
+            self._note(Move(jobs=jobs, status=status, reason=reason))
 
     def claim(self, jobs: Indexes, worker_id: int) -> Claim:
         """Gives ready jobs to a worker, each as a new attempt."""

@@ -1,9 +1,10 @@
-"""What an operation is refused with before anything is written: unknown files, missing inputs, live jobs, and a
-workflow that is archived.
+"""What a request is refused with before anything is written: unknown files, missing inputs, live jobs, jobs that do not
+exist, and a workflow that is archived.
 
 With `--force` the first two are warnings; the others are never forced.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from torcd.core.observation import Observation
 from torcd.core.state import ABSENT, UNKNOWN, State
 from torcd.core.status import WAITING, Status, mask_of, status_name
-from torcd.protocol.errors import Conflict, Refused
+from torcd.protocol.errors import Conflict, NotFound, Refused
 from torcd.protocol.requests import Operation
 
 Int64 = NDArray[np.int64]
@@ -40,6 +41,21 @@ def name_jobs(state: State, jobs: Int64) -> str:
     """The ids of jobs with their statuses, as an error names them."""
     shown = zip(state.jobs.ids.ids[jobs[:SHOWN]].tolist(), state.jobs.status[jobs[:SHOWN]].tolist(), strict=True)
     return _listing([f"{job_id} ({status_name(status)})" for job_id, status in shown], len(jobs))
+
+
+def find_jobs(state: State, ids: Sequence[int]) -> Int64:
+    """The indexes of jobs by their ids: all of them, or NotFound."""
+    found = state.jobs.ids.find(np.array(ids, dtype=np.int64))
+    unknown = [job_id for job_id, index in zip(ids, found.tolist(), strict=True) if index < 0]
+    if unknown:
+        named = _listing([str(job_id) for job_id in unknown[:SHOWN]], len(unknown))
+        raise NotFound(
+            f"workflow {state.workflow_id} has no job {named}; nothing was changed",
+            noun="job",
+            id=unknown[0],
+            ids=unknown[:1000],
+        )
+    return found
 
 
 def check_not_archived(state: State) -> None:
@@ -136,13 +152,16 @@ def _refuse_or_warn(state: State, request: Operation, warnings: list[str], text:
     warnings.append(text)
 
 
-def live_conflict(state: State, request: Operation, live: Int64) -> Conflict:
-    """SEMANTICS 5.2: what would change a live job is refused, naming the jobs and the options."""
+def live_conflict(state: State, what: str, live: Int64, advice: str | None = None, **data: Any) -> Conflict:
+    """What is refused because of live jobs (SEMANTICS 5.2), naming them and what to do.
+
+    `what` is the sentence up to their number: "reinit would change".
+    """
+    advice = advice or f"Wait for them, or cancel them with `workflows cancel {state.workflow_id}`"
     return Conflict(
-        f"{request.NAME} would change {count_jobs(len(live))} that run now: {name_jobs(state, live)}. Wait for them, "
-        "or use --stop-live to stop them",
+        f"{what} {count_jobs(len(live))} under way: {name_jobs(state, live)}. {advice}",
         workflow_id=state.workflow_id,
         jobs=state.jobs.ids.ids[live[:1000]].tolist(),
         count=len(live),
-        options=["wait", "--stop-live"],
+        **data,
     )

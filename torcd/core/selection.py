@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from torcd.core.refusals import SHOWN
+from torcd.core.refusals import find_jobs
 from torcd.core.state import State
 from torcd.core.status import ENDED, Status, StatusReason, mask_of, statuses_named
-from torcd.protocol.errors import NotFound, Refused
+from torcd.protocol.errors import Refused
 from torcd.protocol.requests import JobsOperation
 
 Int64 = NDArray[np.int64]
@@ -25,24 +25,10 @@ class Selection:
     """The statuses of the results of those attempts."""
 
 
-def find_named(state: State, job_ids: list[int]) -> Int64:
-    """The jobs with these ids; raises NotFound unless all are there."""
-    named = state.jobs.ids.find(np.array(job_ids, dtype=np.int64))
-    unknown = [job_id for job_id, index in zip(job_ids, named.tolist(), strict=True) if index < 0]
-    if unknown:
-        raise NotFound(
-            f"workflow {state.workflow_id} has no job {', '.join(map(str, unknown[:SHOWN]))}; nothing was changed",
-            noun="job",
-            id=unknown[0],
-            ids=unknown[:1000],
-        )
-    return named
-
-
 def select_jobs(state: State, request: JobsOperation, selection: Selection) -> Int64:
     """The jobs that a request names by id, by status or by return code, in order."""
     mask = np.zeros(state.count, dtype=np.bool_)
-    mask[find_named(state, request.jobs)] = True
+    mask[find_jobs(state, request.jobs)] = True
     if request.status is not None:
         statuses = statuses_named(request.status)
         if not statuses:

@@ -3,9 +3,8 @@
 import numpy as np
 
 from torcd.core.draft import Draft
-from torcd.core.refusals import count_jobs, name_jobs
+from torcd.core.refusals import live_conflict
 from torcd.core.status import LIVE, mask_of
-from torcd.protocol.errors import Conflict
 
 
 def set_archived(draft: Draft, archived: bool) -> None:
@@ -15,12 +14,6 @@ def set_archived(draft: Draft, archived: bool) -> None:
         return
     live = np.flatnonzero(mask_of(LIVE)[state.jobs.status])
     if len(live):
-        raise Conflict(
-            f"workflow {state.workflow_id} has {count_jobs(len(live))} under way: {name_jobs(state, live)}. Wait for "
-            f"them, or cancel them with `workflows cancel {state.workflow_id}`",
-            workflow_id=state.workflow_id,
-            jobs=state.jobs.ids.ids[live[:1000]].tolist(),
-            count=len(live),
-        )
+        raise live_conflict(state, f"workflow {state.workflow_id} has", live)
     draft.set_archived(archived)
     draft.notify("workflow_archived" if archived else "workflow_unarchived", {})

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from torcd.core.delta import Claim, ResultRow
 from torcd.core.draft import Draft
-from torcd.core.evaluation import evaluate
+from torcd.core.evaluation import evaluate_downstream
 from torcd.core.observation import Observation
 from torcd.core.placement import Room
-from torcd.core.propagation import find_closure
 from torcd.core.state import ABSENT, DIGEST, State, has_digest
 from torcd.core.status import ENDED, LIVE, WAITING, Status, StatusReason, mask_of
 from torcd.protocol.worker_requests import AttemptEnd, AttemptRef, Capacity, JobLaunch, JobOutput, RefusedReport
@@ -78,15 +77,9 @@ def take_back(draft: Draft, jobs: Int64) -> None:
     if not len(jobs):
         return
     draft.move(jobs, Status.RUNNING)
-    state = draft.state
-    closure = find_closure(state.graph, np.sort(jobs), state.jobs.status == Status.DISABLED).jobs
-    canceled = closure[
-        (state.jobs.status[closure] == Status.CANCELED) & (state.jobs.reason[closure] == StatusReason.UPSTREAM_FAILED)
-    ]
-    if len(canceled):
-        status = state.jobs.status.copy()
-        status[canceled] = Status.UNINITIALIZED
-        draft.place(canceled, *evaluate(state.graph, status, canceled, state.jobs.cancel_on_failure))
+    placement = evaluate_downstream(draft.state, jobs)
+    if len(placement.jobs):
+        draft.place(*placement)
 
 
 def _find(state: State, refs: list[AttemptRef]) -> tuple[Int64, NDArray[np.bool_]]:
