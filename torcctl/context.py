@@ -40,6 +40,8 @@ QUERIES = (
     requests.GetTaskPlan,
     requests.ExplainJob,
     lookups.FindJobs,
+    lookups.GetFile,
+    lookups.GetWorker,
 )
 """Requests that change nothing, and so may be repeated."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from torcctl.exits import UsageError
-from torcctl.selection import choose_workflow, workflow_of_option
+from torcctl.selection import choose_workflow, is_id, workflow_of_option
 from torcd.protocol.errors import Refused
 from torcd.protocol.lookups import FindJobs
 
@@ -73,7 +73,7 @@ def _read_keys(keys: "Sequence[Key]") -> tuple[list[int], list[str]]:
             raise UsageError(f"unknown option {key!r}; see --help", option=key)
         else:
             found[key] = None
-    ids = {key: int(key) for key in found if key.isascii() and key.isdecimal()}
+    ids = {key: int(key) for key in found if is_id(key)}
     return list(dict.fromkeys(ids.values())), [key for key in found if key not in ids]
 
 

@@ -66,9 +66,14 @@ def check_workflow(context: "Context", workflow_id: int, noun: str, object_id: i
         )
 
 
+def is_id(key: str) -> bool:
+    """Whether a key is an id, and not a name: digits are."""
+    return key.isascii() and key.isdecimal()
+
+
 def find_job(context: "Context", key: str) -> Job:
     """The job with this id or, in the selected workflow, with this name. Raises NotFound."""
-    if key.isascii() and key.isdecimal():
+    if is_id(key):
         return get_job(context, int(key))
     workflow_id = choose_workflow(context)
     jobs = context.rows(ListJobs(workflow_id=workflow_id, filters=[("name", key)]), "jobs", Job)

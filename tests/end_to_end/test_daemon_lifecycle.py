@@ -433,6 +433,8 @@ def test_another_protocol_is_refused_with_the_side_to_update(system: System) -> 
         ("jobs.list", {"workflow_id": 1, "limit": 10**9}, "$.limit"),
         ("workers.report", {"worker_id": 1, "ended": [{"job_id": 1}]}, "$.ended[0]"),
         ("user_data.get", {}, "$"),
+        ("files.get", {"name": "f"}, "$"),
+        ("jobs.find", {"names": ["a"]}, "$.workflow_id"),
         ("workflows.get", {"workflow_id": 1 << 80}, "$.workflow_id"),
         ("workflows.get", {"workflow_id": 1 << 63}, "$.workflow_id"),
         ("workflows.get", {"workflow_id": -(1 << 63)}, "$.workflow_id"),
@@ -500,5 +502,11 @@ def test_a_request_of_an_unknown_workflow_is_not_found_for_every_method(wire: Wi
     calls += [("jobs.get", {"job_id": 4711}), ("jobs.update", {"job_id": 4711, "priority": 1})]
     calls += [(f"tasks.{verb}", {"task_id": 4711}) for verb in ("get", "plan", "wait", "cancel")]
     calls += [("results.get", {"result_id": 4711}), ("workflows.preview", {"preview": "4711"})]
+    calls += [
+        ("files.get", {"file_id": 4711}),
+        ("files.get", {**one, "name": "f"}),
+        ("workers.get", {"worker_id": 4711}),
+    ]
+    calls += [("files.history", {**one, "file_id": 1}), ("user_data.history", {**one, "user_data_id": 1})]
     for method, params in calls:
         assert wire.call(method, **params)["error"]["code"] == 404, method

@@ -2,7 +2,7 @@
 
 from msgspec import field
 
-from torcd.protocol.requests import Integer, Request
+from torcd.protocol.requests import Integer, ListRequest, Request
 
 
 class FindJobs(Request, frozen=True, kw_only=True):
@@ -16,3 +16,31 @@ class FindJobs(Request, frozen=True, kw_only=True):
     workflow_id: Integer | None = None
     ids: list[Integer] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
+
+
+class GetFile(Request, frozen=True, kw_only=True):
+    """One file, by `file_id` or by `workflow_id` and `name`; a declared file comes before a script of that name."""
+
+    METHOD = "files.get"
+    file_id: Integer | None = None
+    workflow_id: Integer | None = None
+    name: str | None = None
+
+
+class ListFileHistory(ListRequest, frozen=True, kw_only=True):
+    """Pages through a file's record and the records that it replaced, newest first; `cursor` is a version."""
+
+    METHOD = "files.history"
+    file_id: Integer
+
+
+class ListUserDataHistory(ListRequest, frozen=True, kw_only=True):
+    """Pages through all values that a user data has had, newest first; `cursor` is a version."""
+
+    METHOD = "user_data.history"
+    user_data_id: Integer
+
+
+class GetWorker(Request, frozen=True, kw_only=True):
+    METHOD = "workers.get"
+    worker_id: Integer

@@ -116,6 +116,26 @@ class File(Answer, frozen=True, kw_only=True):
     version: int
 
 
+class FileVersion(Answer, frozen=True, kw_only=True):
+    """What was accepted of a file from one number of the version counter on, until the next newer one."""
+
+    file_id: int
+    version: int
+    recorded: str
+    """`absent` or `present`."""
+    mtime_ns: int | None
+    size: int | None
+
+
+class UserDataVersion(Answer, frozen=True, kw_only=True):
+    """A value of a user data, in force from one number of the version counter on; 0: since the workflow was created."""
+
+    user_data_id: int
+    version: int
+    data: Any
+    is_set: bool
+
+
 class UserData(Answer, frozen=True, kw_only=True):
     """A named JSON value. `data` is null also when there is no value; then `is_set` is false."""
 

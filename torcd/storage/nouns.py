@@ -335,6 +335,7 @@ def count_statuses(db: sqlite3.Connection, workflow_id: int) -> dict[str, int]:
 
 OWNERS = {
     "job": "SELECT workflow_id FROM job WHERE id = ?",
+    "file": "SELECT workflow_id FROM file WHERE id = ?",
     "user_data": "SELECT workflow_id FROM user_data WHERE id = ?",
     "task": "SELECT workflow_id FROM task WHERE id = ?",
 }
