@@ -41,6 +41,9 @@ FLAG_NAMES = {"Reinitialize": ("--reinitialize", "--reinit")}
 Switch = bool | None
 """An option with a `--no-…` form; None when neither was given."""
 
+HpcJobs = int
+"""`-n/--num-hpc-jobs`: how many Slurm jobs to submit."""
+
 Shell = Literal["bash", "zsh", "fish"]
 
 
