@@ -15,7 +15,7 @@ from torcctl.perform import perform
 from torcctl.selection import find_job, get_job, list_request
 from torcd.protocol.edits import DisableJobs, EnableJobs
 from torcd.protocol.model import Explanation, Job
-from torcd.protocol.requests import ExplainJob, GetJob, ListJobs, ResetJobs, UpdateJob
+from torcd.protocol.requests import AcceptJobs, ExplainJob, GetJob, ListJobs, ResetJobs, UpdateJob
 
 if TYPE_CHECKING:
     from torcctl.context import Context
@@ -172,6 +172,32 @@ def _put(context: Context, keys: tuple[Key, ...], kind: type[DisableJobs | Enabl
     context.show_done(raw, f"{done.capitalize()} {output.count_jobs(answer[done])}")
 
 
+def accept(
+    *keys: Key,
+    reason: str,
+    status: str | None = None,
+    return_code: int | None = None,
+    options: OperationOptions = OPERATION_DEFAULTS,
+    context: Context,
+) -> int:
+    """Take jobs for completed as they are: their files, definitions and user data are what they ran with.
+
+    Refused when an output is not there. What depends on them, and waits, need not wait any more.
+
+    Args:
+        keys: Ids of jobs, or names in the selected workflow; - reads them from standard input.
+        reason: Why; it is kept with the task.
+        status: Also the jobs of the workflow that are in this status.
+        return_code: Also those whose last attempt ended with this return code.
+    """
+    selection = select_jobs(context, keys, status=status, return_code=return_code)
+    if selection is None:
+        if context.options.json:
+            output.write_json({"task": None})
+        return DONE
+    return perform(context, AcceptJobs, options, **selection.fields(), reason=reason)
+
+
 def explain(job: str, /, *, task: int | None = None, context: Context) -> None:
     """Tell why a job would run again, or would not, what it waits for, and what operations decided about it.
 
@@ -201,6 +227,7 @@ VERBS: dict[str, Command] = {
     "get": get,
     "update": update,
     "reset-status": reset_status,
+    "accept": accept,
     "explain": explain,
     "disable": disable,
     "enable": enable,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torcctl import output
-from torcctl.commands.operations import initialize, reinit, reset_status, restart
+from torcctl.commands.operations import initialize, reinit, reset_status, restart, undo
 from torcctl.parameters import RUN_DEFAULTS, parse_filters
 from torcctl.selection import choose_workflow
 from torcd.protocol.edits import ArchiveWorkflow, UnarchiveWorkflow
@@ -129,6 +129,7 @@ VERBS: dict[str, Command] = {
     "restart": restart,
     "reset-status": reset_status,
     "reset-job-status": reset_status,
+    "undo": undo,
     "run": run,
     "cancel": cancel,
     "archive": archive,

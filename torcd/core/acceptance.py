@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from torcd.core.changes import Kind, join_reasons, make_reasons
 from torcd.core.draft import Draft
+from torcd.core.evaluation import evaluate_downstream
 from torcd.core.observation import Observation, needs_recording
 from torcd.core.plan import Plan
 from torcd.core.refusals import SHOWN, accept_unknown, count_jobs, live_conflict, name_jobs
@@ -127,6 +128,9 @@ def _simulate(state: State, seen: Observation, chosen: Int64) -> tuple[NDArray[n
     draft.record(seen)
     draft.rebase(chosen)
     draft.move(chosen, Status.COMPLETED, StatusReason.ACCEPTED)
+    placement = evaluate_downstream(copy, chosen)  # what their failures had canceled waits again
+    if len(placement.jobs):
+        draft.place(*placement)
     return copy.jobs.status, copy.jobs.reason
 
 

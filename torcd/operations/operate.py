@@ -134,7 +134,7 @@ def apply_plan(draft: Draft, planned: Planned, task_id: int | None, *, keeps_can
     if plan.restored is not None:
         _put_back(draft, plan.restored)
     if len(plan.jobs):
-        by = By.UNDO if plan.restored is not None else By.ITSELF if len(plan.accepted) else By.RESET
+        by = By.UNDO if plan.restored is not None else By.ACCEPTANCE if len(plan.accepted) else By.RESET
         draft.place(plan.jobs, plan.after, plan.after_reason, by)
     draft.mark(plan.marked, may_return=True)
     draft.mark(plan.unmarked, may_return=False)

@@ -192,7 +192,7 @@ class AcceptJobs(JobsOperation, frozen=True, kw_only=True):
 
     METHOD = "jobs.accept"
     NAME = "jobs accept"
-    EFFECT = ("jobs", "status", "return_code", "reason")
+    EFFECT = ("force", "jobs", "status", "return_code", "reason")
     reason: str
 
 
