@@ -181,6 +181,7 @@ class Context:
         """Tells the user something on stderr that is not the result; `level` is one of LOG_LEVELS."""
         chosen = self.options.log_level or "info"
         if LOG_LEVELS.index(level) <= LOG_LEVELS.index(chosen):
+            sys.stdout.flush()  # what was told before stands before it, also where both go to one file
             print(f"{level}: {text}" if level != "info" else text, file=sys.stderr, flush=True)
 
     def warn(self, text: str) -> None:

@@ -82,7 +82,7 @@ def reason_text(reason: dict[str, Any]) -> str:
 
 def _input_changed(reason: dict[str, Any]) -> str:
     stored, observed = reason.get("stored") or {}, reason.get("observed") or {}
-    name = f"input {reason['file']} ({reason['path']})"
+    name = _input_name(reason)
     if stored.get("mtime_ns") is None:
         return f"{name} appeared"
     changes = []
@@ -97,7 +97,13 @@ def _input_missing(reason: dict[str, Any]) -> str:
     stored = reason.get("stored") or {}
     known = stored.get("mtime_ns")
     was = f"; it was modified {time_text(known)}, {size_text(stored.get('size'))}" if known is not None else ""
-    return f"input {reason['file']} ({reason['path']}) disappeared{was}"
+    return f"{_input_name(reason)} disappeared{was}"
+
+
+def _input_name(reason: dict[str, Any]) -> str:
+    """A declared input by its name and path; a script that a command names has only a path."""
+    file, path = reason["file"], reason["path"]
+    return f"script {path}" if file == path else f"input {file} ({path})"
 
 
 def _output_missing(reason: dict[str, Any]) -> str:
