@@ -61,6 +61,10 @@ class FakeDisk:
         for name in names:
             del self._files[self._path(name)]
 
+    def content_of(self, name: str) -> str:
+        """What a file holds, for `write`."""
+        return self._contents[self._path(name)]
+
     def content(self, name: str) -> Content | None:
         """What reading a file tells, None: absent. It is racy if nothing was written since."""
         path = self._path(name)

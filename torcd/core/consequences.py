@@ -53,7 +53,7 @@ def follow(state: State, request: Operation, findings: Findings) -> Plan:
     """Follows stale jobs downstream, resets, evaluates, and keeps what differs from the present."""
     status = state.jobs.status
     reasons = join_reasons([part for part in findings.own if len(part.job)])
-    reset, reasons = _spread(state, findings, reasons)
+    reset, reasons, needed = _spread(state, findings, reasons)
     live = np.flatnonzero(reset & mask_of(LIVE)[status])
     if len(live) and not request.stop_live:
         advice = "Wait for them, or use --stop-live to stop them"
@@ -69,7 +69,7 @@ def follow(state: State, request: Operation, findings: Findings) -> Plan:
         )
     changed = (after != status) | (after_reason != state.jobs.reason)
     changed[live] = True
-    may_return = _find_returnable(state, findings, reset, reasons)
+    may_return = _find_returnable(state, findings, reset, reasons) & ~needed
     jobs = np.flatnonzero(changed)
     reasons = reasons.of(changed)
     has_reason = np.zeros(state.count, dtype=np.bool_)
@@ -98,20 +98,21 @@ def follow(state: State, request: Operation, findings: Findings) -> Plan:
     )
 
 
-def _spread(state: State, findings: Findings, reasons: Reasons) -> tuple[Mask, Reasons]:
-    """The jobs that are reset, as a mask, and the reasons of all of them."""
+def _spread(state: State, findings: Findings, reasons: Reasons) -> tuple[Mask, Reasons, Mask]:
+    """The jobs that are reset, as a mask; the reasons of all of them; and the jobs that must make purged files again."""
     status = state.jobs.status
     stops = status == Status.DISABLED
     is_root = np.zeros(state.count, dtype=np.bool_)
     is_root[reasons.job] = True
     closure = find_closure(state.graph, np.flatnonzero(is_root), stops)
+    makers = np.zeros(state.count, dtype=np.bool_)
     if findings.purged is not None and findings.purged.any():
         runs = np.zeros(state.count, dtype=np.bool_)
         runs[closure.jobs] = True
         runs[findings.silent] = True
         if findings.evaluates:
             runs |= mask_of(WAITING)[status]
-        needed = find_needed(state, findings.purged, runs)
+        needed, makers = find_needed(state, findings.purged, runs)
         if len(needed.job):
             reasons = join_reasons([reasons, needed])
             is_root[needed.job] = True
@@ -128,7 +129,7 @@ def _spread(state: State, findings: Findings, reasons: Reasons) -> tuple[Mask, R
     reset = np.zeros(state.count, dtype=np.bool_)
     reset[closure.jobs] = True
     reset[findings.silent] = True
-    return reset, reasons
+    return reset, reasons, makers
 
 
 def _find_returnable(state: State, findings: Findings, reset: Mask, reasons: Reasons) -> Mask:
