@@ -117,6 +117,12 @@ def test_programs_get_it_as_it_came_and_a_task_can_be_named(daemon: FakeDaemon, 
     assert daemon.requests("jobs.explain") == [{"job_id": 3, "task_id": 4}]
 
 
+def test_what_a_reinit_would_warn_of_is_told_on_stderr(daemon: FakeDaemon, cli: Cli) -> None:
+    daemon.on("jobs.get", samples.job(3))
+    daemon.on("jobs.explain", told(warnings=["an input is missing"]))
+    assert cli("jobs", "explain", "3").err == "warning: an input is missing\n"
+
+
 def test_a_job_may_be_named(daemon: FakeDaemon, cli: Cli) -> None:
     daemon.on("jobs.list", {"jobs": [samples.job(3, name="c")], "next_cursor": None})
     daemon.on("jobs.explain", told())

@@ -207,8 +207,10 @@ def explain(job: str, /, *, task: int | None = None, context: Context) -> None:
     """
     from torcctl.explanations import write_explanation
 
-    request = ExplainJob(job_id=find_job(context, job).id, task_id=task)
-    context.show(context.call(request), Explanation, write_explanation)
+    raw = context.call(ExplainJob(job_id=find_job(context, job).id, task_id=task))
+    for warning in msgspec.json.decode(raw, type=Explanation).warnings:
+        context.warn(warning)
+    context.show(raw, Explanation, write_explanation)
 
 
 def logs(job: str, /, *, follow: Follow = False, context: Context) -> None:
