@@ -99,7 +99,7 @@ def follow(state: State, request: Operation, findings: Findings) -> Plan:
 
 
 def _spread(state: State, findings: Findings, reasons: Reasons) -> tuple[Mask, Reasons, Mask]:
-    """The jobs that are reset, as a mask; the reasons of all of them; and the jobs that must make purged files again."""
+    """The jobs that are reset, as a mask; all reasons; and the jobs that must make purged files again."""
     status = state.jobs.status
     stops = status == Status.DISABLED
     is_root = np.zeros(state.count, dtype=np.bool_)
