@@ -27,7 +27,7 @@ from torcd.operations.operate import (
 from torcd.protocol.errors import Conflict, TorcError
 from torcd.protocol.requests import Initialize, Operation, Prepare
 from torcd.storage.rows import format_time
-from torcd.storage.tasks import begin_or_find
+from torcd.storage.tasks import begin_or_find, find_by_key
 
 if TYPE_CHECKING:
     from torcd.actors.workflow import Finish, WorkflowActor
@@ -47,11 +47,14 @@ class TaskSlot:
 
     # ---- begin ----
 
-    def begin(self, turn: Turn, request: Operation) -> "Finish":
-        """Takes the slot; or answers with the active task; or refuses (SEMANTICS 6.1 to 6.3).
+    async def begin(self, turn: Turn, request: Operation) -> "Finish":
+        """Takes the slot; or answers with the task that does the same, or did; or refuses (SEMANTICS 6.1 to 6.4).
 
         The answer is (task id, whether it was there already), or None when there is nothing to prepare.
         """
+        repeated = await self._find_repeated(request)
+        if repeated is not None:
+            return lambda: (repeated, True)
         check_not_archived(self._actor.state)
         request = self._settle(request)
         active = self.active
@@ -72,28 +75,34 @@ class TaskSlot:
 
         def finish() -> tuple[int, bool]:
             task_id, existing = found.value
-            if not existing:
-                self.active = ActiveTask(
-                    task_id=task_id,
-                    operation=request.NAME,
-                    effect=request.effect(),
-                    requested_by=request.requested_by,
-                    created_at_ms=turn.now_ms,
-                )
-                self._actor.nursery.start_soon(self._run_task, self.active, request)
-            return task_id, existing
+            if existing:  # made since it was looked for, and so for another workflow
+                raise _key_conflict(request, task_id)
+            self.active = ActiveTask(
+                task_id=task_id,
+                operation=request.NAME,
+                effect=request.effect(),
+                requested_by=request.requested_by,
+                created_at_ms=turn.now_ms,
+            )
+            self._actor.nursery.start_soon(self._run_task, self.active, request)
+            return task_id, False
 
         return finish
 
-    def _settle(self, request: Operation) -> Operation:
-        """The request with the workflow's own defaults for what it leaves open (SEMANTICS 6.2).
+    async def _find_repeated(self, request: Operation) -> int | None:
+        """The task that this very request has made already; raises Conflict when another one has used its key."""
+        key = request.request_key
+        task = None if key is None else await self._actor.database.read(lambda db: find_by_key(db, key))
+        if task is None:
+            return None
+        then = _fill_in(request, is_new=task.operation == Initialize.NAME, detect=task.params.get("detect"))
+        if (task.workflow_id, task.operation, task.params) != (request.workflow_id, then.NAME, then.effect()):
+            raise _key_conflict(request, task.task_id, operation=task.operation, params=task.params)
+        return task.task_id
 
-        The first `prepare` of a workflow is its `initialize`.
-        """
-        if isinstance(request, Prepare) and self._actor.state.run_id == 0:
-            return Initialize(**msgspec.structs.asdict(request))
-        if getattr(request, "detect", "") is None:
-            request = msgspec.structs.replace(request, detect=self._actor.state.detect)
+    def _settle(self, request: Operation) -> Operation:
+        state = self._actor.state
+        request = _fill_in(request, is_new=state.run_id == 0, detect=state.detect)
         return request
 
     def note_cancel(self) -> None:
@@ -261,6 +270,26 @@ class TaskSlot:
             ready.preview.reply.succeed(planned)
 
         return finish
+
+
+def _fill_in(request: Operation, *, is_new: bool, detect: str | None) -> Operation:
+    """The request with a workflow's own defaults for what it leaves open (SEMANTICS 6.2).
+
+    The first `prepare` of a workflow is its `initialize`.
+    """
+    if isinstance(request, Prepare) and is_new:
+        return Initialize(**msgspec.structs.asdict(request))
+    if getattr(request, "detect", "") is None:
+        return msgspec.structs.replace(request, detect=detect)
+    return request
+
+
+def _key_conflict(request: Operation, task_id: int, **data: Any) -> Conflict:
+    return Conflict(
+        f"request key {request.request_key!r} belongs to task {task_id}, which another request has made: use a new key",
+        task_id=task_id,
+        **data,
+    )
 
 
 def _differing(active: ActiveTask, request: Operation) -> dict[str, Any]:

@@ -224,7 +224,7 @@ class WorkflowActor:
     async def _handle_alone(self, turn: Turn, message: Message) -> Finish:
         match message.body:
             case Operation() as request:
-                return self.tasks.begin(turn, request)
+                return await self.tasks.begin(turn, request)
             case Apply() as apply:
                 return await self.tasks.apply(turn, apply)
             case Preview() as preview:

@@ -26,12 +26,12 @@ from torcd.operations.update import update_job
 from torcd.protocol import model
 from torcd.protocol import requests as r
 from torcd.protocol import worker_requests as w
-from torcd.protocol.errors import BadRequest, Conflict, NotFound, Refused, TimedOut, TorcError
+from torcd.protocol.errors import BadRequest, NotFound, Refused, TimedOut, TorcError
 from torcd.storage import nouns
 from torcd.storage.create import find_created, insert_workflow
 from torcd.storage.database import Database
 from torcd.storage.lists import Listing, load_page
-from torcd.storage.tasks import find_active, find_by_key, load_task
+from torcd.storage.tasks import find_active, load_task
 from torcd.storage.workers import find_workflow_of_worker
 
 T = TypeVar("T")
@@ -193,11 +193,6 @@ class Dispatch:
         await self._read(lambda db: nouns.check_workflow(db, workflow_id))
         if request.dry_run:
             return await self._preview(request)
-        if request.request_key is not None:
-            key = request.request_key
-            known = await self._read(lambda db: find_by_key(db, key))
-            if known is not None:
-                return await self._followed(session, request, known)
         subscription = None
         if request.follow:
             subscription = await session.subscribe(workflow_id, None, True)
@@ -213,25 +208,6 @@ class Dispatch:
             return {"task": None}
         task_id, existing = begun
         task = await self._read(lambda db: load_task(db, task_id, existing=existing))
-        return {**_fields(task), "subscription": subscription}
-
-    async def _followed(self, session: Session, request: r.Operation, task: model.Task) -> object:
-        wanted = request.effect()
-        if wanted.get("detect", "") is None:  # left open, as it was then: the task has the workflow's default
-            wanted["detect"] = task.params.get("detect")
-        names = {r.Initialize.NAME, r.Prepare.NAME} if isinstance(request, r.Prepare) else {request.NAME}
-        if (task.workflow_id, task.params) != (request.workflow_id, wanted) or task.operation not in names:
-            raise Conflict(
-                f"request key {request.request_key!r} belongs to task {task.task_id}, another request "
-                f"({task.operation} of workflow {task.workflow_id}): use a new key",
-                task_id=task.task_id,
-                operation=task.operation,
-                params=task.params,
-            )
-        subscription = None
-        if request.follow:
-            subscription = await session.subscribe(request.workflow_id, None, True)
-            task = await self._read(lambda db: load_task(db, task.task_id, existing=True))
         return {**_fields(task), "subscription": subscription}
 
     async def _preview(self, request: r.Operation) -> object:
