@@ -82,9 +82,10 @@ class System:
         self.log = self.database.with_name("torcd.log")
         self._runtime = Path(tempfile.mkdtemp(prefix="torc-", dir="/tmp"))  # tmp_path is too long for a socket
         self.socket = self._runtime / "torcd.sock"
+        (self._runtime / "jq").symlink_to(Path(__file__).with_name("jq_stand_in.py"))  # the last in PATH
         self.environ = {
             "HOME": str(directory),
-            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "PATH": f"{BIN}:{os.environ['PATH']}:{self._runtime}",
             "LANG": "C.UTF-8",
             "XDG_STATE_HOME": str(directory / "state"),
             "XDG_CONFIG_HOME": str(directory / "config"),
