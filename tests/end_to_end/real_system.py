@@ -209,6 +209,13 @@ class System:
         """The daemons of this system that live, whoever started them."""
         return [pid for pid in self._marked() if _words(pid)[1:3] == [b"-m", b"torcd"]]
 
+    def only_daemon(self) -> int:
+        """The one daemon that is left when those that found the lock taken have ended."""
+        deadline = time.monotonic() + PATIENCE_S
+        while len(pids := self.daemon_pids()) != 1:
+            assert time.monotonic() < deadline, pids
+        return pids[0]
+
     def helper_pids(self) -> list[int]:
         """The processes that stat files for the daemon."""
         (daemon,) = self.daemon_pids()

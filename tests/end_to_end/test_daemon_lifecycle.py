@@ -9,7 +9,6 @@ import sqlite3
 import stat
 import struct
 import subprocess
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,14 +30,6 @@ def failed_start(system: System, *args: str, env: dict[str, str] | None = None) 
     return daemon.returncode, out.decode()
 
 
-def only_daemon(system: System) -> int:
-    """The pid of the one daemon that is left when those that found the lock taken have ended."""
-    deadline = time.monotonic() + PATIENCE_S
-    while len(pids := system.daemon_pids()) != 1:
-        assert time.monotonic() < deadline, pids
-    return pids[0]
-
-
 # ---- start ----
 
 
@@ -53,7 +44,7 @@ def test_clients_that_start_at_once_end_with_one_daemon(alone: System) -> None:
         answers.append(json.loads(out))
     pid = answers[0]["pid"]
     assert answers == [answers[0], answers[0], {"workflows": []}, {"workflows": []}]
-    assert only_daemon(alone) == pid
+    assert alone.only_daemon() == pid
     assert alone.torcctl("daemon", "status", json=True)["pid"] == pid
 
 
@@ -163,7 +154,7 @@ def test_a_client_that_comes_while_the_daemon_ends_gets_the_next_one(alone: Syst
         _, err = client.communicate(timeout=PATIENCE_S)
         assert (client.returncode, err) == (0, "")
     assert old.wait(PATIENCE_S) == 0
-    assert only_daemon(alone) == alone.call(DaemonStatus())["pid"]
+    assert alone.only_daemon() == alone.call(DaemonStatus())["pid"]
 
 
 # ---- where it cannot start ----
