@@ -102,8 +102,7 @@ class TaskSlot:
 
     def _settle(self, request: Operation) -> Operation:
         state = self._actor.state
-        request = _fill_in(request, is_new=state.run_id == 0, detect=state.detect)
-        return request
+        return _fill_in(request, is_new=state.run_id == 0, detect=state.detect)
 
     def note_cancel(self) -> None:
         """The workflow was canceled: the active task, which was accepted before, does not take that back."""
