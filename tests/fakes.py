@@ -29,6 +29,9 @@ class FakeDisk:
         self._files: dict[str, tuple[int, int]] = {}
         self._contents: dict[str, str] = {}
         self._errors: dict[str, int] = {}
+        self._forbidden: set[str] = set()
+        self._special: set[str] = set()
+        self._vanishing: set[str] = set()
 
     def _path(self, name: str) -> str:
         return name if name.startswith("/") else f"{DIRECTORY}/{name}"
@@ -52,6 +55,11 @@ class FakeDisk:
         for name in names:
             self._files[self._path(name)] = self._tick(), self._files.get(self._path(name), (0, 0))[1]
 
+    def make_special(self, name: str) -> None:
+        """Makes a directory, or turns what is there into one."""
+        self._special.add(self._path(name))
+        self.touch(name)
+
     def restore(self, name: str, mtime_ns: int, size: int) -> None:
         """Puts a file back with any time, as `cp -p` does."""
         self._files[self._path(name)] = mtime_ns, size
@@ -71,7 +79,9 @@ class FakeDisk:
         if path not in self._files:
             return None
         mtime_ns, size = self._files[path]
-        digest = md5(self._contents.get(path, "").encode(), usedforsecurity=False).digest()
+        digest = b""
+        if path not in self._special:
+            digest = md5(self._contents.get(path, "").encode(), usedforsecurity=False).digest()
         return Content(mtime_ns, size, digest, mtime_ns == self.now_ns)
 
     def read(self, paths: list[str]) -> Contents:
@@ -79,14 +89,26 @@ class FakeDisk:
         collected = Collected(len(paths))
         told = [self.content(path) or FileNotFoundError(errno.ENOENT, "gone") for path in paths]
         for place, path in enumerate(paths):
-            if path in self._errors:
-                told[place] = OSError(self._errors[path], "unreadable")
+            if path in self._vanishing:
+                self._vanishing.remove(path)
+                del self._files[path]
+                told[place] = FileNotFoundError(errno.ENOENT, "gone")
+            elif path in self._forbidden:
+                told[place] = OSError(errno.EACCES, "unreadable")
         collected.take(Batch(0, [path.encode() for path in paths], told))
         return collected.contents()
 
     def fail(self, name: str, number: int = errno.EACCES) -> None:
         """From now on the state of a file cannot be found out."""
         self._errors[self._path(name)] = number
+
+    def forbid(self, name: str) -> None:
+        """From now on a file cannot be read, only looked at."""
+        self._forbidden.add(self._path(name))
+
+    def vanish(self, name: str) -> None:
+        """Has a file be gone when it is read the next time, though it is there to be seen until then."""
+        self._vanishing.add(self._path(name))
 
     def mend(self, name: str) -> None:
         """Ends what `fail` began."""
