@@ -347,6 +347,19 @@ def test_an_accepted_change_makes_the_other_consumers_stale(bench: Workbench) ->
     assert list(bench.reasons(bench.preview(Reinit))) == ["work"]
 
 
+def test_a_consumer_of_a_file_that_is_back_at_what_it_used_is_not_stale(bench: Workbench) -> None:
+    """SEMANTICS 4.7: exact per job"""
+    accept_a_change(bench)
+    bench.disk.write("settings", content="first")
+    planned = bench.operate(Reinit)
+    assert list(bench.reasons(planned)) == ["audit"]
+    bench.run_all()
+    assert bench.operate(Reinit).summary.listed == 0
+    age(bench)
+    assert bench.operate(Reinit).summary.listed == 0
+    assert bench.operate(Reinit).summary.listed == 0, "also when nobody had to read it"
+
+
 def test_a_file_that_is_back_at_what_was_used_and_then_touched_makes_nothing_stale(bench: Workbench) -> None:
     """SEMANTICS 4.7"""
     accept_a_change(bench)
