@@ -319,6 +319,17 @@ def test_a_file_that_vanishes_between_the_look_and_the_reading_is_absent(bench: 
     assert list(bench.reasons(bench.operate(Reinit))) == ["split", "work"]
 
 
+def test_what_is_no_regular_file_is_told_by_time_and_size(make_bench: Make) -> None:
+    bench = make_bench([job("a", input_files=["directory"], output_files=["made"])], detect="content")
+    bench.disk.make_special("directory")
+    bench.operate(Initialize)
+    bench.run_all()
+    assert bench.operate(Reinit).summary.listed == 0
+    bench.disk.touch("directory")
+    assert list(bench.reasons(bench.operate(Reinit))) == ["a"]
+    bench.check()
+
+
 def test_an_output_that_is_a_directory_is_recorded_without_a_digest(make_bench: Make) -> None:
     """SEMANTICS 8.3"""
     bench = make_bench([job("a", output_files=["made"]), job("b", input_files=["made"])], detect="content")
@@ -327,6 +338,14 @@ def test_an_output_that_is_a_directory_is_recorded_without_a_digest(make_bench: 
     bench.run_all()
     assert not record(bench, "made")[3]
     assert bench.operate(Reinit).summary.listed == 0
+
+
+def test_a_file_that_becomes_a_directory_has_changed(bench: Workbench) -> None:
+    settle(bench)
+    bench.disk.make_special("settings")
+    bench.disk.touch("settings")
+    assert set(bench.reasons(bench.operate(Reinit))) == {"audit", "work"}
+    bench.check()
 
 
 # ---- changed and changed back ----

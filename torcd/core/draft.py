@@ -26,7 +26,7 @@ from torcd.core.delta import (
 )
 from torcd.core.observation import Observation, has_changed, needs_recording
 from torcd.core.ranges import format_ranges
-from torcd.core.state import DIGEST, Files, State
+from torcd.core.state import DIGEST, Files, State, has_digest
 from torcd.core.status import By, Status, StatusReason, check_moves, reason_name, status_name
 
 Indexes = NDArray[np.int64]
@@ -170,7 +170,7 @@ class Draft:
     def _replace_records(self, seen: Observation, version: NDArray[np.int64], *, is_new: bool) -> None:
         count = len(seen.files)
         digest = np.zeros(count, dtype=DIGEST) if seen.digest is None else seen.digest
-        is_racy = np.zeros(count, dtype=np.bool_) if seen.is_racy is None else seen.is_racy
+        is_racy = np.zeros(count, dtype=np.bool_) if seen.is_racy is None else seen.is_racy & has_digest(digest)
         records = Records(
             files=seen.files,
             mtime_ns=seen.mtime_ns,
