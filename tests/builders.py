@@ -280,6 +280,15 @@ def chained(*chains: str, **fields: Any) -> list[JobSpec]:
     return [job(name, depends_on=[a for a, b in arrows if b == name], **fields) for name in names]
 
 
+def linked(*names: str, **fields: Any) -> list[JobSpec]:
+    """Jobs of which each takes what the one before makes, `<name>.out`; the first takes x."""
+    taken = ["x", *(f"{name}.out" for name in names)]
+    return [
+        job(name, input_files=[taken[place]], output_files=[f"{name}.out"], **fields)
+        for place, name in enumerate(names)
+    ]
+
+
 def insert(db: sqlite3.Connection, new: NewWorkflow) -> int:
     """Inserts a workflow in one transaction."""
     with db:
