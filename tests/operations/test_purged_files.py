@@ -219,6 +219,20 @@ def test_after_a_reset_of_all_jobs_nothing_is_missed(purgeable: Make, kind: type
     assert bench.run_all() == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [(Initialize, {}), (Prepare, {}), (Reinit, {}), (Restart, {}), (Restart, {"only_uninitialized": True})],
+)
+def test_a_fresh_workflow_misses_nothing_that_it_will_make(
+    make_bench: Make, kind: type[Restart], parameters: dict[str, bool]
+) -> None:
+    bench = make_bench(linked("a", "b", "c"), purgeable=["a.out", "b.out", "c.out"])
+    bench.disk.write("x")
+    bench.operate(kind, **parameters)
+    assert bench.run_all() == ["a", "b", "c"]
+    assert bench.operate(Reinit).summary.listed == 0
+
+
 # ---- restart --only-uninitialized ----
 
 
@@ -234,6 +248,16 @@ def test_where_nothing_else_may_be_touched_a_needed_file_refuses(purgeable: Make
     planned = bench.operate(Restart, only_uninitialized=True, force=True)
     assert bench.status() == {"a": "completed", "b": "ready"}
     assert f"{DIRECTORY}/a.out" in planned.summary.warnings[0]
+
+
+def test_where_nothing_else_may_be_touched_a_file_that_is_going_to_be_made_anyway_is_not_missed(
+    purgeable: Make,
+) -> None:
+    bench = purgeable(linked("a", "b"))
+    bench.disk.delete("a.out", "b.out")
+    bench.operate(ResetStatus)
+    bench.operate(Restart, only_uninitialized=True)
+    assert bench.run_all() == ["a", "b"]
 
 
 # ---- live jobs, disabled jobs, undo ----

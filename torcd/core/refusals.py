@@ -115,11 +115,16 @@ def check_missing_inputs(state: State, request: Operation, seen: Observation, wa
 
 
 def check_purged(state: State, request: Operation, purged: Mask, warnings: list[str]) -> None:
-    """Files that may be missing refuse likewise where nothing is done to have them made again."""
-    waits = mask_of(WAITING)[state.jobs.status]
+    """Files that may be missing refuse likewise where nothing is done to have them made again.
+
+    Those whose producer has yet to run are not missed.
+    """
+    files, status = state.files, state.jobs.status
+    waits = mask_of(WAITING)[status]
     taken = np.zeros(len(purged), dtype=np.bool_)
-    taken[state.files.inputs.items[waits[state.files.inputs.owners()]]] = True
+    taken[files.inputs.items[waits[files.inputs.owners()]]] = True
     missing = np.flatnonzero(purged & taken)
+    missing = missing[status[files.producer[missing]] == Status.COMPLETED]
     if len(missing):
         paths = _paths(state, missing)
         text = f"{len(missing)} file(s) that may be missing are gone and are needed: {_listing(paths, len(missing))}"
