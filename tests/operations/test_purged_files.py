@@ -323,3 +323,30 @@ HALVES = [
     job("b", input_files=["one"], output_files=["b.out"]),
     job("c", input_files=["two", "b.out"], output_files=["c.out"]),
 ]
+
+
+def test_a_job_whose_purged_output_a_job_needs_that_runs_is_not_spared(purgeable: Make) -> None:
+    """SEMANTICS 4.9: its outputs are to be present"""
+    bench = purgeable(HALVES, detect="content")
+    bench.products = {"one": "same", "b.out": "same"}
+    bench.operate(ResetStatus, reinitialize=True)
+    bench.run_all()
+    bench.disk.delete("b.out")
+    bench.disk.write("x")
+    bench.operate(Reinit)
+    assert bench.run_all() == ["a", "b", "c"]
+    assert bench.disk.stat("b.out") is not None
+
+
+def test_a_job_whose_output_is_purged_while_it_waits_is_not_spared_once_somebody_needs_it(purgeable: Make) -> None:
+    """SEMANTICS 4.9"""
+    bench = purgeable(HALVES, detect="content")
+    bench.products = {"one": "same", "b.out": "same"}
+    bench.operate(ResetStatus, reinitialize=True)
+    bench.run_all()
+    bench.disk.write("x")
+    bench.operate(Reinit)
+    bench.disk.delete("b.out")
+    bench.operate(Reinit)
+    assert bench.run_all() == ["a", "b", "c"]
+    assert bench.disk.stat("b.out") is not None

@@ -29,6 +29,14 @@ def set_aside(state: State, seen: Observation) -> tuple[Observation, Mask]:
     return (seen.rows(~gone) if gone.any() else seen), purged
 
 
+def find_taken(state: State, jobs: Mask) -> Mask:
+    """The files that some jobs take, as a mask over files."""
+    inputs = state.files.inputs
+    taken = np.zeros(len(state.files.size), dtype=np.bool_)
+    taken[inputs.items[jobs[inputs.owners()]]] = True
+    return taken
+
+
 class Needed(NamedTuple):
     """What has to be made again."""
 

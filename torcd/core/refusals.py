@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torcd.core.observation import Observation
+from torcd.core.purged import find_taken
 from torcd.core.state import ABSENT, UNKNOWN, State
 from torcd.core.status import WAITING, Status, mask_of, status_name
 from torcd.protocol.errors import Conflict, NotFound, Refused
@@ -119,12 +120,9 @@ def check_purged(state: State, request: Operation, purged: Mask, warnings: list[
 
     Those whose producer has yet to run are not missed.
     """
-    files, status = state.files, state.jobs.status
-    waits = mask_of(WAITING)[status]
-    taken = np.zeros(len(purged), dtype=np.bool_)
-    taken[files.inputs.items[waits[files.inputs.owners()]]] = True
-    missing = np.flatnonzero(purged & taken)
-    missing = missing[status[files.producer[missing]] == Status.COMPLETED]
+    status = state.jobs.status
+    missing = np.flatnonzero(purged & find_taken(state, mask_of(WAITING)[status]))
+    missing = missing[status[state.files.producer[missing]] == Status.COMPLETED]
     if len(missing):
         paths = _paths(state, missing)
         text = f"{len(missing)} file(s) that may be missing are gone and are needed: {_listing(paths, len(missing))}"
