@@ -173,6 +173,37 @@ def test_a_users_file_with_the_policy_is_missed_all_the_same(make_bench: Make, k
     assert list(bench.reasons(bench.operate(kind, force=True))) == ["a"]
 
 
+def test_a_users_file_that_only_finished_jobs_took_does_not_keep_a_run_from_being_prepared(make_bench: Make) -> None:
+    """SEMANTICS 5.1: the inputs of the jobs that it makes ready count; the policy of another file adds nothing."""
+    jobs = [job("a", input_files=["x"], output_files=["kept"]), job("b", input_files=["y"], output_files=["scratch"])]
+    for purged in ([], ["scratch"]):
+        bench = make_bench(jobs, purgeable=purged)
+        bench.disk.write("x", "y")
+        bench.operate(Initialize)
+        bench.run_all()
+        bench.operate(ResetJobs, jobs=[bench.id("b")])
+        bench.disk.delete("x")
+        bench.operate(Prepare)
+        assert bench.status() == {"a": "completed", "b": "ready"}
+        bench.operate(ResetJobs, jobs=[bench.id("b")])
+        bench.disk.delete("y")
+        with pytest.raises(Refused, match=f"{DIRECTORY}/y"):
+            bench.operate(Prepare)
+
+
+def test_a_users_file_that_is_needed_to_make_a_purged_one_again_is_missed(purgeable: Make) -> None:
+    """SEMANTICS 5.1, §5"""
+    bench = purgeable([job("a", input_files=["x"], output_files=["scratch"]), job("b", input_files=["scratch"])])
+    bench.disk.delete("x", "scratch")
+    bench.operate(ResetJobs, jobs=[bench.id("b")])
+    before = bench.dump()
+    with pytest.raises(Refused, match=f"{DIRECTORY}/x"):
+        bench.operate(Prepare)
+    assert bench.dump() == before
+    assert f"{DIRECTORY}/x" in bench.operate(Prepare, force=True).summary.warnings[0]
+    assert bench.status() == {"a": "ready", "b": "blocked"}
+
+
 # ---- prepare ----
 
 

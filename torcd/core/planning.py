@@ -3,7 +3,7 @@
 Nothing here changes the state: a dry run and the real operation call the same functions.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,24 +161,26 @@ def _plan_evaluation(state: State, request: Operation, known: Known, cause: str)
     """Uninitialized jobs become ready or blocked; what was seen of their inputs is accepted."""
     warnings: list[str] = []
     seen = accept_unknown(state, request, known.seen, warnings)
-    check_missing_inputs(state, request, seen, warnings)
-    seen, purged = set_aside(state, seen)
+    kept, purged = set_aside(state, seen)
     if isinstance(request, Restart):  # nothing but uninitialized jobs is touched
         check_purged(state, request, purged, warnings)
         purged[:] = False
-    return follow(
+    plan = follow(
         state,
         request,
         Findings(
-            records=seen.rows(needs_recording(state.files, seen)),
+            records=kept.rows(needs_recording(state.files, kept)),
             purged=purged,
             by_content=detects_content(state, request),
-            warnings=tuple(warnings),
             cause=cause,
             run_id=state.run_id,
             evaluates=True,
         ),
     )
+    runs = np.zeros(state.count, dtype=np.bool_)
+    runs[plan.jobs] = True  # those that stay as they are miss nothing
+    check_missing_inputs(state, request, seen, warnings, runs)
+    return replace(plan, warnings=tuple(warnings))
 
 
 def plan_rerun(state: State, request: Operation, known: Known, own: list[Reasons], cause: str) -> Plan:

@@ -91,23 +91,23 @@ def accept_unknown(state: State, request: Operation, seen: Observation, warnings
     return replace(seen.rows(seen.size != UNKNOWN), errors={})
 
 
-def _user_inputs(state: State) -> Mask:
-    """Declared files that no job, or only a disabled one, produces and that an enabled job takes."""
+def _user_inputs(state: State, takers: Mask | None) -> Mask:
+    """Declared files that no job, or only a disabled one, produces and that an enabled job (of `takers`) takes."""
     files, disabled = state.files, state.jobs.status == Status.DISABLED
     made = files.producer >= 0
     made[made] = ~disabled[files.producer[made]]
-    taken = np.zeros(len(files.size), dtype=np.bool_)
-    owner = files.inputs.owners()
-    taken[files.inputs.items[~disabled[owner]]] = True
+    taken = find_taken(state, ~disabled if takers is None else takers & ~disabled)
     mask: Mask = taken & ~made & ~files.is_script
     return mask
 
 
-def check_missing_inputs(state: State, request: Operation, seen: Observation, warnings: list[str]) -> None:
-    """Missing user inputs refuse; with force they are a warning (SEMANTICS §5)."""
+def check_missing_inputs(
+    state: State, request: Operation, seen: Observation, warnings: list[str], takers: Mask | None = None
+) -> None:
+    """Missing user inputs (of `takers`, a mask over jobs) refuse; with force they are a warning (SEMANTICS §5)."""
     if not len(seen.absent):
         return
-    missing = seen.files[(seen.size == ABSENT) & _user_inputs(state)[seen.files]]
+    missing = seen.files[(seen.size == ABSENT) & _user_inputs(state, takers)[seen.files]]
     if len(missing):
         paths = _paths(state, missing)
         text = f"{len(missing)} input file(s) that no job produces do not exist: {_listing(paths, len(missing))}"
