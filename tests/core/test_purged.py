@@ -29,7 +29,7 @@ def needed(made: Sketch, purged: list[str], runs: list[str]) -> list[tuple[str, 
         made.state,
         mask(len(made.file), [made.file[name] for name in purged]),
         mask(made.state.count, made.jobs(*runs).tolist()),
-    )
+    ).reasons
     assert set(found.kind.tolist()) <= {Kind.OUTPUT_NEEDED}
     file = {index: name for name, index in made.file.items()}
     return [
@@ -105,14 +105,22 @@ def test_what_is_downstream_of_a_job_that_makes_a_file_again_needs_its_inputs_to
     assert needed(made, ["p", "q"], ["b"]) == [("a", "p", "b"), ("d", "q", "c")]
 
 
-def test_need_stops_at_disabled_jobs_and_at_those_that_run_anyway() -> None:
+def test_need_stops_at_disabled_jobs_and_at_those_that_have_not_completed() -> None:
     """SEMANTICS 2.5"""
     for status in (S.DISABLED, S.FAILED, S.BLOCKED):
         made = chain(3)
         made.state.jobs.status[made.place["j1"]] = status
         assert needed(made, ["f1", "f2"], ["j2"]) == []
+
+
+def test_a_job_that_runs_anyway_is_told_too_that_its_file_is_needed_so_that_it_is_not_spared() -> None:
+    """SEMANTICS 4.9"""
     made = chain(3)
-    assert needed(made, ["f1", "f2"], ["j1", "j2"]) == [("j0", "f1", "j1")]
+    assert set(needed(made, ["f1", "f2"], ["j1", "j2"])) == {("j1", "f2", "j2"), ("j0", "f1", "j1")}
+    made.state.jobs.status[made.place["j1"]] = S.BLOCKED
+    runs = mask(3, [made.place["j1"], made.place["j2"]])
+    found = find_needed(made.state, mask(len(made.file), [made.file["f2"]]), runs)
+    assert (len(found.reasons.job), made.names(np.flatnonzero(found.makers))) == (0, ["j1"])
 
 
 def test_the_jobs_that_run_are_extended_by_all_that_follow() -> None:
@@ -185,9 +193,9 @@ def test_the_files_that_jobs_take() -> None:
 def test_a_chain_of_100_000_purged_files_is_linear() -> None:
     count = 100_000
     made = chain(count)
-    purged, runs = np.ones(len(made.file), dtype=np.bool_), mask(count, [made.place[f"j{count - 1}"]])
+    purged, runs = made.state.files.producer >= 0, mask(count, [made.place[f"j{count - 1}"]])
     began = time.perf_counter()
-    found = find_needed(made.state, purged, runs)
+    found = find_needed(made.state, purged, runs).reasons
     assert time.perf_counter() - began < 5
     assert len(found.job) == count - 1
     assert runs.all()
