@@ -233,6 +233,47 @@ def test_the_end_of_a_canceled_attempt_is_stored_and_moves_nothing(bench: Workbe
     assert bench.rows("SELECT count(*) FROM result") == [(1,)]
 
 
+def supersede(bench: Workbench) -> None:
+    running(bench)
+    bench.operate(ResetStatus, stop_live=True, reinitialize=True)
+
+
+def hand_back(bench: Workbench) -> None:
+    bench.report(returned=[bench.attempt("a")])
+
+
+def lose_the_claim(bench: Workbench) -> None:
+    bench.lose()
+
+
+def lose_and_reset(bench: Workbench) -> None:
+    running(bench)
+    bench.lose()
+    bench.operate(Restart)
+
+
+def cancel_and_restart(bench: Workbench) -> None:
+    running(bench)
+    bench.cancel()
+    bench.operate(Restart)
+
+
+@pytest.mark.parametrize("over", [supersede, hand_back, lose_the_claim, lose_and_reset, cancel_and_restart])
+def test_an_attempt_that_is_over_is_not_revived_by_a_cancel(
+    bench: Workbench, over: Callable[[Workbench], None]
+) -> None:
+    """SEMANTICS 5.2, 5.3, 8.4: its late end is refused before the workflow is canceled and after it"""
+    over(bench)
+    late = bench.end("a", -15, stopped="superseded")
+    for _ in range(2):
+        before = bench.dump()
+        assert [each.why for each in bench.report(ended=[late])] == ["superseded"]
+        assert bench.dump() == before
+        assert resume(bench, 1, bench.attempt("a")).lost == [bench.attempt("a")]
+        bench.cancel()
+        bench.check()
+
+
 # ---- 8.4 lost and returning workers ----
 
 

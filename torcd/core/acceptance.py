@@ -114,7 +114,13 @@ def _simulate(state: State, seen: Observation, chosen: Int64) -> tuple[NDArray[n
     jobs, files = state.jobs, state.files
     copy = replace(
         state,
-        jobs=replace(jobs, status=jobs.status.copy(), reason=jobs.reason.copy(), counter=jobs.counter.copy()),
+        jobs=replace(
+            jobs,
+            status=jobs.status.copy(),
+            reason=jobs.reason.copy(),
+            worker=jobs.worker.copy(),
+            counter=jobs.counter.copy(),
+        ),
         files=replace(
             files,
             mtime_ns=files.mtime_ns.copy(),

@@ -102,10 +102,11 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Rebase:
-    """Jobs that count as last started when the version counter stood at `counters`."""
+    """Jobs that count as last started when the version counter stood at `counters`, by `workers` (`Jobs.worker`)."""
 
     jobs: Indexes
     counters: NDArray[np.int64]
+    workers: NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)

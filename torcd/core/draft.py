@@ -75,6 +75,7 @@ class Draft:
         for kind in np.flatnonzero(np.bincount(kinds)).tolist():
             chosen = jobs[kinds == kind]
             self._note(Move(jobs=chosen, status=kind >> 8, reason=kind & 0xFF))
+            self.state.jobs.settle_attempts(chosen, kind >> 8, kind & 0xFF)
             if kind >> 8 == Status.READY:
                 self.state.ready.add(chosen)
         self.state.recount()
@@ -130,14 +131,22 @@ class Draft:
             self.state.jobs.may_return[jobs] = may_return
             self.write(Mark(jobs=jobs, may_return=may_return))
 
-    def rebase(self, jobs: Indexes, counters: NDArray[np.int64] | None = None) -> None:
-        """Lets jobs count as last started with everything as it is now, or as it was when the counter stood there."""
-        if not len(jobs):
-            return
-        if counters is None:
-            counters = np.full(len(jobs), self.state.version_counter, dtype=np.int64)
-        self.state.jobs.counter[jobs] = counters
-        self.write(Rebase(jobs=jobs, counters=counters))
+    def rebase(self, jobs: Indexes) -> None:
+        """Lets jobs count as last started with everything as it is now.
+
+        The attempt of one that had not completed is history: it does not tell of the job any more.
+        """
+        if len(jobs):
+            workers = self.state.jobs.worker[jobs]
+            workers = np.where(self.state.jobs.status[jobs] == Status.COMPLETED, workers, -np.abs(workers))
+            self.put_attempts_back(jobs, np.full(len(jobs), self.state.version_counter, dtype=np.int64), workers)
+
+    def put_attempts_back(self, jobs: Indexes, counters: NDArray[np.int64], workers: NDArray[np.int32]) -> None:
+        """Lets jobs count as last started when the version counter stood there, by these workers."""
+        if len(jobs):
+            self.state.jobs.counter[jobs] = counters
+            self.state.jobs.worker[jobs] = workers
+            self.write(Rebase(jobs=jobs, counters=counters, workers=workers))
 
     def add_results(self, rows: list[ResultRow]) -> None:
         """Stores what ended attempts left behind."""

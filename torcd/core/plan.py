@@ -35,6 +35,8 @@ class Restored:
     jobs: Int64
     counters: Int64
     """Of `jobs`: the version counter at their last attempt."""
+    workers: NDArray[np.int32]
+    """Of `jobs`: who held it, see `Jobs.worker`."""
     values: list[tuple[int, int]]
     """(user data, version) of values that were cleared: that version is taken back."""
     is_canceled: bool

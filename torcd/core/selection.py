@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from torcd.core.refusals import find_jobs
 from torcd.core.state import State
-from torcd.core.status import ENDED, Status, StatusReason, mask_of, statuses_named
+from torcd.core.status import ENDED, mask_of, statuses_named
 from torcd.protocol.errors import Refused
 from torcd.protocol.requests import JobsOperation
 
@@ -21,8 +21,6 @@ class Selection:
 
     job_ids: Int64 = field(default_factory=lambda: _NONE)
     attempts: Int64 = field(default_factory=lambda: _NONE)
-    statuses: Int64 = field(default_factory=lambda: _NONE)
-    """The statuses of the results of those attempts."""
 
 
 def select_jobs(state: State, request: JobsOperation, selection: Selection) -> Int64:
@@ -35,9 +33,7 @@ def select_jobs(state: State, request: JobsOperation, selection: Selection) -> I
             raise Refused(f"there is no status {request.status!r}", field="status", value=request.status)
         mask |= np.isin(state.jobs.status, statuses)
     found = state.jobs.ids.find(selection.job_ids)
-    status, reason = state.jobs.status[found], state.jobs.reason[found]
-    is_current = mask_of(ENDED)[status] & (state.jobs.attempt[found] == selection.attempts)
-    is_current &= (status != Status.CANCELED) | (selection.statuses == Status.CANCELED)  # else reset, then canceled
-    is_current &= (reason != StatusReason.ACCEPTED) | (selection.statuses == Status.COMPLETED)
+    is_current = mask_of(ENDED)[state.jobs.status[found]] & (state.jobs.attempt[found] == selection.attempts)
+    is_current &= state.jobs.worker[found] > 0  # else it was reset since, and then canceled, or accepted
     mask[found[is_current]] = True
     return np.flatnonzero(mask)

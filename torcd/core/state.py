@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torcd.core.fingerprint import Definition
 from torcd.core.graph import Graph, Rows, make_rows, pack, sorted_unique
 from torcd.core.placement import ReadyQueue, Requirement
-from torcd.core.status import BAD, SETTLED, Status, mask_of, status_name
+from torcd.core.status import BAD, SETTLED, Status, ends_attempt, mask_of, revives_attempt, status_name
 
 NEVER = -3
 """`Files.size` of a file that was never recorded."""
@@ -82,6 +82,7 @@ class Jobs:
     attempt: NDArray[np.int32]
     run_id: NDArray[np.int32]
     worker: NDArray[np.int32]
+    """Who holds or held the latest attempt, 0: nobody. Negative: that attempt is history, nothing it says counts."""
     claim_counter: NDArray[np.int64]
     counter: NDArray[np.int64]
     """The version counter at the start of the last attempt, -1: never started."""
@@ -92,6 +93,13 @@ class Jobs:
     """About how many bytes it takes to tell a worker of the job."""
     may_return: NDArray[np.bool_]
     """Of a job that was reset: it returns to completed if all that it takes turns out unchanged (SEMANTICS 4.9)."""
+
+    def settle_attempts(self, jobs: NDArray[np.int64], status: int, reason: int) -> None:
+        """Notes what a move means for the latest attempts of jobs."""
+        if ends_attempt(status, reason):
+            self.worker[jobs] = -np.abs(self.worker[jobs])
+        elif revives_attempt(status, reason):
+            self.worker[jobs] = np.abs(self.worker[jobs])
 
 
 @dataclass(slots=True)
@@ -244,6 +252,7 @@ class State:
         self.counts[status] += len(jobs)
         self.jobs.status[jobs] = status
         self.jobs.reason[jobs] = reason
+        self.jobs.settle_attempts(jobs, status, reason)
         settles = int(IS_SETTLED[status]) - IS_SETTLED[before].astype(np.int32)
         spoils = int(IS_BAD[status]) - IS_BAD[before].astype(np.int32)
         if not (settles.any() or spoils.any()):

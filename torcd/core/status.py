@@ -133,6 +133,16 @@ def mask_of(statuses: frozenset[Status]) -> NDArray[np.bool_]:
     return mask
 
 
+def ends_attempt(status: int, reason: int) -> bool:
+    """Whether the latest attempt of a job that gets this status is history: the job waits, or was canceled waiting."""
+    return status in WAITING or reason == StatusReason.UPSTREAM_FAILED
+
+
+def revives_attempt(status: int, reason: int) -> bool:
+    """Whether the job tells of its latest attempt again, which was history."""
+    return status == Status.COMPLETED and reason == StatusReason.UNCHANGED_INPUTS
+
+
 def status_name(status: int) -> str:
     """The name of a status as users see it."""
     return STATUSES[status]

@@ -34,6 +34,7 @@ class Before(msgspec.Struct, frozen=True, kw_only=True):
     counter: Column
     attempt: Column
     """The latest attempt of each job at that time: a later one means that it has started since."""
+    worker: Column
     files: Column
     mtime_ns: Column
     size: Column
@@ -80,6 +81,7 @@ class Notebook:
             "may_return": jobs.may_return[self._jobs],
             "counter": jobs.counter[self._jobs],
             "attempt": jobs.attempt[self._jobs],
+            "worker": jobs.worker[self._jobs],
             "mtime_ns": files.mtime_ns[self._files],
             "size": files.size[self._files],
             "is_racy": files.is_racy[self._files],
@@ -149,8 +151,9 @@ def plan_undo(state: State, request: Undo, steps: tuple[Step, ...]) -> Plan:
         unmarked=np.flatnonzero(former.known & ~former.may_return & state.jobs.may_return),
         restored=Restored(
             records=former.records(),
-            jobs=jobs[state.jobs.counter[jobs] != former.counter[jobs]],
-            counters=former.counter[jobs[state.jobs.counter[jobs] != former.counter[jobs]]],
+            jobs=jobs,
+            counters=former.counter[jobs],
+            workers=former.worker[jobs],
             values=former.values(),
             is_canceled=last.before.is_canceled,
         ),
@@ -168,6 +171,7 @@ class _Former:
         self.may_return = state.jobs.may_return.copy()
         self.counter = state.jobs.counter.copy()
         self.attempt = state.jobs.attempt.copy()
+        self.worker = state.jobs.worker.copy()
         self._records: dict[int, tuple[int, int, bytes, bool, int]] = {}
         self._values: list[tuple[int, int]] = []
 
@@ -177,7 +181,7 @@ class _Former:
         there = found >= 0
         jobs = found[there]
         self.known[jobs] = True
-        for name in ("status", "reason", "may_return", "counter", "attempt"):
+        for name in ("status", "reason", "may_return", "counter", "attempt", "worker"):
             column: NDArray[np.generic] = getattr(self, name)
             column[jobs] = getattr(before, name).values()[there].astype(column.dtype)
         self._put_records(before)

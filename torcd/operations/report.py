@@ -229,19 +229,16 @@ def judge_doubtful(
     refused = []
     for end, new in doubtful:
         row = db.execute(
-            "SELECT worker_id, return_code, started_at_ms, ended_at_ms, reason FROM result"
+            "SELECT worker_id, return_code, started_at_ms, ended_at_ms FROM result"
             " WHERE workflow_id = ? AND job_id = ? AND attempt_id = ?",
             (state.workflow_id, end.job_id, end.attempt_id),
         ).fetchone()
-        if new is not None and (row is None or (row[1] is None and row[2] is None)):  # noted when it was canceled
+        has_reported = row is not None and row[2] is not None  # else it has no row, or one that was noted for it
+        if new is not None and not has_reported:
             save_results(db, keys_of(state), [new])
-            continue
-        if row is not None and row[:4] == (worker_id, end.return_code, end.started_at_ms, end.ended_at_ms):
-            continue
-        superseded = row is None or row[4] in {StatusReason.SUPERSEDED, StatusReason.WORKER_LOST}
-        refused.append(
-            RefusedReport(job_id=end.job_id, attempt_id=end.attempt_id, why="superseded" if superseded else "conflict")
-        )
+        elif row != (worker_id, end.return_code, end.started_at_ms, end.ended_at_ms):
+            why = "conflict" if has_reported else "superseded"
+            refused.append(RefusedReport(job_id=end.job_id, attempt_id=end.attempt_id, why=why))
     return refused
 
 

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from torcd.core.status import Status, StatusReason, reason_name, status_name
+from torcd.core.status import Status, reason_name, status_name
 from torcd.protocol.errors import NotFound
 from torcd.protocol.model import Event, File, Job, Result, Task, UserData, Worker, Workflow
 from torcd.storage.lists import FLAG, NUMBER, STATUS, TEXT, Listing, Row, load_page, reason_filter
@@ -82,12 +82,9 @@ def _make_job(row: Row) -> Job:
     )
 
 
-IS_CURRENT = (
-    f"s.status IN {ENDED} AND (s.status <> {Status.CANCELED:d} OR r.status = {Status.CANCELED:d})"
-    f" AND (s.reason <> {StatusReason.ACCEPTED:d} OR r.status = {Status.COMPLETED:d})"
-)
-"""Of a result `r` of a job's latest attempt: whether it tells of the status in which the job is. One of a job that was
-reset and then canceled does not, nor one of a job that failed and was accepted: that attempt is history."""
+IS_CURRENT = f"s.status IN {ENDED} AND s.worker_id > 0"
+"""Whether a job's latest attempt tells of the status in which the job is. One of a job that was reset and then canceled
+does not, nor one of a job that was accepted: that attempt is history."""
 _RETURN_CODE = f"CASE WHEN {IS_CURRENT} THEN r.return_code END"
 _WORKER = f"CASE WHEN s.status IN {LIVE} THEN s.worker_id END"
 JOBS = Listing(

@@ -26,7 +26,7 @@ from torcd.core.delta import (
 )
 from torcd.core.ranges import find_ranges
 from torcd.core.state import NEVER, State, has_digest
-from torcd.core.status import Status
+from torcd.core.status import Status, ends_attempt, revives_attempt
 
 Int64 = NDArray[np.int64]
 DENSE = 4
@@ -80,11 +80,14 @@ def save_delta(db: sqlite3.Connection, keys: Keys, delta: Delta) -> None:
                 _update(db, keys, change.jobs, "may_return = ?", (int(change.may_return),))
             case Rebase():
                 db.executemany(
-                    "UPDATE job_state SET counter = ? WHERE workflow_id = ? AND job_id = ?",
-                    [
-                        (counter, keys.workflow_id, job)
-                        for counter, job in zip(change.counters.tolist(), keys.jobs[change.jobs].tolist(), strict=True)
-                    ],
+                    "UPDATE job_state SET counter = ?, worker_id = ? WHERE workflow_id = ? AND job_id = ?",
+                    zip(
+                        change.counters.tolist(),
+                        change.workers.tolist(),
+                        [keys.workflow_id] * len(change.jobs),
+                        keys.jobs[change.jobs].tolist(),
+                        strict=True,
+                    ),
                 )
             case JobEdit():
                 _save_edit(db, keys, change)
@@ -125,7 +128,12 @@ def _update(db: sqlite3.Connection, keys: Keys, jobs: Int64, columns: str, value
 
 
 def _save_move(db: sqlite3.Connection, keys: Keys, move: Move) -> None:
-    _update(db, keys, move.jobs, "status = ?, reason = ?", (move.status, move.reason))
+    columns = "status = ?, reason = ?"
+    if ends_attempt(move.status, move.reason):
+        columns += ", worker_id = -abs(worker_id)"
+    elif revives_attempt(move.status, move.reason):
+        columns += ", worker_id = abs(worker_id)"
+    _update(db, keys, move.jobs, columns, (move.status, move.reason))
 
 
 def _save_claim(db: sqlite3.Connection, keys: Keys, claim: Claim) -> None:
