@@ -356,6 +356,26 @@ def test_a_worker_that_returns_after_its_lease_goes_on_with_its_jobs(bench: Work
     assert bench.status()["a"] == "completed"
 
 
+def test_what_became_ready_by_a_loss_waits_again_when_the_worker_returns(make_bench: Make) -> None:
+    """SEMANTICS §2, 8.4: no job is handed out while what it depends on runs"""
+    patient = {"cancel_on_blocking_job_failure": False}
+    specs = [job("a"), job("b", depends_on=["a"]), job("c", depends_on=["b"], **patient)]
+    bench = make_bench([*specs, job("d", depends_on=["a"], **patient), job("e", depends_on=["a"], **patient)])
+    bench.operate(Initialize)
+    bench.claim()
+    ref = running(bench)
+    bench.lose()
+    assert bench.status() == {"a": "terminated", "b": "canceled", "c": "ready", "d": "ready", "e": "ready"}
+    bench.claim(worker=2, jobs=1)
+    assert bench.status()["d"] == "pending", "that one is under way"
+    assert resume(bench, 1, ref).lost == []
+    assert bench.status() == {"a": "running", "b": "blocked", "c": "blocked", "d": "pending", "e": "blocked"}
+    assert bench.claim(worker=2) == []
+    bench.finish("a")
+    bench.finish("d", worker=2)
+    assert bench.run_all() == ["b", "e", "c"]
+
+
 def test_superseded_attempts_are_lost_to_a_returning_worker(make_bench: Make) -> None:
     """SEMANTICS 8.4: one that was superseded, it kills"""
     bench = make_bench(chained("a", "b", "c", "d"))

@@ -73,7 +73,10 @@ def _superseded(ref: AttemptRef) -> RefusedReport:
 
 
 def take_back(draft: Draft, jobs: Int64) -> None:
-    """Attempts that were given up for lost run after all: what their loss canceled waits again (SEMANTICS 8.4)."""
+    """Attempts that were given up for lost run after all: what their loss canceled, or made ready, waits again.
+
+    SEMANTICS §2, 8.4. What was claimed meanwhile goes on.
+    """
     if not len(jobs):
         return
     draft.move(jobs, Status.RUNNING)
