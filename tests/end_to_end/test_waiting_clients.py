@@ -1,4 +1,4 @@
-"""Tasks with the real programs: a daemon that is killed under them, conflicts, waits and cancels (SEMANTICS 6)."""
+"""Tasks and those who wait for them, with the real programs: a killed daemon, conflicts, cancels (SEMANTICS 6)."""
 
 import json
 import re
