@@ -41,7 +41,8 @@ IS_BAD = mask_of(BAD)
 class Ids:
     """Database ids and the indexes that stand for them.
 
-    A workflow's ids are a block of consecutive numbers, with perhaps a few later ones.
+    Those that a workflow was created with are a block of consecutive numbers, found by their offset; any number of
+    later ones, which updates have added, are found by bisection.
     """
 
     def __init__(self, ids: NDArray[np.int64]) -> None:
@@ -51,7 +52,9 @@ class Ids:
         in_block = ids < self._first + 2 * len(ids)
         self._index = np.full(int(ids[in_block].max()) - self._first + 1 if len(ids) else 0, -1, dtype=np.int32)
         self._index[ids[in_block] - self._first] = np.flatnonzero(in_block)
-        self._later = {int(ids[index]): index for index in np.flatnonzero(~in_block).tolist()}
+        later = np.flatnonzero(~in_block)
+        self._later = later[np.argsort(ids[later])]
+        self._later_ids = ids[self._later]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -62,14 +65,20 @@ class Ids:
         known = (places >= 0) & (places < len(self._index))
         found = np.full(len(ids), -1, dtype=np.int64)
         found[known] = self._index[places[known]]
-        for place in np.flatnonzero(~known).tolist() if self._later else ():
-            found[place] = self._later.get(int(ids[place]), -1)
+        if len(self._later) and not known.all():
+            rest = np.flatnonzero(~known)
+            near = np.minimum(np.searchsorted(self._later_ids, ids[rest]), len(self._later) - 1)
+            is_it = self._later_ids[near] == ids[rest]
+            found[rest[is_it]] = self._later[near[is_it]]
         return found
 
     def find_one(self, wanted: int) -> int:
         """The index of one id, -1 when there is none."""
         place = wanted - self._first
-        return int(self._index[place]) if 0 <= place < len(self._index) else self._later.get(wanted, -1)
+        if 0 <= place < len(self._index):
+            return int(self._index[place])
+        near = int(np.searchsorted(self._later_ids, wanted))
+        return int(self._later[near]) if near < len(self._later) and self._later_ids[near] == wanted else -1
 
 
 @dataclass(slots=True)

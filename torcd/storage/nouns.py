@@ -89,14 +89,11 @@ _RETURN_CODE = f"CASE WHEN {IS_CURRENT} THEN r.return_code END"
 _WORKER = f"CASE WHEN s.status IN {LIVE} THEN s.worker_id END"
 JOBS = Listing(
     select=f"SELECT j.id, j.workflow_id, j.name, j.command, s.status, s.reason, s.run_id, s.attempt, {_RETURN_CODE},"
-    f" {_WORKER}, j.priority, q.name FROM job j"
-    " JOIN job_state s ON s.workflow_id = j.workflow_id AND s.job_id = j.id"
+    f" {_WORKER}, j.priority, q.name FROM job_state s JOIN job j ON j.id = s.job_id AND +j.workflow_id = s.workflow_id"
     " LEFT JOIN result r ON r.workflow_id = j.workflow_id AND r.job_id = j.id AND r.attempt_id = s.attempt"
     " LEFT JOIN requirement q ON q.id = j.requirement_id",
-    where="+j.workflow_id = ?1 AND j.id BETWEEN"
-    " (SELECT first_job FROM workflow WHERE id = ?1) AND"
-    " (SELECT last_job FROM workflow WHERE id = ?1)",
-    key="j.id",
+    where="s.workflow_id = ?",
+    key="s.job_id",
     filters={
         "id": ("j.id", NUMBER),
         "job_key": ("j.id", NUMBER),
@@ -136,10 +133,7 @@ FILES = Listing(
     select=f"SELECT f.id, f.workflow_id, f.name, f.path, f.is_script, {_MTIME_NS}, {_SIZE}, r.version, {_RECORDED}"
     " FROM file f"
     " LEFT JOIN file_record r ON r.workflow_id = f.workflow_id AND r.file_id = f.id",
-    where="+f.workflow_id = ?1 AND f.id BETWEEN"
-    " (SELECT first_file FROM workflow WHERE id = ?1) AND"
-    " (SELECT max(last_file, coalesce((SELECT max(id) FROM file WHERE workflow_id = ?1 AND is_script = 1),"
-    " 0)) FROM workflow WHERE id = ?1)",
+    where="f.workflow_id = ?",
     key="f.id",
     filters={
         "id": ("f.id", NUMBER),
