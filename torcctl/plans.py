@@ -102,14 +102,18 @@ def _input_missing(reason: dict[str, Any]) -> str:
 
 def _input_name(reason: dict[str, Any]) -> str:
     """A declared input by its name and path; a script that a command names has only a path."""
-    file, path = reason["file"], reason["path"]
-    return f"script {path}" if file == path else f"input {file} ({path})"
+    return f"script {reason['path']}" if reason["file"] == reason["path"] else f"input {_file(reason)}"
+
+
+def _file(reason: dict[str, Any]) -> str:
+    """A file by name and path; that of one which the workflow has no more is not known."""
+    return str(reason["file"]) if reason["path"] is None else f"{reason['file']} ({reason['path']})"
 
 
 def _output_missing(reason: dict[str, Any]) -> str:
     needed_by = reason.get("needed_by")
     who = "" if needed_by is None else f", and {needed_by} needs it"
-    return f"output {reason['file']} ({reason['path']}) is missing{who}"
+    return f"output {_file(reason)} is missing{who}"
 
 
 def _definition_changed(reason: dict[str, Any]) -> str:

@@ -30,8 +30,8 @@ class Preparation:
     request: Operation
     counter: int
     """The version counter when it began: what was recorded later is newer than what was seen."""
-    file_count: int
-    """How many files the workflow had then."""
+    state: State
+    """What it was looked up for: indexes are those of this state."""
     known: Known = field(default_factory=Known)
     error: TorcError | None = None
     """Why it could not be found out."""

@@ -383,5 +383,6 @@ class Roster:
             return
         state = self._actor.state
         jobs = state.jobs.ids.find(np.array([job_id for job_id, _ in ended], dtype=np.int64))
+        jobs = jobs[jobs >= 0]  # an update may have removed one that was canceled
         state.ready.add(jobs[state.jobs.status[jobs] == Status.READY])
         self._actor.nursery.start_soon(self._actor.mailbox.post, Nudge())

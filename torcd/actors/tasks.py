@@ -148,7 +148,7 @@ class TaskSlot:
 
     async def _prepare(self, request: Operation, task: ActiveTask | None) -> Preparation:
         state = self._actor.state
-        preparation = Preparation(request, state.version_counter, len(self._actor.paths))
+        preparation = Preparation(request, state.version_counter, state)
         try:
             preparation.known = await LookUp(self._actor, state, request, task).run()
         except TorcError as error:
@@ -252,7 +252,7 @@ class TaskSlot:
 
     async def finish_preview(self, ready: PreviewReady) -> "Finish":
         """Plans on the committed state; raises what the real operation would be refused with."""
-        if ready.preparation.file_count != len(self._actor.paths):  # a job was edited meanwhile: look again
+        if ready.preparation.state is not self._actor.state:  # it was loaded anew meanwhile: look again
             self._actor.nursery.start_soon(self._run_preview, ready.preview, ready.preparation.request)
             return lambda: None
         planned = await self._plan(ready.preparation)

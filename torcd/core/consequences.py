@@ -34,6 +34,8 @@ class Findings:
     """Why jobs are stale by themselves."""
     silent: Int64 = field(default_factory=lambda: _NONE)
     """Jobs that are reset without a reason."""
+    renewing: Int64 = field(default_factory=lambda: _NONE)
+    """Jobs that are not stale, but what is downstream of them is."""
     records: Observation = _NO_RECORDS
     """What is accepted of files."""
     purged: Mask | None = None
@@ -104,6 +106,7 @@ def _spread(state: State, findings: Findings, reasons: Reasons) -> tuple[Mask, R
     stops = status == Status.DISABLED
     is_root = np.zeros(state.count, dtype=np.bool_)
     is_root[reasons.job] = True
+    is_root[findings.renewing] = True
     closure = find_closure(state.graph, np.flatnonzero(is_root), stops)
     makers = np.zeros(state.count, dtype=np.bool_)
     if findings.purged is not None and findings.purged.any():
@@ -127,7 +130,7 @@ def _spread(state: State, findings: Findings, reasons: Reasons) -> tuple[Mask, R
     if len(upstream.job):
         reasons = join_reasons([reasons, upstream])
     reset = np.zeros(state.count, dtype=np.bool_)
-    reset[closure.jobs] = True
+    reset[reasons.job] = True
     reset[findings.silent] = True
     return reset, reasons, makers
 

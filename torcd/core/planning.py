@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torcd.core.acceptance import plan_acceptance
 from torcd.core.changes import History, Kind, Reasons, find_changes, make_reasons
 from torcd.core.consequences import Findings, follow
+from torcd.core.graph import sorted_unique
 from torcd.core.observation import Observation, needs_recording
 from torcd.core.plan import Plan
 from torcd.core.purged import set_aside
@@ -23,8 +24,8 @@ from torcd.core.refusals import (
     count_jobs,
 )
 from torcd.core.selection import Selection, select_jobs
-from torcd.core.state import State
-from torcd.core.status import BAD, LIVE, Status, StatusReason, mask_of
+from torcd.core.state import IS_SETTLED, State
+from torcd.core.status import BAD, ENDED, LIVE, Status, StatusReason, mask_of
 from torcd.core.undo import Step, plan_undo
 from torcd.protocol.errors import Refused
 from torcd.protocol.requests import (
@@ -198,6 +199,7 @@ def plan_rerun(state: State, request: Operation, known: Known, own: list[Reasons
         request,
         Findings(
             own=[*changes.reasons, *own],
+            renewing=_find_renewing(state),
             records=changes.records,
             purged=purged,
             missing=missing,
@@ -208,6 +210,14 @@ def plan_rerun(state: State, request: Operation, known: Known, own: list[Reasons
             evaluates=True,
         ),
     )
+
+
+def _find_renewing(state: State) -> Int64:
+    """Jobs that have yet to end though one that depends on them has: an update of the workflow put them before it."""
+    status = state.jobs.status
+    outrun = np.flatnonzero(mask_of(ENDED)[status] & (state.waiting > 0))
+    upstream, _ = state.graph.upstream.gather(outrun)
+    return sorted_unique(upstream[~IS_SETTLED[status[upstream]]].astype(np.int64))
 
 
 def _plan_reset(state: State, request: ResetStatus | ResetJobs, known: Known) -> Plan:

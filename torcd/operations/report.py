@@ -206,7 +206,7 @@ def _result_row(
 def _record_outputs(draft: Draft, ended: list[AttemptEnd]) -> None:
     """The worker's own stats become the records (SEMANTICS 8.3); unknown ones change nothing."""
     seen = [output for end in ended for output in end.outputs if output.error is None]
-    if not seen:
+    if not seen or not len(draft.state.files.size):  # an update may have removed them while the worker was away
         return
     files = draft.state.files.ids.find(np.array([output.file_id for output in seen], dtype=np.int64))
     mtime_ns = np.array([-1 if o.mtime_ns is None else o.mtime_ns for o in seen], dtype=np.int64)
