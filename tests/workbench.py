@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from builders import insert, open_memory
+from builders import insert, new_specification, open_memory
 from fakes import FakeDisk
 
 from torcd.core.delta import TaskBegin
@@ -35,6 +35,7 @@ from torcd.operations.operate import (
 )
 from torcd.operations.report import Reported, hand_out, judge_doubtful, load_launches, lose_worker, take_report
 from torcd.operations.update import find_requirement, load_definition, update_job, update_user_data
+from torcd.operations.update_workflow import Update, apply_update, find_update
 from torcd.protocol.content import Content
 from torcd.protocol.model import PlanJob
 from torcd.protocol.requests import Operation, UpdateJob, UpdateUserData
@@ -274,6 +275,24 @@ class Workbench:
         requirement = None if needed is None else find_requirement(self.db, self.workflow_id, needed)
         definition = load_definition(self.db, self.workflow_id, request.job_id)
         self.change(lambda draft: update_job(draft, request, definition, requirement))
+
+    def compare(self, *arguments: Any, expect: str | None = None, **options: Any) -> Update:
+        """What an update to what `builders.new_specification` takes would do; nothing is written."""
+        before = self.dump()
+        update = find_update(self.db, self.workflow_id, new_specification(*arguments, **options), expect)
+        assert self.dump() == before
+        return update
+
+    def update(self, *arguments: Any, expect: str | None = None, **options: Any) -> Update:
+        """Updates the workflow to what `builders.new_specification` takes."""
+        update = self.compare(*arguments, expect=expect, **options)
+        self.now_ms += 1_000
+        if update.differences.count:
+            with self.db:
+                self.db.execute("BEGIN IMMEDIATE")
+                self.state = apply_update(self.db, update, self.now_ms).draft.state
+        self.check()
+        return update
 
     def set_value(self, name: str, data: Any, **writer: Any) -> None:
         """Writes user data."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torcctl.context import Context
     from torcctl.specification import Loaded
     from torcd.protocol.client import Connection
+    from torcd.protocol.specification import Header, WorkflowSpec
 
 PIECE_BYTES = 512 * 1024
 """Size of the pieces: well below what would hold up the daemon's event loop."""
@@ -45,15 +46,11 @@ def create_workflow(
     key = None if dry_run else new_request_key()
 
     def attempt() -> dict[str, Any]:
-        """An upload lives as long as its session, so that a repetition sends all of it again."""
         session = context.connection
-        upload = new_request_key()
-        header, pieces = split(loaded.spec, PIECE_BYTES)
-        uploads = [AppendUpload(upload=upload, piece=piece) for piece in pieces]
-        _send_pieces(session, uploads)
+        header, upload = send_specification(session, loaded.spec)
         request = CreateWorkflow(
             header=header,
-            upload=upload if uploads else None,  # without a piece there is none: a specification may be empty
+            upload=upload,
             directory=where,
             user=user,
             dry_run=dry_run,
@@ -68,6 +65,18 @@ def create_workflow(
     for warning in answer.get("warnings", []):
         context.warn(warning)
     return answer
+
+
+def send_specification(session: "Connection", spec: "WorkflowSpec") -> tuple["Header", str | None]:
+    """Sends a specification's long lists; its header, and the upload that holds them (None: they are empty).
+
+    An upload lives as long as its session, so that a repetition on another one sends all of it again.
+    """
+    upload = new_request_key()
+    header, pieces = split(spec, PIECE_BYTES)
+    uploads = [AppendUpload(upload=upload, piece=piece) for piece in pieces]
+    _send_pieces(session, uploads)
+    return header, upload if uploads else None
 
 
 def _send_pieces(session: "Connection", pieces: list[AppendUpload]) -> None:

@@ -17,7 +17,7 @@ from torcd.operations.disable import disable_jobs, enable_jobs
 from torcd.operations.resume import resume_attempts
 from torcd.protocol.errors import Conflict, Refused
 from torcd.protocol.requests import Initialize, Operation, Prepare, Reinit, ResetJobs, ResetStatus, Restart
-from torcd.protocol.specification import UserDataSpec
+from torcd.protocol.specification import JobSpec, UserDataSpec
 from torcd.protocol.worker_requests import AttemptRef
 from torcd.storage.load import load_state
 
@@ -34,8 +34,11 @@ OPERATIONS: list[tuple[type[Operation], dict[str, bool]]] = [
 ]
 
 
+VALUES = [UserDataSpec(name="given", data=1), UserDataSpec(name="made")]
+
+
 @st.composite
-def benches(draw: st.DrawFn) -> Callable[[], Workbench]:
+def specifications(draw: st.DrawFn) -> list[JobSpec]:
     count = draw(st.integers(1, 5))
     specs = []
     for number in range(count):
@@ -54,8 +57,11 @@ def benches(draw: st.DrawFn) -> Callable[[], Workbench]:
                 priority=draw(st.integers(0, 1)),
             )
         )
-    values = [UserDataSpec(name="given", data=1), UserDataSpec(name="made")]
-    return lambda: Workbench(new_workflow(specs, ["x", "z"], values, scripts=[("j0", "tool.sh")]))
+    return specs
+
+
+def make_bench(specs: list[JobSpec]) -> Workbench:
+    return Workbench(new_workflow(specs, ["x", "z"], VALUES, scripts=[("j0", "tool.sh")]))
 
 
 class Machine:
@@ -64,7 +70,10 @@ class Machine:
     def __init__(self, bench: Workbench, draw: Callable) -> None:
         self.bench = bench
         self.draw = draw
-        self.names = sorted(bench.status())
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(self.bench.status())
 
     def held(self, worker: int, *statuses: str) -> list[str]:
         """The jobs of a worker with one of these statuses."""
@@ -164,6 +173,14 @@ class Machine:
         else:
             assert not is_live
 
+    def update(self) -> None:
+        specs = self.draw(specifications())
+        before = self.bench.dump()
+        try:
+            self.bench.update(specs, ["x", "z"], VALUES, scripts=[("j0", "tool.sh")])
+        except Conflict:
+            assert self.bench.dump() == before, "what is refused changes nothing"
+
     def write_a_value(self) -> None:
         self.bench.set_value(self.draw(st.sampled_from(["given", "made"])), self.draw(st.integers(0, 2)))
 
@@ -174,7 +191,7 @@ class Machine:
 STEPS = [
     Machine.claim, Machine.claim, Machine.start, Machine.end, Machine.end, Machine.hand_back, Machine.lose,
     Machine.come_back, Machine.cancel, Machine.operate, Machine.operate, Machine.reset_jobs, Machine.change_a_file,
-    Machine.edit, Machine.write_a_value, Machine.disable, Machine.enable, Machine.restart_the_daemon,
+    Machine.edit, Machine.update, Machine.write_a_value, Machine.disable, Machine.enable, Machine.restart_the_daemon,
 ]  # fmt: skip
 
 
@@ -192,12 +209,12 @@ def check_rules(bench: Workbench) -> None:
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-@given(benches(), st.data())
+@given(specifications(), st.data())
 def test_after_any_history_the_state_in_memory_is_the_one_in_the_database(
-    make: Callable[[], Workbench], data: st.DataObject
+    specs: list[JobSpec], data: st.DataObject
 ) -> None:
     """SEMANTICS §2, 2.3, 5.3, 7.1, 8.4"""
-    bench = make()
+    bench = make_bench(specs)
     try:
         machine = Machine(bench, data.draw)
         bench.disk.write("x", "z", "tool.sh")
@@ -213,12 +230,10 @@ def test_after_any_history_the_state_in_memory_is_the_one_in_the_database(
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
-@given(benches(), st.data())
-def test_after_any_history_a_reinit_and_a_run_leave_nothing_stale(
-    make: Callable[[], Workbench], data: st.DataObject
-) -> None:
+@given(specifications(), st.data())
+def test_after_any_history_a_reinit_and_a_run_leave_nothing_stale(specs: list[JobSpec], data: st.DataObject) -> None:
     """SEMANTICS 4.1 to 4.7, 5.1"""
-    bench = make()
+    bench = make_bench(specs)
     try:
         machine = Machine(bench, data.draw)
         bench.disk.write("x", "z", "tool.sh")

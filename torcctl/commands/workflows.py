@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from torcctl import output
 from torcctl.commands.operations import initialize, reinit, reset_status, restart, undo
+from torcctl.exits import CHANGES, DONE
 from torcctl.parameters import RUN_DEFAULTS, parse_filters
 from torcctl.selection import choose_workflow
 from torcd.protocol.edits import ArchiveWorkflow, UnarchiveWorkflow
@@ -44,6 +45,34 @@ def create(spec: Path, /, *, dry_run: bool = False, directory: Path | None = Non
         output.write_json(answer)
     else:
         write_created(answer)
+
+
+def update(
+    workflow: WorkflowId = None,
+    /,
+    *,
+    spec: Path,
+    dry_run: bool = False,
+    expect: str | None = None,
+    exit_code: bool = False,
+    context: Context,
+) -> int:
+    """Make a workflow what a changed specification says: all of it, or nothing. Jobs are matched by name.
+
+    Args:
+        spec: A YAML, JSON, JSON5 or TOML file.
+        dry_run: Show what would change and change nothing.
+        expect: Apply only if what changes still has this digest.
+        exit_code: With --dry-run: exit 10 when there are changes.
+    """
+    from torcctl.update import update_workflow, write_update
+
+    answer = update_workflow(context, choose_workflow(context, workflow), spec, dry_run=dry_run, expect=expect)
+    if context.options.json:
+        output.write_json(answer)
+    else:
+        write_update(answer)
+    return CHANGES if dry_run and exit_code and answer["count"] else DONE
 
 
 def list_workflows(*, filters: Filters = (), context: Context) -> None:
@@ -119,6 +148,7 @@ def delete(workflow: WorkflowId = None, /, *, context: Context) -> None:
 
 VERBS: dict[str, Command] = {
     "create": create,
+    "update": update,
     "list": list_workflows,
     "get": get,
     "status": status,

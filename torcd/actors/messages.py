@@ -17,6 +17,7 @@ from torcd.protocol.edits import DisableJobs, EnableJobs
 from torcd.protocol.errors import TorcError
 from torcd.protocol.requests import DeleteWorkflow, Operation
 from torcd.protocol.worker_requests import RegisterWorker
+from torcd.storage.update import Specification
 
 
 class Deleted(Exception):
@@ -111,6 +112,14 @@ class CommitEdit:
     """Whether it adds or removes scripts, and so files and edges: the state has to be loaded anew."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class MakeUpdate:
+    """A changed specification is to be applied; answered with the `Update` and, if anything differed, `Updated`."""
+
+    specification: Specification
+    expect: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Register:
     """A worker's registration, with the connection it speaks on."""
@@ -151,6 +160,6 @@ class Nudge:
 
 Unattended = (
     Operation | Apply | Preview | PreviewReady | Explain | ExplainReady | DeleteWorkflow | CommitEdit | DisableJobs
-    | EnableJobs
+    | EnableJobs | MakeUpdate
 )  # fmt: skip
 """What an actor handles alone, not in a group with other messages."""

@@ -15,7 +15,18 @@ import trio
 from torcd.actors.clock import now_ms
 from torcd.actors.explain import Explainer
 from torcd.actors.mailbox import Mailbox, Message, Reply
-from torcd.actors.messages import Apply, CommitEdit, Deleted, Explain, ExplainReady, Preview, PreviewReady, Unattended
+from torcd.actors.messages import (
+    Apply,
+    CommitEdit,
+    Deleted,
+    Explain,
+    ExplainReady,
+    MakeUpdate,
+    Nudge,
+    Preview,
+    PreviewReady,
+    Unattended,
+)
 from torcd.actors.roster import Roster
 from torcd.actors.tasks import INLINE_JOBS, TaskSlot
 from torcd.actors.turn import Turn
@@ -28,6 +39,7 @@ from torcd.operations.archive import set_archived
 from torcd.operations.cancel import cancel_workflow
 from torcd.operations.disable import disable_jobs, enable_jobs
 from torcd.operations.update import find_value, update_user_data
+from torcd.operations.update_workflow import apply_update, find_update
 from torcd.protocol.edits import ArchiveWorkflow, DisableJobs, EnableJobs, UnarchiveWorkflow
 from torcd.protocol.errors import TorcError, Unavailable
 from torcd.protocol.model import Event
@@ -110,9 +122,12 @@ class WorkflowActor:
 
     async def load(self) -> None:
         """Replaces the state by what the database holds."""
-        self.state = await self.database.read(lambda db: load_state(db, self.workflow_id), long=True)
-        self.paths = Paths.from_blob(self.state.files.paths, self.state.files.offsets)
-        self.published = Published(self.state)
+        self._adopt(await self.database.read(lambda db: load_state(db, self.workflow_id), long=True))
+
+    def _adopt(self, state: State) -> None:
+        self.state = state
+        self.paths = Paths.from_blob(state.files.paths, state.files.offsets)
+        self.published = Published(state)
 
     async def _end_stale_tasks(self) -> None:
         """A task that an earlier life of this actor left behind has no one to finish it."""
@@ -171,7 +186,7 @@ class WorkflowActor:
         turn = Turn(self.state, now_ms())
         try:
             finish = await self._handle_alone(turn, message)
-            if not isinstance(message.body, DeleteWorkflow):
+            if not isinstance(message.body, DeleteWorkflow | MakeUpdate):
                 self.roster.serve_waiting(turn)
             await turn.commit(self.database)
         except TorcError as error:
@@ -180,6 +195,9 @@ class WorkflowActor:
             await self.tasks.on_failed(message, error)
             return
         turn.answer(message, finish)
+        if turn.redrawn is not None:
+            turn.draft = turn.redrawn()
+            self._adopt(turn.draft.state)
         self.conclude(turn)
         if isinstance(message.body, DeleteWorkflow):
             raise Deleted
@@ -242,8 +260,23 @@ class WorkflowActor:
                 return edit.decide(turn)
             case DisableJobs() | EnableJobs() as request:
                 return await self._on_disable(turn, request)
+            case MakeUpdate() as update:
+                return await self._on_update(turn, update)
             case _:
                 raise TypeError(f"no handler for {type(message.body).__name__}")
+
+    async def _on_update(self, turn: Turn, request: MakeUpdate) -> Finish:
+        """Compares in this turn, so that nothing changes before the commit; waiting workers are served after it."""
+        self.tasks.check_editable("workflows update")
+        update = await self.database.read(
+            lambda db: find_update(db, self.workflow_id, request.specification, request.expect), long=True
+        )
+        if not update.differences.count:
+            return lambda: (update, None)
+        updated = turn.query(lambda db: apply_update(db, update, turn.now_ms))
+        turn.redrawn = lambda: updated.value.draft
+        turn.after(lambda: self.nursery.start_soon(self.mailbox.post, Nudge()))
+        return lambda: (update, updated.value.numbering)
 
     def _on_delete(self, turn: Turn) -> Finish:
         self.tasks.check_free("workflows delete")

@@ -20,6 +20,7 @@ from torcd.api.explanations import Explanations
 from torcd.api.lookups import Lookups
 from torcd.api.plan_shelf import PlanShelf
 from torcd.api.session import Handler, Session
+from torcd.api.updates import Updates
 from torcd.operations.create import prepare_workflow
 from torcd.operations.edit import prepare_edit
 from torcd.operations.update import update_job
@@ -63,6 +64,7 @@ class Dispatch:
         self._workflow_of: dict[int, tuple[int, Session]] = {}
         """Of each connected worker, the workflow it serves and the connection it speaks on."""
         self._creates = trio.CapacityLimiter(CREATES_AT_ONCE)
+        self._updates = Updates(database, supervisor, self._creates)
 
     def handlers(self) -> Mapping[type[r.Request], Handler]:
         """The table."""
@@ -104,6 +106,7 @@ class Dispatch:
             Edits(self._database, self._supervisor),
             Explanations(self._database, self._supervisor),
             Lookups(self._database),
+            self._updates,
         ):
             table |= others.handlers()
         return table

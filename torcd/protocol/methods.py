@@ -1,9 +1,15 @@
 """Every method that the daemon understands."""
 
-from torcd.protocol import edits, lookups, worker_requests
+from torcd.protocol import edits, lookups, update, worker_requests
 from torcd.protocol.requests import Request
 
-__all__ = ["METHODS", "edits", "lookups", "worker_requests"]  # imported above so that their requests are known
+__all__ = [
+    "METHODS",
+    "edits",
+    "lookups",
+    "update",
+    "worker_requests",
+]  # imported above so that their requests are known
 
 
 def _requests(kind: type[Request]) -> list[type[Request]]:
