@@ -166,6 +166,71 @@ def some_files(directory: Path, *names: str) -> Paths:
     return Paths.from_strings([f"{directory}/{name}" for name in names])
 
 
+async def test_a_file_that_gives_no_answer_is_unknown_and_the_others_are_read(
+    tmp_path: Path,
+    hanging: threading.Event,
+    autojump_clock: trio.testing.MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """SEMANTICS 4.8"""
+    autojump_clock.autojump_threshold = 0.05
+    monkeypatch.setattr(reading, "LESS_PATIENCE_S", 5)  # the machine that runs the tests may be busy
+    names = [f"{number:03}" for number in range(3 * BATCH)]
+    names[BATCH + 2] = "hangs"
+    paths = some_files(tmp_path, *names)
+    contents = await Reader(threads=2, patience_s=5).read(paths, everything(paths))
+    assert contents.errors[BATCH + 2] == NO_ANSWER
+    assert contents.size[BATCH + 2] == UNKNOWN
+    readable = [row for row in range(len(names)) if row != BATCH + 2]
+    assert has_digest(contents.digest[readable]).all(), "no other file is held liable for it"
+    assert 5 < trio.current_time() < 60
+
+
+async def test_many_files_that_give_no_answer_cost_little_more_than_one(
+    tmp_path: Path, hanging: threading.Event, autojump_clock: trio.testing.MockClock
+) -> None:
+    """The first shows that the file system is dead."""
+    autojump_clock.autojump_threshold = 0.05
+    names = [f"{number:03}" for number in range(10 * BATCH)]
+    for number in range(0, len(names), BATCH):
+        names[number] = f"{number:03} hangs"
+    paths = some_files(tmp_path, *names)
+    contents = await Reader(threads=1, patience_s=5).read(paths, everything(paths))
+    assert trio.current_time() < 20
+    assert contents.errors[0] == NO_ANSWER
+
+
+async def test_a_dead_file_system_is_given_up_and_leaves_threads_for_others(
+    tmp_path: Path, hanging: threading.Event, autojump_clock: trio.testing.MockClock
+) -> None:
+    """SEMANTICS 4.8: whatever was not read is unknown."""
+    autojump_clock.autojump_threshold = 0.05
+    dead = some_files(tmp_path, *(f"{number:03} hangs" for number in range(3 * BATCH)))
+    sound = some_files(tmp_path, "sound")
+    reader = Reader(threads=2, patience_s=5)
+    contents = await reader.read(dead, everything(dead))
+    assert trio.current_time() < 20
+    assert set(contents.size.tolist()) == {UNKNOWN}
+    assert contents.errors == dict.fromkeys(range(3 * BATCH), NO_ANSWER)
+    assert (await reader.read(sound, everything(sound))).errors == {}
+
+
+async def test_a_long_reading_that_gets_on_is_not_given_up(autojump_clock: trio.testing.MockClock) -> None:
+    """Patience is for what does not get on, however large a file is."""
+    batch = reading.Batch(0, [b"/large", b"/small"])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reading._watch, batch, 5.0, nursery.cancel_scope)
+        for _ in range(5):
+            await trio.sleep(4)
+            batch.moved += 1
+        await trio.sleep(4)
+        batch.told.append(OSError("odd"))
+        await trio.sleep(4)
+        assert not nursery.cancel_scope.cancel_called
+        await trio.sleep_forever()
+    assert 28 < trio.current_time() < 31
+
+
 async def test_cancellation_is_immediate_and_stops_the_thread_at_its_next_chunk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
