@@ -132,7 +132,8 @@ class FakeDisk:
 
 
 class FakeScanner:
-    """Looks at a fake disk, with the interface of `torcd.files.scan.Scanner`. `hold` keeps scans from ending."""
+    """Looks at a fake disk, with the interface of `torcd.files.scan.Scanner`. `hold` keeps scans from ending,
+    `hold_reading` keeps the reading of contents from ending."""
 
     def __init__(self, disk: FakeDisk) -> None:
         self.disk = disk
@@ -145,18 +146,30 @@ class FakeScanner:
         self.error: BaseException | None = None
         """What the next scans raise: a bug."""
         self._gate: trio.Event | None = None
+        self._reading_gate: trio.Event | None = None
 
     def hold(self) -> trio.Event:
         """Holds the next scans after they have looked; set the event to let them go on."""
         self._gate, self.begun = trio.Event(), trio.Event()
         return self._gate
 
+    def hold_reading(self) -> trio.Event:
+        """The same of the next readings."""
+        self._reading_gate, self.begun = trio.Event(), trio.Event()
+        return self._reading_gate
+
     async def read(self, paths: Paths, files: Int64s, *, on_progress: OnProgress | None = None) -> Contents:
         """As the real one."""
         chosen = [paths[place] for place in files.tolist()]
         self.read_paths.append(chosen)
         await trio.lowlevel.checkpoint()
-        return self.disk.read(chosen)
+        if on_progress is not None and chosen:
+            on_progress(len(chosen), len(chosen))
+        found = self.disk.read(chosen)
+        if self._reading_gate is not None:
+            self.begun.set()
+            await self._reading_gate.wait()
+        return found
 
     async def scan(
         self,

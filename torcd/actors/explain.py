@@ -45,14 +45,14 @@ class Explainer:
 
     async def _look(self, question: Explain, job: int) -> None:
         state = self._actor.state
-        counter = state.version_counter
+        counter, mtime_ns = state.version_counter, state.files.mtime_ns.copy()
         known: Known | TorcError
         try:
             around = await trio.to_thread.run_sync(lambda: files_around(state, find_ancestors(state, job)))
             known = await LookUp(self._actor, state, self._request()).run(around)
         except TorcError as error:
             known = error
-        await self._actor.mailbox.post(ExplainReady(question, state, counter, known))
+        await self._actor.mailbox.post(ExplainReady(question, state, counter, mtime_ns, known))
 
     def _request(self) -> Reinit:
         """Nothing refuses a question: what would need force or stopping is only told."""
@@ -71,7 +71,7 @@ class Explainer:
             self._actor.nursery.start_soon(self._look, question, job)
             return lambda: None
         known = ready.known
-        seen = drop_outdated(state, known.seen, ready.counter)
+        seen = drop_outdated(state, known.seen, ready.counter, ready.mtime_ns)
 
         def work() -> Explanation:
             plan = plan_rerun(state, self._request(), Known(seen=seen, history=known.history), own=[], cause="")

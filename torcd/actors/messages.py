@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+import numpy as np
 import trio
+from numpy.typing import NDArray
 
 from torcd.actors.mailbox import Reply
 from torcd.actors.turn import Turn
@@ -33,6 +35,8 @@ class Preparation:
     """The version counter when it began: what was recorded later is newer than what was seen."""
     state: State
     """What it was looked up for: indexes are those of this state."""
+    mtime_ns: NDArray[np.int64]
+    """The recorded times of all files then."""
     known: Known = field(default_factory=Known)
     error: TorcError | None = None
     """Why it could not be found out."""
@@ -100,6 +104,8 @@ class ExplainReady:
     state: State
     counter: int
     """The version counter when the look began."""
+    mtime_ns: NDArray[np.int64]
+    """The recorded times of all files then."""
     known: Known | TorcError
 
 

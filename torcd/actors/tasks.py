@@ -148,7 +148,7 @@ class TaskSlot:
 
     async def _prepare(self, request: Operation, task: ActiveTask | None) -> Preparation:
         state = self._actor.state
-        preparation = Preparation(request, state.version_counter, state)
+        preparation = Preparation(request, state.version_counter, state, state.files.mtime_ns.copy())
         try:
             preparation.known = await LookUp(self._actor, state, request, task).run()
         except TorcError as error:
@@ -181,7 +181,7 @@ class TaskSlot:
 
         def plan() -> Planned:
             known = preparation.known
-            seen = drop_outdated(state, known.seen, preparation.counter)
+            seen = drop_outdated(state, known.seen, preparation.counter, preparation.mtime_ns)
             return plan_operation(state, preparation.request, replace(known, seen=seen))
 
         if state.count < INLINE_JOBS:
