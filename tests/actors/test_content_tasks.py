@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import trio
-from actor_rig import Hand, House, answer_of
+from actor_rig import Hand, House, answer_of, error_of
 from builders import DIRECTORY, job, linked
 
 from torcd.protocol.errors import Conflict
@@ -230,6 +230,22 @@ async def test_a_cancel_while_a_restart_prepares_outlives_its_undo(house: House,
 
 
 # ---- accept ----
+
+
+async def test_the_same_acceptance_twice_is_one_task_and_another_reason_is_another(house: House, chain: int) -> None:
+    """SEMANTICS 6.2"""
+    ids = await house.ids(chain)
+    task_id, gate = await held(house, chain, AcceptJobs, jobs=[ids["a"]], reason="r")
+    same = AcceptJobs(workflow_id=chain, jobs=[ids["a"]], reason="r", requested_by="bob")
+    assert await house.send(chain, same) == (task_id, True)
+    for other in ({"reason": "other"}, {"jobs": [ids["b"]]}, {"force": True}):
+        request = AcceptJobs(**{"workflow_id": chain, "jobs": [ids["a"]], "reason": "r"} | other)
+        (message,) = house.post(chain, request)
+        error = await error_of(message)
+        assert isinstance(error, Conflict)
+        assert set(error.data["differing"]) == set(other)
+    gate.set()
+    assert (await house.wait(task_id)).status == "succeeded"
 
 
 async def test_a_job_that_is_claimed_while_an_acceptance_looks_is_not_accepted(house: House, chain: int) -> None:
