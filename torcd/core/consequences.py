@@ -105,7 +105,7 @@ def _spread(state: State, findings: Findings, reasons: Reasons) -> tuple[Mask, R
     status = state.jobs.status
     stops = status == Status.DISABLED
     is_root = np.zeros(state.count, dtype=np.bool_)
-    is_root[reasons.job] = True
+    is_root[reasons.job[(reasons.kind != Kind.NOT_COMPLETED) | ~_stays_canceled(state)[reasons.job]]] = True
     is_root[findings.renewing] = True
     closure = find_closure(state.graph, np.flatnonzero(is_root), stops)
     makers = np.zeros(state.count, dtype=np.bool_)
@@ -133,6 +133,14 @@ def _spread(state: State, findings: Findings, reasons: Reasons) -> tuple[Mask, R
     reset[reasons.job] = True
     reset[findings.silent] = True
     return reset, reasons, makers
+
+
+def _stays_canceled(state: State) -> Mask:
+    """Jobs below a failure that stands: unless something upstream runs again they do not either, so nothing that
+    completed below them is stale."""
+    is_canceled = state.jobs.status == Status.CANCELED
+    mask: Mask = is_canceled & (state.waiting == 0) & (state.bad > 0) & state.jobs.cancel_on_failure
+    return mask
 
 
 def _find_returnable(state: State, findings: Findings, reset: Mask, reasons: Reasons) -> Mask:
