@@ -155,7 +155,7 @@ def plan_undo(state: State, request: Undo, steps: tuple[Step, ...]) -> Plan:
             counters=former.counter[jobs],
             workers=former.worker[jobs],
             values=former.values(),
-            is_canceled=last.before.is_canceled,
+            is_canceled=last.before.is_canceled or state.is_canceled,
         ),
     )
 
@@ -245,7 +245,7 @@ def _check(state: State, last: Step, former: _Former, stopped: int) -> None:
         jobs.reason, (StatusReason.UNCHANGED_INPUTS, StatusReason.ACCEPTED)
     )
     as_left = np.isin(jobs.status, (Status.UNINITIALIZED, Status.BLOCKED, Status.READY)) | returned
-    moved = former.known & ~as_left & (jobs.status != former.status)
+    moved = former.known & ~as_left & ((jobs.status != former.status) | (jobs.reason != former.reason))
     if moved.any():
         raise _refusal(state, last, f"{what}: since then {{}} changed otherwise", np.flatnonzero(moved))
 
