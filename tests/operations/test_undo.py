@@ -424,3 +424,13 @@ def test_a_dry_run_writes_nothing_and_is_the_real_plan(bench: Workbench) -> None
     preview = bench.preview(Undo)
     real = bench.operate(Undo, expect=preview.summary.plan_digest)
     assert real.packed == preview.packed
+
+
+def test_records_that_would_be_put_back_are_part_of_the_digest(beside: Workbench) -> None:
+    """SEMANTICS 5.4: the plan lists no job, but the record of a file would not be the same afterwards."""
+    beside.disk.write("live.out")
+    beside.operate(Reinit)
+    digest = beside.preview(Undo).summary.plan_digest
+    beside.finish("live")
+    with pytest.raises(Conflict):
+        beside.preview(Undo, expect=digest)
