@@ -78,6 +78,20 @@ OPERATIONS: dict[str, Callable[[Workbench], object]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("operate", list(OPERATIONS.values()), ids=list(OPERATIONS))
+def test_everything_is_as_it_was_but_the_runs_number(bench: Workbench, operate: Callable[[Workbench], object]) -> None:
+    before, run_id = contents(bench), bench.state.run_id
+    definitions = bench.rows("SELECT * FROM job_definition")
+    operate(bench)
+    after = bench.state.run_id
+    bench.operate(Undo)
+    now = contents(bench)
+    if bench.rows("SELECT * FROM job_definition") != definitions:
+        del before["job_definition"], now["job_definition"]  # edits are no operations
+    assert now == before
+    assert bench.state.run_id == after >= run_id
+
+
 def test_a_plan_after_an_undo_is_the_plan_before(bench: Workbench) -> None:
     touch(bench)
     before = plan_of(bench)
@@ -140,6 +154,15 @@ def test_counters_of_jobs_that_never_started_come_back(make_bench: Make) -> None
     assert bench.state.jobs.counter.tolist() == [-1]
 
 
+def test_a_restarted_daemon_can_still_take_it_back(bench: Workbench) -> None:
+    before = contents(bench)
+    touch(bench)
+    bench.operate(Reinit)
+    bench.state = load_state(bench.db, bench.workflow_id)
+    bench.operate(Undo)
+    assert contents(bench) == before
+
+
 # ---- only the last one ----
 
 
@@ -188,6 +211,28 @@ def test_of_each_workflow_only_its_last_operation_is_kept(bench: Workbench) -> N
 
 
 # ---- prepare ----
+
+
+def test_preparing_a_run_is_taken_back_together_with_the_reset_before_it(bench: Workbench) -> None:
+    before = contents(bench)
+    bench.operate(ResetJobs, jobs=[bench.id("b")])
+    touch(bench)
+    bench.operate(Prepare)
+    assert bench.status()["b"] == "ready"
+    planned = bench.operate(Undo)
+    assert contents(bench) == before
+    assert "jobs reset-status" in planned.summary.cause
+
+
+def test_preparing_several_times_is_taken_back_as_a_whole(bench: Workbench) -> None:
+    before = contents(bench)
+    bench.operate(ResetJobs, jobs=[bench.id("other")])
+    touch(bench)
+    bench.operate(Prepare)
+    touch(bench)
+    bench.operate(Prepare)
+    bench.operate(Undo)
+    assert contents(bench) == before
 
 
 def test_preparing_alone_is_nothing_to_take_back(make_bench: Make) -> None:
@@ -346,6 +391,33 @@ def test_a_live_job_that_was_not_affected_keeps_the_records_that_its_end_made(be
     beside.check()
 
 
+def test_a_live_job_that_left_behind_what_an_operation_had_recorded_keeps_its_record_too(beside: Workbench) -> None:
+    """The version is the same, its time is not."""
+    beside.disk.write("live.out", content="same")
+    beside.operate(Reinit)
+    beside.products = {"live.out": "same"}
+    beside.finish("live")
+    record = beside.rows("SELECT * FROM file_record WHERE file_id = ?", beside.id("live.out", "file"))
+    beside.operate(Undo)
+    assert beside.rows("SELECT * FROM file_record WHERE file_id = ?", beside.id("live.out", "file")) == record
+
+
+def test_the_record_of_a_file_that_a_job_has_used_since_is_not_put_back(make_bench: Make) -> None:
+    """SEMANTICS 4.7: that job was ready before the operation, which is none of the undo's business."""
+    bench = make_bench([job("a", input_files=["x"]), job("b", input_files=["x"])], detect="content")
+    bench.disk.write("x", content="one")
+    bench.operate(Initialize)
+    bench.run_all()
+    bench.operate(ResetJobs, jobs=[bench.id("b")], reinitialize=True)
+    bench.disk.write("x", content="two")
+    bench.operate(AcceptJobs, jobs=[bench.id("a")], reason="r")
+    assert bench.run_all() == ["b"]
+    bench.operate(Undo)
+    assert list(plan_of(bench)) == ["a"]
+    bench.disk.write("x", content="one")
+    assert list(plan_of(bench)) == ["b"]
+
+
 def test_jobs_that_wait_are_evaluated_anew(beside: Workbench) -> None:
     beside.operate(ResetJobs, jobs=[beside.id("a")])
     beside.finish("live")
@@ -412,6 +484,47 @@ def test_the_marks_for_early_cutoff_come_back(make_bench: Make) -> None:
 
 
 # ---- the history of files ----
+
+
+def test_what_was_recorded_and_taken_back_is_nobodys_history(make_bench: Make) -> None:
+    """SEMANTICS 4.7: content that no attempt has used makes nothing up to date."""
+    bench = make_bench([job("a", input_files=["x"]), job("b", input_files=["x"])], detect="content")
+    bench.disk.write("x", content="one")
+    bench.operate(Initialize)
+    bench.run_all()
+    bench.operate(ResetJobs, jobs=[bench.id("b")])
+    bench.disk.write("x", content="two")
+    bench.operate(AcceptJobs, jobs=[bench.id("a")], reason="r")
+    bench.disk.write("x", content="three")
+    bench.operate(Prepare)
+    bench.operate(Undo)
+    history = bench.rows("SELECT version FROM file_history WHERE file_id = ?", bench.id("x", "file"))
+    assert history == []
+
+
+def test_a_job_that_ran_after_an_undo_is_compared_with_what_was_in_force_then(make_bench: Make) -> None:
+    """SEMANTICS 4.7"""
+    jobs = [job("a", input_files=["x"]), job("b", input_files=["x"]), job("c", input_files=["x"])]
+    bench = make_bench(jobs, detect="content")
+    bench.disk.write("x", content="one")
+    bench.operate(Initialize)
+    assert set(bench.run_all()) == {"a", "b", "c"}
+    bench.operate(ResetJobs, jobs=[bench.id("c")], reinitialize=True)  # c is ready
+    bench.operate(ResetJobs, jobs=[bench.id("b")])
+    bench.disk.write("x", content="two")
+    bench.operate(AcceptJobs, jobs=[bench.id("a")], reason="r")
+    bench.disk.write("x", content="three")
+    bench.operate(Prepare)
+    bench.disk.write("x", content="one")
+    bench.operate(Undo)
+    assert bench.status()["c"] == "ready"
+    assert bench.run_all() == ["c"]  # it used the first content
+    bench.disk.write("x", content="four")
+    bench.operate(AcceptJobs, jobs=[bench.id("a")], reason="r")
+    bench.disk.write("x", content="two")
+    assert "c" in plan_of(bench)
+    bench.disk.write("x", content="one")
+    assert "c" not in plan_of(bench)
 
 
 # ---- dry run ----

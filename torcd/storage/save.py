@@ -168,6 +168,11 @@ def _save_records(db: sqlite3.Connection, keys: Keys, records: Records) -> None:
             " AND h.file_id = r.file_id))",
             (keys.workflow_id, str(ids)),
         )
+    if records.is_restored:
+        db.executemany(
+            "DELETE FROM file_history WHERE workflow_id = ? AND file_id = ? AND version >= ?",
+            zip([keys.workflow_id] * len(ids), ids, records.version.tolist(), strict=True),
+        )
     known = has_digest(records.digest)
     digests = records.digest.tobytes()
     db.executemany(
