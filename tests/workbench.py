@@ -60,8 +60,8 @@ EVERYTHING = Room(2**31, None, None, None)
 class Workbench:
     """A workflow, its database and its disk. Close it."""
 
-    def __init__(self, new: NewWorkflow, disk: FakeDisk | None = None) -> None:
-        self.db = open_memory()
+    def __init__(self, new: NewWorkflow, disk: FakeDisk | None = None, db: sqlite3.Connection | None = None) -> None:
+        self.db = db or open_memory()
         self.disk = disk or FakeDisk()
         self.workflow_id = insert(self.db, new)
         self.now_ms = 1_000_000
