@@ -15,8 +15,10 @@ import numpy as np
 from builders import insert, new_specification, open_memory
 from fakes import FakeDisk
 
+from torcd.core.changes import definition_at
 from torcd.core.delta import TaskBegin
 from torcd.core.draft import Draft
+from torcd.core.fingerprint import Definition
 from torcd.core.observation import Observation, needs_reading, with_contents
 from torcd.core.placement import ReadyQueue, Room
 from torcd.core.plan import unpack_plan
@@ -306,17 +308,31 @@ class Workbench:
         return [(seq, kind, json.loads(data)) for seq, kind, data in rows]
 
 
-NOT_STORED = {"ready"}
+COMPARED_APART = {"ready", "definitions"}
 
 
 def assert_same_state(left: State, right: State) -> None:
-    """Fails at the first field in which two states differ; the queues must hand out the same jobs."""
+    """Fails at the first field in which two states differ.
+
+    The queues must hand out the same jobs, and the definitions tell the same changes.
+    """
     for field in fields(State):
-        if field.name not in NOT_STORED:
+        if field.name not in COMPARED_APART:
             _assert_same(field.name, getattr(left, field.name), getattr(right, field.name))
+    assert _edits(left) == _edits(right)
     left_jobs, right_jobs = (set(_queued(state.ready, state)) for state in (left, right))
     ready = set(np.flatnonzero(left.jobs.status == Status.READY).tolist())
     assert left_jobs & ready == right_jobs == ready
+
+
+def _edits(state: State) -> dict[int, tuple[Definition, Definition]]:
+    """Of each job that was edited since its last attempt began: what it ran with, and what it is."""
+    counters = state.jobs.counter.tolist()
+    return {
+        job: (definition_at(versions, counters[job]), versions[-1][1])
+        for job, versions in state.definitions.items()
+        if 0 <= counters[job] < versions[-1][0]
+    }
 
 
 def _queued(queue: ReadyQueue, state: State) -> list[int]:

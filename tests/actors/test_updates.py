@@ -10,7 +10,7 @@ from builders import job, new_specification
 from torcd.actors import workflow as workflow_module
 from torcd.actors.messages import MakeUpdate, Preview
 from torcd.protocol.errors import Conflict, Unavailable
-from torcd.protocol.requests import CancelTask, CancelWorkflow, Initialize, Prepare, Reinit
+from torcd.protocol.requests import CancelTask, CancelWorkflow, Initialize, Prepare, Reinit, ResetJobs
 
 A, B, C = job("a", output_files=["y"]), job("b", input_files=["y"]), job("c")
 
@@ -101,6 +101,26 @@ async def test_a_claim_that_comes_later_gets_the_new_job(house: House, workflow:
     assert (launch.name, launch.command) == ("a", "other")
     await hand.finish(launch)
     assert await hand.work() == ["b"]
+
+
+async def test_nobody_is_handed_a_job_in_the_turn_that_removes_it(house: House, workflow: int) -> None:
+    """A waiting worker could be served just then: what kept the job from it has ended."""
+    hand, idle = await house.hire(workflow), await house.hire(workflow)
+    launches = await hand.claim()
+    await hand.report(started=[ref(launches["a"])])
+    stopped = [launches["a"].job_id]
+    assert (await house.run(ResetJobs, workflow, jobs=stopped, stop_live=True)).status == "succeeded"
+    assert (await house.run(Prepare, workflow)).status == "succeeded"
+    waiting = await idle.listen(jobs=1)
+    end = hand.end(launches["a"], stopped="superseded")
+    messages = house.post(workflow, hand.request(ended=[end]), change(job("n", depends_on=["c"]), C))
+    for message in messages:
+        await answer_of(message)
+    await house.settle(workflow)
+    assert not waiting.reply.is_given
+    await house.check(workflow)
+    await hand.finish(launches["c"])
+    assert (await answer_of(waiting)).stranded == 1, "nobody has evaluated the new job"
 
 
 async def test_of_two_equal_updates_the_second_finds_nothing(house: House, workflow: int) -> None:

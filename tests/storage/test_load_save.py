@@ -223,3 +223,28 @@ def test_a_replaced_record_goes_to_the_history_and_a_first_absence_does_not() ->
         assert found == [(10,), (-1,)]
     finally:
         bench.close()
+
+
+def test_definitions_are_loaded_of_jobs_that_have_not_run_with_their_latest_one() -> None:
+    """SEMANTICS 4.2: the others are what they ran with, and a large workflow's would fill the memory."""
+    bench = Workbench(new_workflow([job("a"), job("b")]))
+    try:
+        bench.edit("b", command="before it ran")
+        bench.operate(Initialize)
+        bench.run_all()
+        bench.edit("a", command="after it ran")
+        loaded = load_state(bench.db, bench.workflow_id).definitions
+        assert {index: [each.command for _, each in versions] for index, versions in loaded.items()} == {
+            bench.index("a"): ["run a", "after it ran"]
+        }
+        bench.operate(Reinit)
+        bench.run_all()
+        bench.state = load_state(bench.db, bench.workflow_id)
+        assert bench.state.definitions == {}
+        bench.edit("a", command="again")
+        assert [each[1] for each in bench.rows("SELECT job_id, definition FROM job_definition WHERE job_id = 1")] == [
+            '{"command":"run a"}', '{"command":"after it ran"}', '{"command":"again"}'
+        ]  # fmt: skip
+        assert bench.reasons(bench.preview(Reinit))["a"][0]["old"] == "after it ran"
+    finally:
+        bench.close()

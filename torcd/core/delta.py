@@ -115,7 +115,7 @@ class Rebase:
 
 @dataclass(frozen=True, slots=True)
 class JobEdit:
-    """New values of a job's columns; `before` is the first definition, when this is the job's first edit."""
+    """New values of a job's columns; `before` is the first definition, unless the job is known to have been edited."""
 
     job: int
     columns: dict[str, Any]

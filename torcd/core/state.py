@@ -196,7 +196,8 @@ class State:
     requirements: list[Requirement]
     sort_method: str
     definitions: dict[int, list[tuple[int, Definition]]]
-    """Of each job that was ever edited: (version, definition), oldest first."""
+    """Of each job that was edited since its last attempt began, and perhaps of others: (version, definition), oldest
+    first. What was in force before the first one is that one."""
     ready: ReadyQueue = field(init=False)
     waiting: NDArray[np.int32] = field(init=False)
     """Of each job, how many of its dependencies are not settled."""

@@ -290,9 +290,13 @@ def _load_value_edges(
 
 
 def _load_definitions(db: sqlite3.Connection, workflow_id: int, jobs: Ids) -> dict[int, list[tuple[int, Definition]]]:
+    """Only of jobs that have not run with their latest one: an update may edit all jobs of a large workflow."""
     definitions: dict[int, list[tuple[int, Definition]]] = {}
     for job_id, version, text in db.execute(
-        "SELECT job_id, version, definition FROM job_definition WHERE workflow_id = ? ORDER BY job_id, version",
+        "SELECT d.job_id, d.version, d.definition FROM job_definition d"
+        " JOIN job_state s ON s.workflow_id = d.workflow_id AND s.job_id = d.job_id JOIN job j ON j.id = d.job_id"
+        " WHERE d.workflow_id = ? AND j.definition_version > s.counter"
+        " ORDER BY d.job_id, d.version",
         (workflow_id,),
     ):
         definition = msgspec.json.decode(text, type=Definition)

@@ -231,7 +231,7 @@ def _save_edit(db: sqlite3.Connection, keys: Keys, edit: JobEdit) -> None:
     if edit.before is not None:
         versions.insert(0, (0, edit.before))
     db.executemany(
-        "INSERT INTO job_definition VALUES (?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO job_definition VALUES (?, ?, ?, ?)",  # the first one is there when it was edited before
         [(keys.workflow_id, job_id, version, text) for version, text in versions],
     )
 
