@@ -6,7 +6,7 @@ A graph is written as chains of names, `"a>b>c"`, `"a>d"`: an arrow goes from a 
 import itertools
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -208,6 +208,26 @@ def sketch(
         definitions={place[name]: list(versions) for name, versions in (definitions or {}).items()},
     )
     return Sketch(state=state, place=place, file=file_at, value=value_at)
+
+
+def layered(*widths: int) -> State:
+    """A State of so many jobs in each layer, each waiting for all jobs of the layer before. The first layer runs."""
+    small = sketch("first").state
+    count = sum(widths)
+    ends = list(itertools.accumulate(widths))
+    layers = [range(end - width, end) for end, width in zip(ends, widths, strict=True)]
+    graph, _ = build_graph(
+        count, links((a, b) for above, below in itertools.pairwise(layers) for a in above for b in below)
+    )
+    columns = {field.name: getattr(small.jobs, field.name) for field in fields(Jobs) if field.name != "ids"}
+    jobs = Jobs(
+        ids=Ids(np.arange(FIRST_JOB, FIRST_JOB + count, dtype=np.int64)),
+        **{name: np.repeat(column, count) for name, column in columns.items()},
+    )
+    jobs.status[:] = Status.BLOCKED
+    jobs.status[: widths[0]] = Status.RUNNING
+    no_files = make_rows(links([]), count)
+    return replace(small, graph=graph, jobs=jobs, files=replace(small.files, inputs=no_files, outputs=no_files))
 
 
 PRESENT = (1_000, 10, 1)

@@ -1,17 +1,14 @@
 """Moves of jobs and what they push downstream; what a draft notes for the database and the log."""
 
-import time
-
 import numpy as np
 import pytest
-from builders import Sketch, links, sketch
+from builders import Sketch, sketch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from torcd.core.delta import Claim, Move, Records, Start, UserDataWrite
 from torcd.core.draft import Draft
 from torcd.core.fingerprint import user_data_digest
-from torcd.core.graph import build_graph
 from torcd.core.observation import Observation
 from torcd.core.state import NEVER, State, count_dependencies
 from torcd.core.status import MOVES, Status, StatusReason
@@ -71,38 +68,6 @@ def test_a_job_that_does_not_mind_is_also_freed_by_a_cancellation_upstream() -> 
     made = sketch("a>b>c", status={"a": S.RUNNING, "b": S.BLOCKED, "c": S.BLOCKED}, never_cancels=["c"])
     move(made, S.FAILED, "a")
     assert made.status() == {"a": S.FAILED, "b": S.CANCELED, "c": S.READY}
-
-
-def ladder(rungs: int, width: int) -> State:
-    """Rungs of `width` jobs, each waiting for all jobs of the rung before."""
-    state = sketch("x", status=S.BLOCKED).state
-    count = rungs * width
-    edges = [
-        (rung * width + a, (rung + 1) * width + b)
-        for rung in range(rungs - 1)
-        for a in range(width)
-        for b in range(width)
-    ]
-    state.graph, _ = build_graph(count, links(edges))
-    for name in ("status", "reason", "attempt", "run_id", "worker", "claim_counter", "counter", "priority"):
-        setattr(state.jobs, name, np.zeros(count, dtype=getattr(state.jobs, name).dtype))
-    state.jobs.status[:] = S.BLOCKED
-    state.jobs.status[:width] = S.RUNNING
-    state.jobs.cancel_on_failure = np.ones(count, dtype=np.bool_)
-    state.jobs.requirement = np.full(count, -1, dtype=np.int32)
-    state.recount()
-    return state
-
-
-@pytest.mark.parametrize(("rungs", "width"), [(1_000, 1), (64, 2), (1_000, 2)])
-def test_a_failure_goes_up_a_ladder_at_the_cost_of_its_edges(rungs: int, width: int) -> None:
-    """SEMANTICS 2.1: node sets, never paths (2^63 of them here)"""
-    state = ladder(rungs, width)
-    began = time.perf_counter()
-    Draft(state, 0).move(np.arange(width), S.FAILED)
-    assert time.perf_counter() - began < 2
-    assert state.counts_by_name() == {"failed": width, "canceled": (rungs - 1) * width}
-    assert state.is_complete
 
 
 def test_a_failure_is_known_by_its_status_alone() -> None:

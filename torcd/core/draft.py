@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from torcd.core.cascade import cancel_downstream
 from torcd.core.cutoff import find_returning
 from torcd.core.delta import (
     Change,
@@ -45,22 +46,23 @@ class Draft:
 
     def move(self, jobs: Indexes, status: Status, reason: StatusReason = StatusReason.NONE) -> None:
         """Moves jobs to a status; downstream jobs that this settles become ready or are canceled."""
-        todo = [(jobs, status, reason)]
-        while todo:
-            jobs, status, reason = todo.pop()
-            if not len(jobs):
-                continue
-            self._check(jobs, status)
-            ready, canceled = self.state.set_status(jobs, status, reason)
-            self._note(Move(jobs=jobs, status=status, reason=reason))
-            if status == Status.READY:
-                self.state.ready.add(jobs)
-            returning = find_returning(self.state, ready)
-            if len(returning):
-                ready = ready[~np.isin(ready, returning)]
-                todo.append((returning, Status.COMPLETED, StatusReason.UNCHANGED_INPUTS))
-            todo.append((ready, Status.READY, StatusReason.NONE))
-            todo.append((canceled, Status.CANCELED, StatusReason.UPSTREAM_FAILED))
+        if not len(jobs):
+            return
+        self._check(jobs, status)
+        ready, canceled = self.state.set_status(jobs, status, reason)
+        self._note(Move(jobs=jobs, status=status, reason=reason))
+        if status == Status.READY:
+            self.state.ready.add(jobs)
+        if len(canceled):
+            self._check(canceled, Status.CANCELED)
+            canceled, spared = cancel_downstream(self.state, canceled)
+            self._note(Move(jobs=canceled, status=Status.CANCELED, reason=StatusReason.UPSTREAM_FAILED))
+            ready = np.concatenate((ready, spared))
+        returning = find_returning(self.state, ready)
+        if len(returning):
+            ready = ready[~np.isin(ready, returning)]
+            self.move(returning, Status.COMPLETED, StatusReason.UNCHANGED_INPUTS)
+        self.move(ready, Status.READY)  # which pushes nothing further
 
     def place(self, jobs: Indexes, status: NDArray[np.uint8], reason: NDArray[np.uint8], by: By = By.RESET) -> None:
         """Gives each job its final status in a plan.
