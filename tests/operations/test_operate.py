@@ -389,3 +389,30 @@ def test_a_large_reset_is_written_as_ranges_and_a_scattered_one_as_a_list(make_b
     assert {name for name, status in bench.status().items() if status == "uninitialized"} == set(names[::2])
     bench.operate(ResetStatus)
     assert set(bench.status().values()) == {"uninitialized"}
+
+
+def test_a_ladder_goes_through_every_operation(make_bench: Make) -> None:
+    """SEMANTICS 2.1, 4.6, §5: 128 jobs, and 2^63 paths"""
+    rungs = [(f"l{rung}", f"r{rung}") for rung in range(64)]
+    specs = [
+        job(name, depends_on=list(rungs[rung - 1]) if rung else []) for rung, pair in enumerate(rungs) for name in pair
+    ]
+    bench = make_bench(specs)
+    below = [name for pair in rungs[1:] for name in pair]
+    bench.operate(Initialize)
+    assert bench.run_all(failing=["l0"]) == ["l0", "r0"]
+    assert {name for name, status in bench.status().items() if status == "canceled"} == set(below)
+    for kind in (Reinit, Restart):
+        assert bench.operate(kind).summary.listed == 0, "the failure stands"
+    again = bench.operate(ResetStatus, failed_only=True, reinitialize=True)
+    assert list(bench.reasons(again)) == ["l0", *below]
+    assert bench.run_all() == ["l0", *below]
+    bench.edit("r0", command="other")
+    reasons = bench.reasons(bench.operate(Reinit))
+    assert list(reasons) == ["r0", *below]
+    assert {(each["root"], len(listed)) for listed in list(reasons.values())[1:] for each in listed} == {("r0", 1)}
+    assert bench.run_all() == ["r0", *below]
+    assert bench.operate(ResetJobs, jobs=[bench.id("l1")]).summary.listed == 125
+    bench.operate(Restart)
+    bench.run_all()
+    assert bench.state.is_complete
