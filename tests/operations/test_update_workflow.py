@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from builders import DIRECTORY, chained, job, new_workflow
+from builders import DIRECTORY, chained, job, linked, new_workflow
 from workbench import Workbench, as_json
 
 from torcd.core.difference_entries import LONGEST_VALUE, show_differences
@@ -630,3 +630,16 @@ def test_updates_of_workflows_that_grow_by_turns_keep_them_apart(make_bench: Mak
         each.operate(Initialize)
         assert len(each.run_all()) == 41
     assert not np.isin(bench.state.jobs.ids.ids, other.state.jobs.ids.ids).any()
+
+
+def test_what_a_file_s_absence_means_can_be_changed(make_bench: Make) -> None:
+    """SEMANTICS 4.10"""
+    bench = make_bench(linked("a", "b"), purgeable=["a.out"])
+    bench.disk.write("x")
+    bench.operate(Initialize)
+    bench.run_all()
+    bench.disk.delete("a.out")
+    assert bench.preview(Reinit).summary.count == 0
+    update = bench.update(linked("a", "b"))
+    assert [change.fields for change in update.differences.files.changed] == [[("on_missing", "ignore", "rerun")]]
+    assert set(bench.reasons(bench.operate(Reinit))) == {"a", "b"}

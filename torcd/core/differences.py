@@ -46,6 +46,7 @@ class PresentFile(NamedTuple):
 
     id: int
     path: str
+    may_be_missing: bool
 
 
 class PresentValue(NamedTuple):
@@ -238,8 +239,13 @@ def _compare_files(present: Present, expansion: Expansion) -> Section:
         before = present.files.get(file.name)
         if before is None:
             section.added.append(index)
-        elif before.path != file.path:
-            section.changed.append(Changed(before.id, index, [FieldChange("path", before.path, file.path)]))
+            continue
+        fields = [] if before.path == file.path else [FieldChange("path", before.path, file.path)]
+        if before.may_be_missing != file.may_be_missing:
+            policies = ("rerun", "ignore")
+            fields.append(FieldChange("on_missing", policies[before.may_be_missing], policies[file.may_be_missing]))
+        if fields:
+            section.changed.append(Changed(before.id, index, fields))
     _note_removed(section, present.files, (file.name for file in expansion.files))
     return section
 

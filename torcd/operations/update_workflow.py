@@ -83,7 +83,8 @@ def _check_live(db: sqlite3.Connection, present: Present, differences: Differenc
         return
     touched = {change.id for change in differences.jobs.changed}
     touched.update(gone.id for gone in differences.jobs.removed)
-    touched.update(find_live_makers(db, present.workflow_id, [change.id for change in differences.files.changed]))
+    moved = [change.id for change in differences.files.changed if change.touches({"path"})]
+    touched.update(find_live_makers(db, present.workflow_id, moved))
     ids = sorted(touched & live.keys())
     if not ids:
         return

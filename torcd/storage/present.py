@@ -31,7 +31,9 @@ def load_present(db: sqlite3.Connection, workflow_id: int) -> Present:
         " LEFT JOIN requirement q ON q.id = j.requirement_id WHERE s.workflow_id = ?",
         (workflow_id,),
     )
-    files = db.execute("SELECT name, id, path FROM file WHERE workflow_id = ? AND is_script = 0", (workflow_id,))
+    files = db.execute(
+        "SELECT name, id, path, may_be_missing FROM file WHERE workflow_id = ? AND is_script = 0", (workflow_id,)
+    )
     values = db.execute(
         "SELECT u.name, u.id, u.is_ephemeral, v.digest FROM user_data u LEFT JOIN user_data_version v"
         " ON v.workflow_id = u.workflow_id AND v.user_data_id = u.id AND v.version = (SELECT max(version)"
@@ -51,7 +53,7 @@ def load_present(db: sqlite3.Connection, workflow_id: int) -> Present:
             name: PresentJob(job_id, status, digest, Attributes(priority, need, scheduler, bool(cancel), bool(stops)))
             for name, job_id, status, digest, priority, need, scheduler, cancel, stops in jobs
         },
-        files={name: PresentFile(file_id, path) for name, file_id, path in files},
+        files={name: PresentFile(file_id, path, bool(flag)) for name, file_id, path, flag in files},
         user_data={name: PresentValue(each, bool(flag), digest) for name, each, flag, digest in values},
         requirements={row[1]: PresentRequirement(row[0], _requirement(row)) for row in needs},
     )

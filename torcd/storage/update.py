@@ -149,7 +149,8 @@ class _Update:
             [files[index] for index in section.added],
         )
         self._db.executemany(
-            "UPDATE file SET path = ? WHERE id = ?", [(files[change.new].path, change.id) for change in section.changed]
+            "UPDATE file SET path = ?, may_be_missing = ? WHERE id = ?",
+            [(files[change.new].path, files[change.new].may_be_missing, change.id) for change in section.changed],
         )
 
     def _write_user_data(self, version: int) -> None:
