@@ -144,7 +144,7 @@ class Workbench:
         observed = Observation(files, seen.mtime_ns, seen.size, errors)
         if not detects_content(self.state, request):
             return observed
-        read, decides = needs_reading(self.state.files, observed)
+        read, decides = needs_reading(self.state, observed)
         chosen = [self.state.files.path(index).decode() for index in files[read].tolist()]
         return with_contents(observed, read, decides, self.disk.read(chosen))
 

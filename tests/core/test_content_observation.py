@@ -129,7 +129,7 @@ def test_a_mark_without_a_digest_is_none() -> None:
 def test_read_is_what_has_moved_what_is_racy_and_what_never_was(
     digest: bytes, racy: bool, seen: tuple[int, int], read: bool, decides: bool
 ) -> None:
-    found = needs_reading(one_file(digest, racy=racy).state.files, look(*seen))
+    found = needs_reading(one_file(digest, racy=racy).state, look(*seen))
     assert [mask.tolist() for mask in found] == [[read], [decides]]
 
 

@@ -391,15 +391,20 @@ def test_a_live_job_that_was_not_affected_keeps_the_records_that_its_end_made(be
     beside.check()
 
 
-def test_a_live_job_that_left_behind_what_an_operation_had_recorded_keeps_its_record_too(beside: Workbench) -> None:
-    """The version is the same, its time is not."""
-    beside.disk.write("live.out", content="same")
-    beside.operate(Reinit)
-    beside.products = {"live.out": "same"}
-    beside.finish("live")
-    record = beside.rows("SELECT * FROM file_record WHERE file_id = ?", beside.id("live.out", "file"))
-    beside.operate(Undo)
-    assert beside.rows("SELECT * FROM file_record WHERE file_id = ?", beside.id("live.out", "file")) == record
+def test_a_job_that_left_behind_what_an_operation_had_recorded_keeps_its_record(make_bench: Make) -> None:
+    """It was ready before the operation; the version is the same, its time is not."""
+    bench = make_bench([job("a", input_files=["x"]), job("b", output_files=["b.out"])], detect="content")
+    bench.products = {"b.out": "same"}
+    bench.disk.write("x")
+    bench.operate(Initialize)
+    bench.run_all()
+    bench.operate(ResetJobs, jobs=[bench.id("b")], reinitialize=True)
+    bench.disk.write("b.out", content="same")
+    bench.operate(Reinit)
+    bench.run_all()
+    record = bench.rows("SELECT * FROM file_record WHERE file_id = ?", bench.id("b.out", "file"))
+    bench.operate(Undo)
+    assert bench.rows("SELECT * FROM file_record WHERE file_id = ?", bench.id("b.out", "file")) == record
 
 
 def test_the_record_of_a_file_that_a_job_has_used_since_is_not_put_back(make_bench: Make) -> None:
@@ -539,11 +544,16 @@ def test_a_dry_run_writes_nothing_and_is_the_real_plan(bench: Workbench) -> None
     assert real.packed == preview.packed
 
 
-def test_records_that_would_be_put_back_are_part_of_the_digest(beside: Workbench) -> None:
-    """SEMANTICS 5.4: the plan lists no job, but the record of a file would not be the same afterwards."""
-    beside.disk.write("live.out")
-    beside.operate(Reinit)
-    digest = beside.preview(Undo).summary.plan_digest
-    beside.finish("live")
+def test_records_that_would_be_put_back_are_part_of_the_digest(make_bench: Make) -> None:
+    """SEMANTICS 5.4: the plan lists the same jobs, but the record of a file would not be the same afterwards."""
+    bench = make_bench([job("a", input_files=["x"]), job("b", input_files=["x"])])
+    bench.disk.write("x")
+    bench.operate(Initialize)
+    bench.run_all()
+    bench.operate(ResetJobs, jobs=[bench.id("b")], reinitialize=True)
+    bench.disk.write("x")
+    bench.operate(AcceptJobs, jobs=[bench.id("a")], reason="r")
+    digest = bench.preview(Undo).summary.plan_digest
+    assert bench.run_all() == ["b"]
     with pytest.raises(Conflict):
-        beside.preview(Undo, expect=digest)
+        bench.preview(Undo, expect=digest)

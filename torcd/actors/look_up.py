@@ -62,7 +62,7 @@ class LookUp:
         seen = Observation(files, found.mtime_ns, found.size, errors)
         if not detects_content(self._state, self._request):
             return seen
-        read, decides = needs_reading(self._state.files, seen)
+        read, decides = needs_reading(self._state, seen)
         contents = await actor.scanner.read(paths, files[read], on_progress=self._tell("read"))
         return with_contents(seen, read, decides, contents)
 

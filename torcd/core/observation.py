@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torcd.core.state import ABSENT, DIGEST, UNKNOWN, Digests, Files, State, has_digest
+from torcd.core.status import LIVE, Status, mask_of
 
 Int64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -75,6 +76,20 @@ def drop_outdated(state: State, seen: Observation, counter: int, mtime_ns: Int64
     return seen if newest.all() else seen.rows(newest)
 
 
+def is_being_made(state: State, files: Int64) -> Mask:
+    """Of each file: whether a live job makes it. What becomes of it is for that job's worker to say (SEMANTICS 8.3)."""
+    producer = state.files.producer[files]
+    made: Mask = (producer >= 0) & mask_of(LIVE)[state.jobs.status[producer]]
+    return made
+
+
+def leave_to_workers(state: State, seen: Observation) -> Observation:
+    """What was seen, without what live jobs are making."""
+    if not (state.counts[Status.PENDING] or state.counts[Status.RUNNING]):
+        return seen
+    return seen.rows(~is_being_made(state, seen.files))
+
+
 def has_moved(files: Files, seen: Observation) -> Mask:
     """Of each file that was seen: whether its time or its size differs from the record."""
     moved: Mask = (files.mtime_ns[seen.files] != seen.mtime_ns) | (files.size[seen.files] != seen.size)
@@ -103,14 +118,16 @@ def needs_recording(files: Files, seen: Observation) -> Mask:
     return needed
 
 
-def needs_reading(files: Files, seen: Observation) -> tuple[Mask, Mask]:
+def needs_reading(state: State, seen: Observation) -> tuple[Mask, Mask]:
     """Of each file that was seen: whether its content has to be read, and whether nothing is known without it.
 
     Read are files that have moved and those recorded within the grain of their clock, which decides about them;
-    and those whose content was never read, to have something to compare with the next time.
+    and those whose content was never read, to have something to compare with the next time. Not what live jobs make.
     """
+    files = state.files
     known = has_digest(files.digest[seen.files])
     read = (seen.size >= 0) & (has_moved(files, seen) | files.is_racy[seen.files] | ~known)
+    read &= ~is_being_made(state, seen.files)
     return read, read & known
 
 

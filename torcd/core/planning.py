@@ -12,7 +12,7 @@ from torcd.core.acceptance import plan_acceptance
 from torcd.core.changes import History, Kind, Reasons, find_changes, make_reasons
 from torcd.core.consequences import Findings, follow
 from torcd.core.graph import sorted_unique
-from torcd.core.observation import Observation, needs_recording
+from torcd.core.observation import Observation, leave_to_workers, needs_recording
 from torcd.core.plan import Plan
 from torcd.core.purged import set_aside
 from torcd.core.refusals import (
@@ -59,6 +59,7 @@ class Known:
 def make_plan(state: State, request: Operation, known: Known) -> Plan:
     """The plan of any operation; raises Refused or Conflict when it must not be carried out."""
     check_not_archived(state)
+    known = replace(known, seen=leave_to_workers(state, known.seen))
     match request:
         case Initialize():
             return _plan_initialize(state, request, known)
