@@ -287,6 +287,19 @@ def test_what_completed_below_a_job_that_stays_canceled_is_not_run_again() -> No
     assert moves(made, plan(made, ResetJobs, named=["b"], reinitialize=True)) == {"b": S.CANCELED, "c": S.READY}
 
 
+@pytest.mark.parametrize("kind", RERUNS)
+def test_a_change_of_a_job_that_stays_canceled_waits_until_the_job_can_run(kind: type[Operation]) -> None:
+    """SEMANTICS §1, §5: else it would make the same jobs stale again and again, however often they run"""
+    made = sketch(
+        "a>b>c", status={"a": S.FAILED, "b": S.CANCELED, "c": S.COMPLETED}, reason={"b": R.UPSTREAM_FAILED},
+        never_cancels=["c"], counter=1, inputs={"b": ["x"]}, records={"x": PRESENT},
+    )  # fmt: skip
+    assert moves(made, plan(made, kind, {"x": CHANGED})) == {}
+    planned = plan(made, ResetStatus, {"x": CHANGED}, failed_only=True, reinitialize=True)
+    assert moves(made, planned) == {"a": S.READY, "b": S.BLOCKED, "c": S.BLOCKED}
+    assert kinds(made, planned, "b") == [Kind.INPUT_CHANGED, Kind.REQUESTED, Kind.UPSTREAM_STALE]
+
+
 def test_restart_of_what_was_canceled_by_the_user_below_a_failure_gives_the_cause() -> None:
     """SEMANTICS §2, 2.4"""
     made = sketch("a>b", status={"a": S.FAILED, "b": S.CANCELED}, reason={"b": R.BY_USER})

@@ -105,7 +105,7 @@ def _spread(state: State, findings: Findings, reasons: Reasons) -> tuple[Mask, R
     status = state.jobs.status
     stops = status == Status.DISABLED
     is_root = np.zeros(state.count, dtype=np.bool_)
-    is_root[reasons.job[(reasons.kind != Kind.NOT_COMPLETED) | ~_stays_canceled(state)[reasons.job]]] = True
+    is_root[reasons.job[(reasons.kind == Kind.REQUESTED) | ~_stays_canceled(state)[reasons.job]]] = True
     is_root[findings.renewing] = True
     closure = find_closure(state.graph, np.flatnonzero(is_root), stops)
     makers = np.zeros(state.count, dtype=np.bool_)
@@ -136,8 +136,7 @@ def _spread(state: State, findings: Findings, reasons: Reasons) -> tuple[Mask, R
 
 
 def _stays_canceled(state: State) -> Mask:
-    """Jobs below a failure that stands: unless something upstream runs again they do not either, so nothing that
-    completed below them is stale."""
+    """Jobs below a failure that stands: they do not run before it is gone, and until then make nothing stale."""
     is_canceled = state.jobs.status == Status.CANCELED
     mask: Mask = is_canceled & (state.waiting == 0) & (state.bad > 0) & state.jobs.cancel_on_failure
     return mask
