@@ -6,7 +6,7 @@ the state in memory can be compared with what the database would give (`check`).
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -311,10 +311,11 @@ class Workbench:
 COMPARED_APART = {"ready", "definitions"}
 
 
-def assert_same_state(left: State, right: State) -> None:
+def assert_same_state(left: State, right: State, held_back: Collection[int] = ()) -> None:
     """Fails at the first field in which two states differ.
 
-    The queues must hand out the same jobs, and the definitions tell the same changes.
+    The queues must hand out the same jobs, and the definitions tell the same changes. `held_back`: ids of jobs that may
+    be missing in the left queue until they may be handed out again.
     """
     for field in fields(State):
         if field.name not in COMPARED_APART:
@@ -322,7 +323,9 @@ def assert_same_state(left: State, right: State) -> None:
     assert _edits(left) == _edits(right)
     left_jobs, right_jobs = (set(_queued(state.ready, state)) for state in (left, right))
     ready = set(np.flatnonzero(left.jobs.status == Status.READY).tolist())
-    assert left_jobs & ready == right_jobs == ready
+    held = set(np.flatnonzero(np.isin(left.jobs.ids.ids, list(held_back))).tolist())
+    assert right_jobs == ready
+    assert ready - held <= left_jobs
 
 
 def _edits(state: State) -> dict[int, tuple[Definition, Definition]]:
@@ -345,7 +348,8 @@ def _assert_same(where: str, left: object, right: object) -> None:
         left, right = left.ids, right.ids  # type: ignore[attr-defined]
     if isinstance(left, np.ndarray):
         assert left.dtype == right.dtype, where  # type: ignore[attr-defined]
-        np.testing.assert_array_equal(left, right, err_msg=where)
+        if not np.array_equal(left, right):  # several times faster than the next line
+            np.testing.assert_array_equal(left, right, err_msg=where)
     elif is_dataclass(left) and type(left).__eq__ is not object.__eq__ and fields(left):
         for field in fields(left):
             _assert_same(f"{where}.{field.name}", getattr(left, field.name), getattr(right, field.name))

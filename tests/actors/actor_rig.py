@@ -13,14 +13,17 @@ from fakes import FakeDisk, FakeScanner
 from workbench import assert_same_state, see_output
 
 from torcd.actors.mailbox import Message
-from torcd.actors.messages import Disconnected, Nudge, Preview, Register
+from torcd.actors.messages import CommitEdit, Disconnected, Nudge, Preview, Register
 from torcd.actors.supervisor import Supervisor
+from torcd.actors.turn import Turn
 from torcd.actors.workflow import WorkflowActor
 from torcd.bus import Bus
+from torcd.operations.edit import prepare_edit
 from torcd.operations.operate import Planned
+from torcd.operations.update import update_job
 from torcd.protocol.errors import TorcError, Unavailable
 from torcd.protocol.model import Task
-from torcd.protocol.requests import Operation
+from torcd.protocol.requests import Operation, UpdateJob
 from torcd.protocol.worker_requests import (
     AttemptEnd,
     AttemptRef,
@@ -52,6 +55,8 @@ class FragileDatabase:
         """How many of the next commits fail."""
         self.failing_loads = 0
         """How many of the next long reads fail."""
+        self.fatal_commit: trio.Event | None = None
+        """While there is one, the next commit is made, sets it, and crashes whoever asked for it."""
         self.commits = 0
         self.commit_gate: trio.Event | None = None
         """While there is one, commits wait for it."""
@@ -67,7 +72,12 @@ class FragileDatabase:
             self.failing_commits -= 1
             raise Unavailable("the disk is full; nothing was changed")
         self.commits += 1
-        return await self._database.commit(work)
+        value = await self._database.commit(work)
+        if self.fatal_commit is not None:
+            fatal, self.fatal_commit = self.fatal_commit, None
+            fatal.set()
+            raise RuntimeError("committed, and nobody is told")
+        return value
 
     async def read(
         self, work: Callable[[sqlite3.Connection], T], *, timeout_s: float | None = None, long: bool = False
@@ -112,7 +122,9 @@ class House:
     async def check(self, workflow_id: int) -> None:
         """Fails unless the actor's memory is what the database holds."""
         state = await self.database.read(lambda db: load_state(db, workflow_id))
-        assert_same_state(self.actor(workflow_id).state, state)
+        actor = self.actor(workflow_id)
+        stopping = {job_id for entry in actor.roster._entries.values() for job_id, _ in entry.to_stop}
+        assert_same_state(actor.state, state, held_back=stopping)
 
     # ---- requests ----
 
@@ -158,6 +170,19 @@ class House:
         await self.send(workflow_id, preview)
         with trio.fail_after(DEADLINE_S):
             return await preview.reply.wait()
+
+    async def edit(self, workflow_id: int, job_id: int, **fields: Any) -> object:
+        """Edits a job, as `jobs.update` does."""
+        request = UpdateJob(job_id=job_id, **fields)
+        prepared = await prepare_edit(self.database, workflow_id, request)  # type: ignore[arg-type]  # a fragile one
+
+        def decide(turn: Turn) -> Callable[[], object]:
+            update_job(turn.draft, request, prepared.definition, prepared.requirement_id)
+            if prepared.write_scripts is not None:
+                turn.query(prepared.write_scripts)
+            return lambda: None
+
+        return await self.send(workflow_id, CommitEdit(decide, changes_files=prepared.write_scripts is not None))
 
     async def hire(self, workflow_id: int, worker_id: int | None = None, **resources: Any) -> "Hand":
         """Registers a worker."""

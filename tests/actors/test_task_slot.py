@@ -9,10 +9,7 @@ from actor_rig import Hand, House, answer_of, error_of, ref
 from builders import DIRECTORY, chained, job
 
 from torcd.actors.mailbox import Message
-from torcd.actors.messages import CommitEdit
 from torcd.core.delta import TaskBegin
-from torcd.operations.edit import prepare_edit
-from torcd.operations.update import update_job
 from torcd.protocol.edits import ArchiveWorkflow
 from torcd.protocol.errors import Conflict, Refused, TorcError
 from torcd.protocol.requests import (
@@ -26,7 +23,6 @@ from torcd.protocol.requests import (
     ResetJobs,
     ResetStatus,
     Restart,
-    UpdateJob,
     UpdateUserData,
 )
 from torcd.protocol.specification import UserDataSpec
@@ -59,20 +55,6 @@ async def held(
     with trio.fail_after(10):
         await house.scanner.begun.wait()
     return task_id, gate
-
-
-async def edit(house: House, workflow_id: int, job_id: int, command: str) -> object:
-    """As `jobs.update` does."""
-    request = UpdateJob(job_id=job_id, command=command)
-    prepared = await prepare_edit(house.database, workflow_id, request)  # type: ignore[arg-type]  # a fragile one
-
-    def decide(turn: Any) -> Any:
-        update_job(turn.draft, request, prepared.definition, prepared.requirement_id)
-        if prepared.write_scripts is not None:
-            turn.query(prepared.write_scripts)
-        return lambda: None
-
-    return await house.send(workflow_id, CommitEdit(decide, changes_files=prepared.write_scripts is not None))
 
 
 async def outcome_of(message: Message) -> object:
@@ -209,11 +191,11 @@ async def test_edits_while_a_task_is_active_are_conflicts(house: House, workflow
         assert isinstance(error, Conflict)
         assert error.data["task_id"] == task_id
     with pytest.raises(Conflict, match="jobs update is refused"):
-        await edit(house, workflow, 1, "new")
+        await house.edit(workflow, 1, command="new")
     gate.set()
     await house.wait(task_id)
     await house.send(workflow, value)
-    await edit(house, workflow, 1, "new")
+    await house.edit(workflow, 1, command="new")
     assert await house.rows("SELECT command FROM job WHERE id = 1") == [("new",)]
     await house.check(workflow)
 
