@@ -88,6 +88,23 @@ async def test_a_crash_in_a_preparation_fails_the_task_and_wakes_who_waits(house
     assert (await house.run(Reinit, workflow)).status == "succeeded"
 
 
+@pytest.mark.parametrize("crashes_before", [0, 3])
+async def test_a_crash_after_the_commit_of_a_task_wakes_who_waits_for_it(
+    house: House, workflow: int, crashes_before: int
+) -> None:
+    """SEMANTICS §5, 6.6: the row says succeeded exactly when the effects are there; also when it is the last crash"""
+    for _ in range(crashes_before):
+        await blow_up(house, workflow)
+    gate = house.scanner.hold()
+    task_id = await house.begin(Reinit, workflow)
+    await house.scanner.begun.wait()
+    house.database.fatal_commit = trio.Event()
+    gate.set()
+    task = await house.wait(task_id)
+    assert task.status == "succeeded"
+    assert await house.rows("SELECT run_id FROM workflow") == [(2,)]
+
+
 async def test_a_dry_run_that_crashes_its_actor_is_answered(house: House, workflow: int) -> None:
     house.scanner.error = Bug("in the scan")
     with pytest.raises(Unavailable):

@@ -93,8 +93,9 @@ class Supervisor:
         if event is not None:
             event.set()
 
-    def _start(self, workflow_id: int, mailbox: Mailbox) -> None:
+    def _start(self, workflow_id: int, mailbox: Mailbox, orphan: int | None = None) -> None:
         actor = WorkflowActor(workflow_id, mailbox, self._database, self._bus, self._scanner, self._on_task_end)
+        actor.orphan = orphan
         self._actors[workflow_id] = actor
         self._nursery.start_soon(self._run_actor, actor)
 
@@ -130,17 +131,22 @@ class Supervisor:
             "is in the workflow's state; the daemon's log has the cause",
             workflow_id=workflow_id,
         )
+        active = actor.tasks.active
+        orphan = None if active is None else active.task_id
         self._note_crash(workflow_id, error)
         if workflow_id in self._faulted:
             self._refuse_all(actor, crash)
-            await self._end_tasks(workflow_id)
+            await self._end_tasks(workflow_id, orphan)
             return
         _answer(actor.unanswered(), crash)
-        self._start(workflow_id, actor.mailbox)
+        self._start(workflow_id, actor.mailbox, orphan)
         self._bus.refresh(workflow_id)
 
-    async def _end_tasks(self, workflow_id: int) -> None:
-        """Ends what a faulted workflow's actor was at, since none will start to do it."""
+    async def _end_tasks(self, workflow_id: int, orphan: int | None) -> None:
+        """Ends what a faulted workflow's actor was at, since none will start to do it.
+
+        `orphan`: the task that it was at; it may have been committed, with nobody told.
+        """
         try:
             ended = await self._database.commit(lambda db: fail_active_tasks(db, now_ms(), workflow_id))
         except TorcError as error:
@@ -148,6 +154,8 @@ class Supervisor:
             return
         for _, task_id in ended:
             self._on_task_end(task_id)
+        if orphan is not None:
+            self._on_task_end(orphan)
 
     async def _revive(self, workflow_id: int) -> None:
         """Starts an actor again without being asked: it may have a task to end, for which somebody waits."""

@@ -91,6 +91,8 @@ class WorkflowActor:
         self.published: Published | None = None
         self.current: list[Message] = []
         """The messages under way: a crash answers them."""
+        self.orphan: int | None = None
+        """The task that a former life of this actor was at when it crashed: it has ended, or ends now."""
         self.tasks = TaskSlot(self)
         self.roster = Roster(self)
         self.explainer = Explainer(self)
@@ -134,6 +136,8 @@ class WorkflowActor:
         ended = await self.database.commit(lambda db: fail_active_tasks(db, now_ms(), self.workflow_id))
         for _, task_id in ended:
             self.on_task_end(task_id)
+        if self.orphan is not None:  # committed, but nobody was told
+            self.on_task_end(self.orphan)
 
     async def _serve(self) -> None:
         while True:
