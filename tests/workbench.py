@@ -40,7 +40,7 @@ from torcd.operations.update import find_requirement, load_definition, update_jo
 from torcd.operations.update_workflow import Update, apply_update, find_update
 from torcd.protocol.content import Content
 from torcd.protocol.model import PlanJob
-from torcd.protocol.requests import Operation, UpdateJob, UpdateUserData
+from torcd.protocol.requests import Operation, Undo, UpdateJob, UpdateUserData
 from torcd.protocol.worker_requests import AttemptEnd, AttemptRef, Capacity, JobLaunch, OutputSeen, RefusedReport
 from torcd.storage.create import NewWorkflow
 from torcd.storage.load import load_state
@@ -169,6 +169,8 @@ class Workbench:
         with self.db:
             task = begin_task(self.db, self.workflow_id, TaskBegin(request.NAME, "{}", "tester", None, self.now_ms))
         self.change(lambda draft: apply_plan(draft, planned, task))
+        if kind is Undo:  # as the actor does
+            self.state = load_state(self.db, self.workflow_id)
         self.check()
         return planned
 

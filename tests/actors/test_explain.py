@@ -12,7 +12,7 @@ from workbench import as_json
 from torcd.actors.messages import Explain
 from torcd.protocol.errors import NotFound
 from torcd.protocol.model import Explanation
-from torcd.protocol.requests import Initialize, Reinit, ResetStatus, UpdateJob
+from torcd.protocol.requests import AcceptJobs, Initialize, Reinit, ResetStatus, Undo, UpdateJob
 from torcd.storage import nouns
 from torcd.storage.explanations import MOST_DECISIONS, show_explanation
 
@@ -160,3 +160,19 @@ async def test_a_question_after_an_edit_sees_the_edit(house: House, workflow: in
 async def test_a_job_that_is_not_there_is_not_found(house: House, workflow: int) -> None:
     with pytest.raises(NotFound):
         await house.send(workflow, Explain(999))
+
+
+async def test_an_undo_brings_back_a_definition_that_was_of_no_use_and_so_not_in_memory(
+    house: House, workflow: int
+) -> None:
+    """SEMANTICS 5.6, 4.2"""
+    await run_all(house, workflow)
+    job_id = (await house.ids(workflow))["d"]
+    await house.edit(workflow, job_id, command="new")
+    assert (await house.run(AcceptJobs, workflow, jobs=[job_id], reason="the same")).status == "succeeded"
+    assert (await explain(house, workflow, "d"))["verdict"] == "up_to_date"
+    await house.actor(workflow).load()
+    assert (await house.run(Undo, workflow)).status == "succeeded"
+    told = await explain(house, workflow, "d")
+    assert [reason["kind"] for reason in told["reasons"]] == ["definition_changed"]
+    await house.check(workflow)

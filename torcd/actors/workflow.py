@@ -43,7 +43,7 @@ from torcd.operations.update_workflow import apply_update, find_update
 from torcd.protocol.edits import ArchiveWorkflow, DisableJobs, EnableJobs, UnarchiveWorkflow
 from torcd.protocol.errors import TorcError, Unavailable
 from torcd.protocol.model import Event
-from torcd.protocol.requests import CancelTask, CancelWorkflow, DeleteWorkflow, Operation, UpdateUserData
+from torcd.protocol.requests import CancelTask, CancelWorkflow, DeleteWorkflow, Operation, Undo, UpdateUserData
 from torcd.protocol.worker_requests import LeaveWorker, ReportWorker
 from torcd.storage.create import delete_workflow
 from torcd.storage.database import Database
@@ -205,7 +205,7 @@ class WorkflowActor:
         self.conclude(turn)
         if isinstance(message.body, DeleteWorkflow):
             raise Deleted
-        if isinstance(message.body, CommitEdit) and message.body.changes_files:
+        if _needs_loading(message.body):
             await self.load()
 
     def conclude(self, turn: Turn) -> None:
@@ -320,3 +320,18 @@ class WorkflowActor:
         update_user_data(turn.draft, index, request)
         user_data_id = int(self.state.values.ids.ids[index])
         return lambda: user_data_id
+
+
+def _needs_loading(body: object) -> bool:
+    """Whether a message leaves more to know than the state in memory holds.
+
+    That is so after an edit that adds or removes files, and after an undo: what a job has run with may be a definition
+    again that was not loaded because it was of no use.
+    """
+    match body:
+        case CommitEdit():
+            return body.changes_files
+        case Apply():
+            return isinstance(body.preparation.request, Undo)
+        case _:
+            return False
