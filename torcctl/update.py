@@ -90,11 +90,11 @@ def write_update(answer: dict[str, Any]) -> None:
     if answer["header"]:
         fields = ", ".join(each["field"] for each in answer["header"])
         lines.append(f"header {'would be ' if is_dry else ''}changed: {fields}")
+    if not lines and not is_dry:
+        print(f"Workflow {answer['workflow_id']} is what the specification says already; nothing was changed")
+        return
     start = "Dry run" if is_dry else f"Updated workflow {answer['workflow_id']}"
-    if not lines:
-        nothing = "nothing would be changed" if is_dry else "nothing was changed"
-        start, lines = ("Dry run" if is_dry else f"Workflow {answer['workflow_id']}"), [nothing]
-    sys.stdout.write(f"{start}: " + "\n".join(lines) + "\n")
+    sys.stdout.write(f"{start}: " + "\n".join(lines or ["nothing would be changed"]) + "\n")
 
 
 def _count(section: str, counts: dict[str, int], *, is_dry: bool) -> str:
