@@ -2,6 +2,7 @@
 
 import os
 from collections import deque
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,10 @@ from torcctl.follow import new_request_key
 from torcctl.specification import find_lines, load_specification, split
 from torcd.protocol.errors import Refused
 from torcd.protocol.model import Workflow
-from torcd.protocol.requests import AppendUpload, CreateWorkflow, ListWorkflows
+from torcd.protocol.requests import AppendUpload, CreateWorkflow, ListWorkflows, Request
 
 if TYPE_CHECKING:
     from torcctl.context import Context
-    from torcctl.specification import Loaded
     from torcd.protocol.client import Connection
 
 PIECE_BYTES = 512 * 1024
@@ -50,7 +50,7 @@ def create_workflow(
         upload = new_request_key()
         header, pieces = split(loaded.spec, PIECE_BYTES)
         uploads = [AppendUpload(upload=upload, piece=piece) for piece in pieces]
-        _send_pieces(session, uploads)
+        send_pieces(session, uploads)
         request = CreateWorkflow(
             header=header,
             upload=upload if uploads else None,  # without a piece there is none: a specification may be empty
@@ -64,13 +64,15 @@ def create_workflow(
     try:
         answer = context.persistently(attempt)
     except Refused as error:
-        raise with_lines(error, loaded) from error
+        lines = find_lines(loaded, [part["path"] for part in error.data.get("errors", ())])
+        raise with_lines(error, loaded.source, lines) from error
     for warning in answer.get("warnings", []):
         context.warn(warning)
     return answer
 
 
-def _send_pieces(session: "Connection", pieces: list[AppendUpload]) -> None:
+def send_pieces(session: "Connection", pieces: Iterable[Request]) -> None:
+    """Sends the pieces of an upload, some ahead of their answers."""
     calls: deque[int] = deque()
     for piece in pieces:
         if len(calls) == PIECES_IN_FLIGHT:
@@ -80,19 +82,18 @@ def _send_pieces(session: "Connection", pieces: list[AppendUpload]) -> None:
         session.finish(calls.popleft())
 
 
-def with_lines(error: Refused, loaded: "Loaded") -> Refused:
-    """The same error with `FILE:LINE` before each of its parts, where the line is known."""
+def with_lines(error: Refused, source: str, lines: Mapping[str, int], noun: str = "specification") -> Refused:
+    """The same error with `FILE:LINE` before each of its parts, where the line of its path is known."""
     parts = error.data.get("errors")
     if not parts:
         return error
-    lines = find_lines(loaded, [part["path"] for part in parts])
-    located = [{**part, "file": loaded.source, "line": lines.get(part["path"])} for part in parts]
+    located = [{**part, "file": source, "line": lines.get(part["path"])} for part in parts]
     texts = [_located_text(part) for part in located]
     count = error.data.get("count", len(parts))
     if count > len(texts):
         texts.append(f"… and {count - len(texts)} more")
     if count > 1:
-        texts.insert(0, f"the specification has {count} errors:")
+        texts.insert(0, f"the {noun} has {count} errors:")
     return Refused("\n".join(texts), **{**error.data, "errors": located})
 
 

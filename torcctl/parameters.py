@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from torcctl.exits import UsageError
@@ -31,6 +32,9 @@ Follow = bool
 
 Switch = bool | None
 """An option with a `--no-…` form; None when neither was given."""
+
+Source = Path
+"""A file to be read, or `-` for standard input."""
 
 Shell = Literal["bash", "zsh", "fish"]
 

@@ -1,9 +1,9 @@
 """Every method that the daemon understands."""
 
-from torcd.protocol import worker_requests
+from torcd.protocol import transfer_requests, worker_requests
 from torcd.protocol.requests import Request
 
-__all__ = ["METHODS", "worker_requests"]  # imported above so that its requests are known
+__all__ = ["METHODS", "transfer_requests", "worker_requests"]  # imported above so that their requests are known
 
 
 def _requests(kind: type[Request]) -> list[type[Request]]:

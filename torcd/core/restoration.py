@@ -1,0 +1,310 @@
+"""What a document says besides its definition, checked and ready to be stored: statuses, records, values, results.
+
+Jobs, files and user data are given by their index in the expansion; a script's index counts on after the files'.
+Live jobs become uninitialized: no worker holds them here.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from torcd.core.document import MAX_DEPTH, Document, is_too_deep
+from torcd.core.expansion import Expansion
+from torcd.core.fingerprint import Definition, user_data_digest
+from torcd.core.paths import base_of, resolve_path
+from torcd.core.problems import Problems
+from torcd.core.specification import BAD_PATH
+from torcd.core.state import ABSENT
+from torcd.core.status import ENDED, LIVE, SETTLED, Status, StatusReason
+from torcd.protocol.document import (
+    EarlierDefinition,
+    FileEntry,
+    FormerRecord,
+    JobEntry,
+    Record,
+    ResultEntry,
+    ScriptEntry,
+)
+from torcd.protocol.model import STATUSES
+
+_STATUS = {name: Status(number) for number, name in enumerate(STATUSES)}
+_REASON: dict[str | None, StatusReason] = {reason.name.lower(): reason for reason in StatusReason if reason}
+_REASON[None] = StatusReason.NONE
+_ENDED = [name for name, status in _STATUS.items() if status in ENDED]
+_NO_MTIME = -1
+"""What a scan gives for the time of an absent file."""
+
+JobRow = tuple[int, int, int, int, int, bool]
+"""Status, reason, attempt, run_id, version counter at the last start, may_return."""
+RecordRow = tuple[int, int, int, int, bytes | None, bool]
+"""File, mtime_ns, size, version, digest, is_racy."""
+FormerRow = tuple[int, int, int, int, bytes | None]
+"""File, version, mtime_ns, size, digest."""
+ResultRow = tuple[Any, ...]
+"""Job, then the columns of a result from its attempt on, but for its worker."""
+
+
+class Restoration(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a new workflow stands."""
+
+    run_id: int
+    version_counter: int
+    is_canceled: bool
+    jobs: list[JobRow]
+    definitions: list[tuple[int, int, str]]
+    """Job, version, definition as JSON, the one in force included; only of jobs that were edited."""
+    definition_versions: list[tuple[int, int]]
+    """Job, version of the definition in force; only of those."""
+    scripts: list[str]
+    records: list[RecordRow]
+    replaced: list[FormerRow]
+    values: list[tuple[int, int, str | None, bytes | None]]
+    """User data, version, JSON, digest."""
+    results: list[ResultRow]
+    live: int
+    """How many jobs were pending or running."""
+
+
+class Restorer:
+    """Checks a document's state against its expansion; what is wrong goes to `problems`."""
+
+    def __init__(self, document: Document, expansion: Expansion, directory: str, problems: Problems) -> None:
+        self._document = document
+        self._expansion = expansion
+        self._base = base_of(directory)
+        self._problems = problems
+        self._state = document.head.state
+        self._jobs = {job.name: index for index, job in enumerate(document.jobs)}
+        self._paths = [resolve_path(script.path, self._base) for script in document.scripts]
+        self._scripts = {path: len(document.files) + index for index, path in enumerate(self._paths)}
+
+    def restore(self) -> Restoration:
+        """The restoration, not to be used if there is a problem."""
+        document, state = self._document, self._state
+        self._check_scripts()
+        records, replaced = self._take_records()
+        rows = [self._take_job(index, job) for index, job in enumerate(document.jobs)]
+        self._check_blocked()
+        definitions = self._take_definitions()
+        return Restoration(
+            run_id=state.run_id,
+            version_counter=state.version_counter,
+            is_canceled=state.is_canceled,
+            jobs=rows,
+            definitions=definitions,
+            definition_versions=[
+                (index, job.definition_version) for index, job in enumerate(document.jobs) if job.definition_version
+            ],
+            scripts=self._paths,
+            records=records,
+            replaced=replaced,
+            values=self._take_values(),
+            results=self._take_results(),
+            live=sum(_STATUS.get(job.status) in LIVE for job in document.jobs),
+        )
+
+    def scripts_of_jobs(self) -> list[tuple[int, str]]:
+        """(job, absolute path) of the scripts that jobs take; a path that is not listed is noted."""
+        found = []
+        for index, job in enumerate(self._document.jobs):
+            for place, written in enumerate(job.scripts):
+                path = resolve_path(written, self._base)
+                if path not in self._scripts:
+                    listed = [script.path for script in self._document.scripts]
+                    where = f"jobs[{index}].scripts[{place}]"
+                    self._problems.add(where, written, f"there is no script {written!r} in scripts", near=listed)
+                found.append((index, path))
+        return found
+
+    # ---- versions ----
+
+    def _check_version(self, where: str, version: int) -> None:
+        if version > self._state.version_counter:
+            self._problems.add(
+                where, version, f"{version} is above the version counter, which is {self._state.version_counter}"
+            )
+
+    def _check_versions(self, where: str, versions: Sequence[int]) -> None:
+        """Versions of one thing ascend, each once."""
+        last = -1
+        for place, version in enumerate(versions):
+            if version <= last:
+                self._problems.add(f"{where}[{place}].version", version, f"{version} does not come after {last}")
+            self._check_version(f"{where}[{place}].version", version)
+            last = version
+
+    def _check_run(self, where: str, run_id: int) -> None:
+        if run_id > self._state.run_id:
+            self._problems.add(where, run_id, f"run {run_id} is later than the workflow's own, {self._state.run_id}")
+
+    # ---- files ----
+
+    def _check_scripts(self) -> None:
+        seen: set[str] = set()
+        for index, script in enumerate(self._document.scripts):
+            if not script.path or "\0" in script.path:
+                self._problems.add(f"scripts[{index}].path", script.path, BAD_PATH)
+            if self._paths[index] in seen:
+                self._problems.add(f"scripts[{index}].path", script.path, f"the script {script.path!r} is listed twice")
+            seen.add(self._paths[index])
+
+    def _take_records(self) -> tuple[list[RecordRow], list[FormerRow]]:
+        records: list[RecordRow] = []
+        former: list[FormerRow] = []
+        entries: list[FileEntry | ScriptEntry] = [*self._document.files, *self._document.scripts]
+        count = len(self._document.files)
+        for index, entry in enumerate(entries):
+            if entry.record is None and not entry.replaced:
+                continue
+            where = f"files[{index}]" if index < count else f"scripts[{index - count}]"
+            if (record := entry.record) is not None:
+                self._check_record(f"{where}.record", record)
+                self._check_version(f"{where}.record.version", record.version)
+                records.append((index, *_seen(record), record.version, _bytes(record), record.is_racy))
+            self._check_versions(f"{where}.replaced", [each.version for each in entry.replaced])
+            for place, each in enumerate(entry.replaced):
+                self._check_record(f"{where}.replaced[{place}]", each)
+                former.append((index, each.version, *_seen(each), _bytes(each)))
+        return records, former
+
+    def _check_record(self, where: str, record: Record | FormerRecord) -> None:
+        if (record.mtime_ns is None) != (record.size is None):
+            self._problems.add(where, None, "mtime_ns and size stand together, or neither: the file was absent")
+        elif record.size is None and (record.digest is not None or getattr(record, "is_racy", False)):
+            self._problems.add(where, None, "an absent file has no content")
+
+    # ---- jobs ----
+
+    def _take_job(self, index: int, job: JobEntry) -> JobRow:
+        status = self._find_status(f"jobs[{index}].status", job.status)
+        reason = self._find_reason(f"jobs[{index}].status_reason", job.status_reason)
+        self._check_run(f"jobs[{index}].run_id", job.run_id)
+        counter = -1
+        if job.started_at_version is not None:
+            counter = job.started_at_version
+            self._check_version(f"jobs[{index}].started_at_version", counter)
+        if status in LIVE:
+            status, reason = Status.UNINITIALIZED, StatusReason.NONE
+        return status, reason, job.attempt_id, job.run_id, counter, job.may_return
+
+    def _find_status(self, where: str, name: str) -> Status:
+        status = _STATUS.get(name)
+        if status is None:
+            self._problems.add(where, name, f"there is no status {name!r}", near=STATUSES)
+        return Status.UNINITIALIZED if status is None else status
+
+    def _find_reason(self, where: str, name: str | None) -> StatusReason:
+        reason = _REASON.get(name)
+        if reason is None:
+            near = [each for each in _REASON if each is not None]
+            self._problems.add(where, name, f"there is no status reason {name!r}", near=near)
+        return StatusReason.NONE if reason is None else reason
+
+    def _check_blocked(self) -> None:
+        """A blocked job that waits for nothing would wait for ever."""
+        entries, expansion = self._document.jobs, self._expansion
+        is_open = [_STATUS.get(job.status) not in SETTLED for job in entries]
+        file_producer = {file: index for index, job in enumerate(expansion.jobs) for file in job.output_files}
+        data_producer = {data: index for index, job in enumerate(expansion.jobs) for data in job.output_user_data}
+        for index, job in enumerate(expansion.jobs):
+            if entries[index].status != "blocked":
+                continue
+            upstream = (
+                *job.depends_on,
+                *(file_producer.get(file, -1) for file in job.input_files),
+                *(data_producer.get(data, -1) for data in job.input_user_data),
+            )
+            if not any(other >= 0 and is_open[other] for other in upstream):
+                message = "blocked, but nothing that it depends on is still to end; write uninitialized"
+                self._problems.add(f"jobs[{index}].status", "blocked", message)
+
+    def _take_definitions(self) -> list[tuple[int, int, str]]:
+        found = []
+        for index, job in enumerate(self._document.jobs):
+            earlier = job.earlier_definitions
+            if not earlier and not job.definition_version:
+                continue
+            where = f"jobs[{index}]"
+            self._check_versions(f"{where}.earlier_definitions", [each.version for each in earlier])
+            self._check_version(f"{where}.definition_version", job.definition_version)
+            if earlier and job.definition_version <= earlier[-1].version:
+                message = f"{job.definition_version} does not come after {earlier[-1].version}, the last earlier one's"
+                self._problems.add(f"{where}.definition_version", job.definition_version, message)
+            definitions: list[tuple[int, EarlierDefinition | JobEntry]] = [(each.version, each) for each in earlier]
+            for version, each in [*definitions, (job.definition_version, job)]:
+                definition = Definition(**{name: getattr(each, name) for name in Definition.__struct_fields__})
+                found.append((index, version, msgspec.json.encode(definition).decode()))
+        return found
+
+    # ---- user data ----
+
+    def _take_values(self) -> list[tuple[int, int, str | None, bytes | None]]:
+        found: list[tuple[int, int, str | None, bytes | None]] = []
+        for index, entry in enumerate(self._document.user_data):
+            self._check_versions(f"user_data[{index}].versions", [each.version for each in entry.versions])
+            for place, each in enumerate(entry.versions):
+                if isinstance(each.data, msgspec.UnsetType):
+                    found.append((index, each.version, None, None))
+                    continue
+                try:
+                    value = msgspec.json.decode(each.data)
+                except (msgspec.DecodeError, RecursionError, ValueError) as error:
+                    self._problems.add(
+                        f"user_data[{index}].versions[{place}].data", None, f"it cannot be read: {error}"
+                    )
+                    continue
+                if is_too_deep(value):
+                    message = f"nested more than {MAX_DEPTH} deep"
+                    self._problems.add(f"user_data[{index}].versions[{place}].data", None, message)
+                    continue
+                found.append((index, each.version, msgspec.json.encode(value).decode(), user_data_digest(value)))
+        return found
+
+    # ---- results ----
+
+    def _take_results(self) -> list[ResultRow]:
+        seen: set[tuple[int, int]] = set()
+        return [
+            self._take_result(f"results[{place}]", entry, seen) for place, entry in enumerate(self._document.results)
+        ]
+
+    def _take_result(self, where: str, entry: ResultEntry, seen: set[tuple[int, int]]) -> ResultRow:
+        job = self._jobs.get(entry.job, -1)
+        if job < 0:
+            self._problems.add(f"{where}.job", entry.job, f"there is no job {entry.job!r}", near=self._jobs)
+        elif not 1 <= entry.attempt_id <= self._document.jobs[job].attempt_id:
+            message = f"job {entry.job!r} has had no attempt {entry.attempt_id}"
+            self._problems.add(f"{where}.attempt_id", entry.attempt_id, message)
+        elif (job, entry.attempt_id) in seen:
+            message = f"attempt {entry.attempt_id} of job {entry.job!r} has a result already"
+            self._problems.add(f"{where}.attempt_id", entry.attempt_id, message)
+        seen.add((job, entry.attempt_id))
+        self._check_run(f"{where}.run_id", entry.run_id)
+        status = self._find_status(f"{where}.status", entry.status)
+        if status not in ENDED and entry.status in _STATUS:
+            self._problems.add(f"{where}.status", entry.status, f"an attempt ends as one of {', '.join(_ENDED)}")
+        reason = self._find_reason(f"{where}.status_reason", entry.status_reason)
+        return (
+            job, entry.attempt_id, entry.run_id, entry.return_code, status, reason, entry.started_at_ms,
+            entry.ended_at_ms, entry.exec_time_s, entry.peak_memory_bytes, entry.cpu_seconds, entry.hostname,
+            self._log(f"{where}.stdout_path", entry.stdout_path), self._log(f"{where}.stderr_path", entry.stderr_path),
+        )  # fmt: skip
+
+    def _log(self, where: str, path: str | None) -> str | None:
+        if path is None:
+            return None
+        if not path or "\0" in path:
+            self._problems.add(where, path, BAD_PATH)
+        return resolve_path(path, self._base)
+
+
+def _seen(record: FormerRecord) -> tuple[int, int]:
+    return (
+        _NO_MTIME if record.mtime_ns is None else record.mtime_ns,
+        ABSENT if record.size is None else record.size,
+    )
+
+
+def _bytes(record: FormerRecord) -> bytes | None:
+    return None if record.digest is None else bytes.fromhex(record.digest)
