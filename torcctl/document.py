@@ -51,7 +51,11 @@ def _one_line(text: bytes) -> bytes:
 def load_document(path: Path) -> Document:
     """Reads a document; `-` is standard input. Raises Refused with the file, and the line where it is known."""
     source = "<stdin>" if str(path) == "-" else str(path)
-    text = read_text(path, source)
+    return parse_document(read_text(path, source), source)
+
+
+def parse_document(text: bytes, source: str) -> Document:
+    """The document in a text, which is UTF-8. Raises Refused."""
     try:
         parts = _split(text)
         lists = {name: _items(name, parts.pop(name)) for name in LISTS if name in parts}

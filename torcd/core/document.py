@@ -138,7 +138,7 @@ def _decode(line: str, kind: type[Part], where: str, problems: Problems) -> Any:
             path += "." + message.partition("`")[2].rstrip("`")
         problems.add((where + path).removeprefix("."), None, message)
         return None
-    if _encode(entry) != line.encode() and (key := _find_duplicate(line)) is not None:
+    if _encode(entry) != line.encode() and (key := find_duplicate(line)) is not None:
         problems.add(where or key, key, f"the key {key!r} stands twice in the same object")
     return entry
 
@@ -156,7 +156,7 @@ class _DuplicateKey(Exception):
     """An object has a key twice."""
 
 
-def _find_duplicate(text: str) -> str | None:
+def find_duplicate(text: str) -> str | None:
     """A key that stands twice in one object. Slow: only for what is not written as an export writes it."""
 
     def check(pairs: list[tuple[str, Any]]) -> None:

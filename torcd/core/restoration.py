@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from torcd.core.document import MAX_DEPTH, Document, is_too_deep
+from torcd.core.document import MAX_DEPTH, Document, find_duplicate, is_too_deep
 from torcd.core.expansion import Expansion
 from torcd.core.fingerprint import Definition, user_data_digest
 from torcd.core.paths import base_of, resolve_path
@@ -247,15 +247,8 @@ class Restorer:
                 if isinstance(each.data, msgspec.UnsetType):
                     found.append((index, each.version, None, None))
                     continue
-                try:
-                    value = msgspec.json.decode(each.data)
-                except (msgspec.DecodeError, RecursionError, ValueError) as error:
-                    self._problems.add(
-                        f"user_data[{index}].versions[{place}].data", None, f"it cannot be read: {error}"
-                    )
-                    continue
-                if is_too_deep(value):
-                    message = f"nested more than {MAX_DEPTH} deep"
+                value, message = _read_value(bytes(each.data))
+                if message is not None:
                     self._problems.add(f"user_data[{index}].versions[{place}].data", None, message)
                     continue
                 found.append((index, each.version, msgspec.json.encode(value).decode(), user_data_digest(value)))
@@ -297,6 +290,19 @@ class Restorer:
         if not path or "\0" in path:
             self._problems.add(where, path, BAD_PATH)
         return resolve_path(path, self._base)
+
+
+def _read_value(text: bytes) -> tuple[Any, str | None]:
+    """A JSON value, and what is wrong with it."""
+    try:
+        value = msgspec.json.decode(text)
+    except (ValueError, RecursionError) as error:
+        return None, f"it cannot be read: {error}"
+    if is_too_deep(value):
+        return None, f"nested more than {MAX_DEPTH} deep"
+    if msgspec.json.encode(value) != text and (key := find_duplicate(text.decode())) is not None:
+        return None, f"the key {key!r} stands twice in the same object"
+    return value, None
 
 
 def _seen(record: FormerRecord) -> tuple[int, int]:

@@ -103,11 +103,11 @@ class _Entries:
                 )
 
     def scripts(self) -> Iterator[ScriptEntry]:
-        for file_id, _, path, is_script, _, *record in self.exported.files:
-            if is_script:
-                yield ScriptEntry(
-                    path=relate_path(path, self._base), record=_record(record), replaced=self._former(file_id)
-                )
+        scripts = [row for row in self.exported.files if row[3]]
+        for file_id, _, path, _, _, *record in sorted(scripts, key=lambda row: str(row[2])):
+            yield ScriptEntry(
+                path=relate_path(path, self._base), record=_record(record), replaced=self._former(file_id)
+            )
 
     def _former(self, file_id: int) -> list[FormerRecord]:
         return [
@@ -158,7 +158,7 @@ class _Entries:
                 output_files=outputs.get(job_id, _NO_NAMES),
                 input_user_data=reads.get(job_id, _NO_NAMES),
                 output_user_data=writes.get(job_id, _NO_NAMES),
-                scripts=scripts.get(job_id, _NO_NAMES),
+                scripts=sorted(scripts.get(job_id, _NO_NAMES)),
                 resource_requirements=requirements.get(requirement_id),
                 scheduler=scheduler,
                 cancel_on_blocking_job_failure=bool(cancels),

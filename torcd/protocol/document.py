@@ -154,7 +154,7 @@ class ResultEntry(Part, frozen=True, kw_only=True):
     return_code: Integer | None = None
     started_at_ms: Time | None = None
     ended_at_ms: Time
-    exec_time_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    exec_time_s: Annotated[float, msgspec.Meta(ge=0)]
     peak_memory_bytes: Natural | None = None
     cpu_seconds: float | None = None
     hostname: str = ""
