@@ -8,9 +8,10 @@ from api_rig import Refusal, running_server
 from torcd.api.limits import Limits
 from torcd.api.session import Session
 from torcd.api.uploads import Uploads
-from torcd.protocol.errors import Busy, NotFound, TooLarge
+from torcd.protocol.errors import Busy, NotFound, Refused, TooLarge
 from torcd.protocol.requests import AppendUpload, CreateWorkflow
 from torcd.protocol.specification import JobSpec, Piece
+from torcd.protocol.transfer_requests import AppendDocument
 
 
 def _append(upload: str, name: str = "j") -> AppendUpload:
@@ -48,6 +49,17 @@ def test_the_bytes_of_all_uploads_are_limited() -> None:
     assert caught.value.data == {"limit": 100}
     uploads.take("a", Piece)
     uploads.append(_append("b"), 60)
+
+
+def test_pieces_of_two_kinds_do_not_mix() -> None:
+    """What would have been a specification is no document, whatever it is called."""
+    uploads = Uploads(Limits())
+    uploads.append(AppendDocument(upload="u", piece="text"), 4)
+    with pytest.raises(Refused):
+        uploads.append(_append("u"), 1)
+    with pytest.raises(NotFound):
+        uploads.take("u", Piece)
+    assert uploads.take("u", str) == ["text"]
 
 
 async def test_pieces_sent_without_waiting_keep_their_order_and_their_session(tmp_path: Path) -> None:

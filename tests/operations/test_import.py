@@ -268,6 +268,13 @@ def test_what_is_no_exported_workflow_is_refused(db: sqlite3.Connection, first: 
         bring_in(db, [first])
 
 
+def test_a_document_without_jobs_says_so(db: sqlite3.Connection) -> None:
+    document = golden()
+    del document["jobs"]
+    assert refusal(db, document) == [("jobs", "the list of jobs is missing")]
+    assert bring_in(db, pieces_of(golden(jobs=[], results=[]))) == 1
+
+
 def test_entries_stand_in_lists(db: sqlite3.Connection) -> None:
     head = pieces_of({key: value for key, value in GOLDEN.items() if key not in LISTS})
     for rest, message in (('"workers"\n', "no list 'workers'"), ("{}\n", "has to come before its items")):

@@ -183,3 +183,16 @@ def test_an_export_without_results_leaves_them_out() -> None:
     assert export_text(bench.db, bench.workflow_id).endswith("\n  ]\n}\n")
     bench.close()
     copied.close()
+
+
+def test_an_archived_workflow_is_exported_and_imported_unarchived() -> None:
+    """SEMANTICS 5.5: reading works."""
+    bench = Workbench(new_workflow([job("a")]))
+    bench.db.execute("UPDATE workflow SET is_archived = 1")
+    document = export(bench)
+    assert document["state"] == {"run_id": 0, "version_counter": 0, "is_archived": True}
+    copied = ImportedBench(document)
+    assert not copied.state.is_archived
+    assert copied.warnings == ["the exported workflow was archived; this one is not"]
+    bench.close()
+    copied.close()

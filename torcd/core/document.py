@@ -49,19 +49,23 @@ def read_document(pieces: Iterable[str]) -> Document:
     problems = Problems("document")
     lines = split_lines(pieces)
     head = _read_head(next(lines, ""), problems)
-    lists: dict[str, list[Any]] = {name: [] for name in LISTS}
+    lists: dict[str, list[Any]] = {}
     name = ""
     for line in lines:
         if line[0:1] == '"':
             name = line.strip('"')
             if name not in LISTS:
                 raise Refused(f"a document has no list {name!r}; it has {', '.join(LISTS)}", field=name)
+            lists.setdefault(name, [])
             continue
         if not name:
             raise Refused("the name of a list has to come before its items")
         lists[name].append(_decode(line, LISTS[name], f"{name}[{len(lists[name])}]", problems))
         if problems.is_full:
             break
+    else:
+        if "jobs" not in lists:
+            problems.add("jobs", None, "the list of jobs is missing")
     problems.raise_any()
     assert head is not None  # else there was a problem
     return Document(head=head, **lists)

@@ -107,11 +107,11 @@ class Restorer:
     def scripts_of_jobs(self) -> list[tuple[int, str]]:
         """(job, absolute path) of the scripts that jobs take; a path that is not listed is noted."""
         found = []
+        listed = [script.path for script in self._document.scripts]
         for index, job in enumerate(self._document.jobs):
             for place, written in enumerate(job.scripts):
                 path = resolve_path(written, self._base)
                 if path not in self._scripts:
-                    listed = [script.path for script in self._document.scripts]
                     where = f"jobs[{index}].scripts[{place}]"
                     self._problems.add(where, written, f"there is no script {written!r} in scripts", near=listed)
                 found.append((index, path))
