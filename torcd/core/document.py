@@ -5,13 +5,14 @@ together is `restoration`'s to judge. The text may be anything: nothing here tak
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
 import msgspec
 
-from torcd.core.problems import Problems
+from torcd.core.problems import MAX_VALUE, Problems
 from torcd.protocol.document import (
     FORMAT,
     LISTS,
@@ -31,6 +32,10 @@ MAX_LINE = 64 * 1024 * 1024
 
 MAX_DEPTH = 100
 """Deepest nesting of what a document leaves free, as in specifications."""
+
+
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(.*)`")
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,15 +141,24 @@ def _decode(line: str, kind: type[Part], where: str, problems: Problems) -> Any:
     try:
         entry = _decoder(kind).decode(line)
     except (msgspec.DecodeError, RecursionError) as error:
-        message, _, path = _plain(error).partition(" - at ")
-        path = path.strip("`").removeprefix("$")
-        if message.startswith("Object contains unknown field"):
-            path += "." + message.partition("`")[2].rstrip("`")
-        problems.add((where + path).removeprefix("."), None, message)
+        path, field, message, near = _explain(_plain(error), kind)
+        problems.add((where + path).removeprefix("."), field, message, near)
         return None
     if _encode(entry) != line.encode() and (key := find_duplicate(line)) is not None:
         problems.add(where or key, key, f"the key {key!r} stands twice in the same object")
     return entry
+
+
+def _explain(error: str, kind: type[Part]) -> tuple[str, str | None, str, tuple[str, ...]]:
+    """The place within an entry, the field if that is wrong, why, and which fields may have been meant."""
+    message, _, path = error.partition(" - at ")
+    path = path.strip("`").removeprefix("$")
+    if match := _UNKNOWN.fullmatch(message):
+        field = match[1][:MAX_VALUE]
+        return f"{path}.{field}", field, f"unknown field {field!r}", () if path else kind.__struct_fields__
+    if match := _MISSING.fullmatch(message):
+        return f"{path}.{match[1]}", None, f"the field {match[1]!r} is missing", ()
+    return path, None, message, ()
 
 
 def _plain(error: Exception) -> str:

@@ -4,12 +4,12 @@ Jobs, files and user data are given by their index in the expansion; a script's 
 Live jobs become uninitialized: no worker holds them here.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from torcd.core.document import MAX_DEPTH, Document, find_duplicate, is_too_deep
+from torcd.core.document import Document
+from torcd.core.entry_checks import STATUS_OF, EntryChecks
 from torcd.core.expansion import Expansion
 from torcd.core.fingerprint import Definition, user_data_digest
 from torcd.core.paths import base_of, resolve_path
@@ -22,16 +22,11 @@ from torcd.protocol.document import (
     FileEntry,
     FormerRecord,
     JobEntry,
-    Record,
     ResultEntry,
     ScriptEntry,
 )
-from torcd.protocol.model import STATUSES
 
-_STATUS = {name: Status(number) for number, name in enumerate(STATUSES)}
-_REASON: dict[str | None, StatusReason] = {reason.name.lower(): reason for reason in StatusReason if reason}
-_REASON[None] = StatusReason.NONE
-_ENDED = [name for name, status in _STATUS.items() if status in ENDED]
+_ENDED = [name for name, status in STATUS_OF.items() if status in ENDED]
 _NO_MTIME = -1
 """What a scan gives for the time of an absent file."""
 
@@ -67,7 +62,7 @@ class Restoration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Restorer:
-    """Checks a document's state against its expansion; what is wrong goes to `problems`."""
+    """Checks where a document says that everything stands; what is wrong goes to `problems`."""
 
     def __init__(self, document: Document, expansion: Expansion, directory: str, problems: Problems) -> None:
         self._document = document
@@ -75,9 +70,10 @@ class Restorer:
         self._base = base_of(directory)
         self._problems = problems
         self._state = document.head.state
+        self._checks = EntryChecks(self._state, problems)
         self._jobs = {job.name: index for index, job in enumerate(document.jobs)}
         self._paths = [resolve_path(script.path, self._base) for script in document.scripts]
-        self._scripts = {path: len(document.files) + index for index, path in enumerate(self._paths)}
+        self._scripts = set(self._paths)
 
     def restore(self) -> Restoration:
         """The restoration, not to be used if there is a problem."""
@@ -101,7 +97,7 @@ class Restorer:
             replaced=replaced,
             values=self._take_values(),
             results=self._take_results(),
-            live=sum(_STATUS.get(job.status) in LIVE for job in document.jobs),
+            live=sum(STATUS_OF.get(job.status) in LIVE for job in document.jobs),
         )
 
     def scripts_of_jobs(self) -> list[tuple[int, str]]:
@@ -116,27 +112,6 @@ class Restorer:
                     self._problems.add(where, written, f"there is no script {written!r} in scripts", near=listed)
                 found.append((index, path))
         return found
-
-    # ---- versions ----
-
-    def _check_version(self, where: str, version: int) -> None:
-        if version > self._state.version_counter:
-            self._problems.add(
-                where, version, f"{version} is above the version counter, which is {self._state.version_counter}"
-            )
-
-    def _check_versions(self, where: str, versions: Sequence[int]) -> None:
-        """Versions of one thing ascend, each once."""
-        last = -1
-        for place, version in enumerate(versions):
-            if version <= last:
-                self._problems.add(f"{where}[{place}].version", version, f"{version} does not come after {last}")
-            self._check_version(f"{where}[{place}].version", version)
-            last = version
-
-    def _check_run(self, where: str, run_id: int) -> None:
-        if run_id > self._state.run_id:
-            self._problems.add(where, run_id, f"run {run_id} is later than the workflow's own, {self._state.run_id}")
 
     # ---- files ----
 
@@ -159,52 +134,33 @@ class Restorer:
                 continue
             where = f"files[{index}]" if index < count else f"scripts[{index - count}]"
             if (record := entry.record) is not None:
-                self._check_record(f"{where}.record", record)
-                self._check_version(f"{where}.record.version", record.version)
+                self._checks.check_record(f"{where}.record", record)
+                self._checks.check_version(f"{where}.record.version", record.version)
                 records.append((index, *_seen(record), record.version, _bytes(record), record.is_racy))
-            self._check_versions(f"{where}.replaced", [each.version for each in entry.replaced])
+            self._checks.check_versions(f"{where}.replaced", [each.version for each in entry.replaced])
             for place, each in enumerate(entry.replaced):
-                self._check_record(f"{where}.replaced[{place}]", each)
+                self._checks.check_record(f"{where}.replaced[{place}]", each)
                 former.append((index, each.version, *_seen(each), _bytes(each)))
         return records, former
-
-    def _check_record(self, where: str, record: Record | FormerRecord) -> None:
-        if (record.mtime_ns is None) != (record.size is None):
-            self._problems.add(where, None, "mtime_ns and size stand together, or neither: the file was absent")
-        elif record.size is None and (record.digest is not None or getattr(record, "is_racy", False)):
-            self._problems.add(where, None, "an absent file has no content")
 
     # ---- jobs ----
 
     def _take_job(self, index: int, job: JobEntry) -> JobRow:
-        status = self._find_status(f"jobs[{index}].status", job.status)
-        reason = self._find_reason(f"jobs[{index}].status_reason", job.status_reason)
-        self._check_run(f"jobs[{index}].run_id", job.run_id)
+        status = self._checks.find_status(f"jobs[{index}].status", job.status)
+        reason = self._checks.find_reason(f"jobs[{index}].status_reason", job.status_reason)
+        self._checks.check_run(f"jobs[{index}].run_id", job.run_id)
         counter = -1
         if job.started_at_version is not None:
             counter = job.started_at_version
-            self._check_version(f"jobs[{index}].started_at_version", counter)
+            self._checks.check_version(f"jobs[{index}].started_at_version", counter)
         if status in LIVE:
             status, reason = Status.UNINITIALIZED, StatusReason.NONE
         return status, reason, job.attempt_id, job.run_id, counter, job.may_return
 
-    def _find_status(self, where: str, name: str) -> Status:
-        status = _STATUS.get(name)
-        if status is None:
-            self._problems.add(where, name, f"there is no status {name!r}", near=STATUSES)
-        return Status.UNINITIALIZED if status is None else status
-
-    def _find_reason(self, where: str, name: str | None) -> StatusReason:
-        reason = _REASON.get(name)
-        if reason is None:
-            near = [each for each in _REASON if each is not None]
-            self._problems.add(where, name, f"there is no status reason {name!r}", near=near)
-        return StatusReason.NONE if reason is None else reason
-
     def _check_blocked(self) -> None:
         """A blocked job that waits for nothing would wait for ever."""
         entries, expansion = self._document.jobs, self._expansion
-        is_open = [_STATUS.get(job.status) not in SETTLED for job in entries]
+        is_open = [STATUS_OF.get(job.status) not in SETTLED for job in entries]
         file_producer = {file: index for index, job in enumerate(expansion.jobs) for file in job.output_files}
         data_producer = {data: index for index, job in enumerate(expansion.jobs) for data in job.output_user_data}
         for index, job in enumerate(expansion.jobs):
@@ -226,8 +182,8 @@ class Restorer:
             if not earlier and not job.definition_version:
                 continue
             where = f"jobs[{index}]"
-            self._check_versions(f"{where}.earlier_definitions", [each.version for each in earlier])
-            self._check_version(f"{where}.definition_version", job.definition_version)
+            self._checks.check_versions(f"{where}.earlier_definitions", [each.version for each in earlier])
+            self._checks.check_version(f"{where}.definition_version", job.definition_version)
             if earlier and job.definition_version <= earlier[-1].version:
                 message = f"{job.definition_version} does not come after {earlier[-1].version}, the last earlier one's"
                 self._problems.add(f"{where}.definition_version", job.definition_version, message)
@@ -242,15 +198,12 @@ class Restorer:
     def _take_values(self) -> list[tuple[int, int, str | None, bytes | None]]:
         found: list[tuple[int, int, str | None, bytes | None]] = []
         for index, entry in enumerate(self._document.user_data):
-            self._check_versions(f"user_data[{index}].versions", [each.version for each in entry.versions])
+            self._checks.check_versions(f"user_data[{index}].versions", [each.version for each in entry.versions])
             for place, each in enumerate(entry.versions):
                 if isinstance(each.data, msgspec.UnsetType):
                     found.append((index, each.version, None, None))
                     continue
-                value, message = _read_value(bytes(each.data))
-                if message is not None:
-                    self._problems.add(f"user_data[{index}].versions[{place}].data", None, message)
-                    continue
+                value = self._checks.read_value(f"user_data[{index}].versions[{place}].data", bytes(each.data))
                 found.append((index, each.version, msgspec.json.encode(value).decode(), user_data_digest(value)))
         return found
 
@@ -273,11 +226,11 @@ class Restorer:
             message = f"attempt {entry.attempt_id} of job {entry.job!r} has a result already"
             self._problems.add(f"{where}.attempt_id", entry.attempt_id, message)
         seen.add((job, entry.attempt_id))
-        self._check_run(f"{where}.run_id", entry.run_id)
-        status = self._find_status(f"{where}.status", entry.status)
-        if status not in ENDED and entry.status in _STATUS:
+        self._checks.check_run(f"{where}.run_id", entry.run_id)
+        status = self._checks.find_status(f"{where}.status", entry.status)
+        if status not in ENDED and entry.status in STATUS_OF:
             self._problems.add(f"{where}.status", entry.status, f"an attempt ends as one of {', '.join(_ENDED)}")
-        reason = self._find_reason(f"{where}.status_reason", entry.status_reason)
+        reason = self._checks.find_reason(f"{where}.status_reason", entry.status_reason)
         return (
             job, entry.attempt_id, entry.run_id, entry.return_code, status, reason, entry.started_at_ms,
             entry.ended_at_ms, entry.exec_time_s, entry.peak_memory_bytes, entry.cpu_seconds, entry.hostname,
@@ -290,19 +243,6 @@ class Restorer:
         if not path or "\0" in path:
             self._problems.add(where, path, BAD_PATH)
         return resolve_path(path, self._base)
-
-
-def _read_value(text: bytes) -> tuple[Any, str | None]:
-    """A JSON value, and what is wrong with it."""
-    try:
-        value = msgspec.json.decode(text)
-    except (ValueError, RecursionError) as error:
-        return None, f"it cannot be read: {error}"
-    if is_too_deep(value):
-        return None, f"nested more than {MAX_DEPTH} deep"
-    if msgspec.json.encode(value) != text and (key := find_duplicate(text.decode())) is not None:
-        return None, f"the key {key!r} stands twice in the same object"
-    return value, None
 
 
 def _seen(record: FormerRecord) -> tuple[int, int]:
