@@ -23,6 +23,7 @@ from torcd.core.status import Status, StatusReason
 from torcd.protocol.specification import FileSpec, Header, JobSpec, Piece, UserDataSpec
 from torcd.storage.create import NewWorkflow, insert_workflow
 from torcd.storage.migrate import migrate
+from torcd.storage.update import Specification
 
 Int64 = NDArray[np.int64]
 Record = tuple[int, int, int]
@@ -240,33 +241,41 @@ def job(name: str, command: str | None = None, **fields: Any) -> JobSpec:
     return JobSpec(name=name, command=command or f"run {name}", **fields)
 
 
-def new_workflow(
+def new_specification(
     jobs: Sequence[JobSpec],
     files: Iterable[str] = (),
     user_data: Iterable[UserDataSpec] = (),
     *,
     purgeable: Sequence[str] = (),
     scripts: Sequence[tuple[str, str]] = (),
-    request_key: str | None = None,
+    paths: Mapping[str, str] | None = None,
     **header: Any,
-) -> NewWorkflow:
-    """A workflow ready to be inserted.
+) -> Specification:
+    """A specification, expanded.
 
-    `files` are names; files that jobs name need not be listed; those in `purgeable` may be missing. `scripts` are
-    (job, path) pairs.
+    `files` are names; files that jobs name need not be listed; those in `purgeable` may be missing. A file's path is
+    its name, unless `paths` has another one. `scripts` are (job, path) pairs.
     """
     named = [name for spec in jobs for name in (*spec.output_files, *spec.input_files)]
-    paths = [
-        FileSpec(name=name, path=name, on_missing="ignore" if name in purgeable else "rerun")
+    specs = [
+        FileSpec(name=name, path=(paths or {}).get(name, name), on_missing="ignore" if name in purgeable else "rerun")
         for name in dict.fromkeys([*files, *named])
     ]
     head = Header(name=header.pop("name", "test"), **header)
-    expansion = expand(head, [Piece(jobs=list(jobs), files=paths, user_data=list(user_data))], DIRECTORY)
+    expansion = expand(head, [Piece(jobs=list(jobs), files=specs, user_data=list(user_data))], DIRECTORY)
     place = {each.name: index for index, each in enumerate(expansion.jobs)}
+    return Specification(
+        header=head, expansion=expansion, scripts=[(place[name], f"{DIRECTORY}/{path}") for name, path in scripts]
+    )
+
+
+def new_workflow(*arguments: Any, request_key: str | None = None, **options: Any) -> NewWorkflow:
+    """A workflow ready to be inserted, from what `new_specification` takes."""
+    specification = new_specification(*arguments, **options)
     return NewWorkflow(
-        header=head,
-        expansion=expansion,
-        scripts=[(place[name], f"{DIRECTORY}/{path}") for name, path in scripts],
+        header=specification.header,
+        expansion=specification.expansion,
+        scripts=specification.scripts,
         user="tester",
         directory=DIRECTORY,
         request_key=request_key,
@@ -278,6 +287,15 @@ def chained(*chains: str, **fields: Any) -> list[JobSpec]:
     """Jobs with explicit dependencies, from chains; `fields` are those of every job."""
     names, arrows = parse_chains(chains)
     return [job(name, depends_on=[a for a, b in arrows if b == name], **fields) for name in names]
+
+
+def linked(*names: str, **fields: Any) -> list[JobSpec]:
+    """Jobs of which each takes what the one before makes, `<name>.out`; the first takes x."""
+    taken = ["x", *(f"{name}.out" for name in names)]
+    return [
+        job(name, input_files=[taken[place]], output_files=[f"{name}.out"], **fields)
+        for place, name in enumerate(names)
+    ]
 
 
 def insert(db: sqlite3.Connection, new: NewWorkflow) -> int:

@@ -29,6 +29,9 @@ class FakeDisk:
         self._files: dict[str, tuple[int, int]] = {}
         self._contents: dict[str, str] = {}
         self._errors: dict[str, int] = {}
+        self._forbidden: set[str] = set()
+        self._special: set[str] = set()
+        self._vanishing: set[str] = set()
 
     def _path(self, name: str) -> str:
         return name if name.startswith("/") else f"{DIRECTORY}/{name}"
@@ -52,6 +55,11 @@ class FakeDisk:
         for name in names:
             self._files[self._path(name)] = self._tick(), self._files.get(self._path(name), (0, 0))[1]
 
+    def make_special(self, name: str) -> None:
+        """Makes a directory, or turns what is there into one."""
+        self._special.add(self._path(name))
+        self.touch(name)
+
     def restore(self, name: str, mtime_ns: int, size: int) -> None:
         """Puts a file back with any time, as `cp -p` does."""
         self._files[self._path(name)] = mtime_ns, size
@@ -61,13 +69,19 @@ class FakeDisk:
         for name in names:
             del self._files[self._path(name)]
 
+    def content_of(self, name: str) -> str:
+        """What a file holds, for `write`."""
+        return self._contents[self._path(name)]
+
     def content(self, name: str) -> Content | None:
         """What reading a file tells, None: absent. It is racy if nothing was written since."""
         path = self._path(name)
         if path not in self._files:
             return None
         mtime_ns, size = self._files[path]
-        digest = md5(self._contents.get(path, "").encode(), usedforsecurity=False).digest()
+        digest = b""
+        if path not in self._special:
+            digest = md5(self._contents.get(path, "").encode(), usedforsecurity=False).digest()
         return Content(mtime_ns, size, digest, mtime_ns == self.now_ns)
 
     def read(self, paths: list[str]) -> Contents:
@@ -75,14 +89,26 @@ class FakeDisk:
         collected = Collected(len(paths))
         told = [self.content(path) or FileNotFoundError(errno.ENOENT, "gone") for path in paths]
         for place, path in enumerate(paths):
-            if path in self._errors:
-                told[place] = OSError(self._errors[path], "unreadable")
+            if path in self._vanishing:
+                self._vanishing.remove(path)
+                del self._files[path]
+                told[place] = FileNotFoundError(errno.ENOENT, "gone")
+            elif path in self._forbidden:
+                told[place] = OSError(errno.EACCES, "unreadable")
         collected.take(Batch(0, [path.encode() for path in paths], told))
         return collected.contents()
 
     def fail(self, name: str, number: int = errno.EACCES) -> None:
         """From now on the state of a file cannot be found out."""
         self._errors[self._path(name)] = number
+
+    def forbid(self, name: str) -> None:
+        """From now on a file cannot be read, only looked at."""
+        self._forbidden.add(self._path(name))
+
+    def vanish(self, name: str) -> None:
+        """Has a file be gone when it is read the next time, though it is there to be seen until then."""
+        self._vanishing.add(self._path(name))
 
     def mend(self, name: str) -> None:
         """Ends what `fail` began."""
@@ -106,7 +132,8 @@ class FakeDisk:
 
 
 class FakeScanner:
-    """Looks at a fake disk, with the interface of `torcd.files.scan.Scanner`. `hold` keeps scans from ending."""
+    """Looks at a fake disk, with the interface of `torcd.files.scan.Scanner`. `hold` keeps scans from ending,
+    `hold_reading` keeps the reading of contents from ending."""
 
     def __init__(self, disk: FakeDisk) -> None:
         self.disk = disk
@@ -119,18 +146,30 @@ class FakeScanner:
         self.error: BaseException | None = None
         """What the next scans raise: a bug."""
         self._gate: trio.Event | None = None
+        self._reading_gate: trio.Event | None = None
 
     def hold(self) -> trio.Event:
         """Holds the next scans after they have looked; set the event to let them go on."""
         self._gate, self.begun = trio.Event(), trio.Event()
         return self._gate
 
+    def hold_reading(self) -> trio.Event:
+        """The same of the next readings."""
+        self._reading_gate, self.begun = trio.Event(), trio.Event()
+        return self._reading_gate
+
     async def read(self, paths: Paths, files: Int64s, *, on_progress: OnProgress | None = None) -> Contents:
         """As the real one."""
         chosen = [paths[place] for place in files.tolist()]
         self.read_paths.append(chosen)
         await trio.lowlevel.checkpoint()
-        return self.disk.read(chosen)
+        if on_progress is not None and chosen:
+            on_progress(len(chosen), len(chosen))
+        found = self.disk.read(chosen)
+        if self._reading_gate is not None:
+            self.begun.set()
+            await self._reading_gate.wait()
+        return found
 
     async def scan(
         self,

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from builders import insert, open_memory
+from builders import insert, new_specification, open_memory
 from fakes import FakeDisk
 
 from torcd.core.delta import TaskBegin
@@ -35,6 +35,7 @@ from torcd.operations.operate import (
 )
 from torcd.operations.report import Reported, hand_out, judge_doubtful, load_launches, lose_worker, take_report
 from torcd.operations.update import find_requirement, load_definition, update_job, update_user_data
+from torcd.operations.update_workflow import Update, apply_update, find_update
 from torcd.protocol.content import Content
 from torcd.protocol.model import PlanJob
 from torcd.protocol.requests import Operation, UpdateJob, UpdateUserData
@@ -65,6 +66,11 @@ class Workbench:
         self.workflow_id = insert(self.db, new)
         self.now_ms = 1_000_000
         self.state = load_state(self.db, self.workflow_id)
+        self.products: dict[str, str] = {}
+        """What jobs write into some of their outputs; into others something new every time."""
+        self.answers: dict[str, Any] = {}
+        """What jobs write into some of their user data."""
+        self._reads_content: dict[tuple[int, int], bool] = {}
 
     def close(self) -> None:
         """Closes the database."""
@@ -181,7 +187,9 @@ class Workbench:
     def claim(self, worker: int = 1, jobs: int = 1_000, **capacity: Any) -> list[JobLaunch]:
         """Has a worker claim jobs."""
         claim = self.change(lambda draft: hand_out(draft, worker, Capacity(jobs=jobs, **capacity), EVERYTHING))
-        return [] if claim is None else load_launches(self.db, self.state, claim)
+        launches = [] if claim is None else load_launches(self.db, self.state, claim)
+        self._reads_content |= {(launch.job_id, launch.attempt_id): launch.reads_content for launch in launches}
+        return launches
 
     def report(
         self,
@@ -209,8 +217,8 @@ class Workbench:
         for row in self.rows(
             "SELECT f.id, f.path FROM job_output o JOIN file f ON f.id = o.file_id WHERE o.job_id = ?", ref.job_id
         ):
-            seen = self.disk.content(row[1])
-            outputs.append(see_output(row[0], seen, reads_content=self.state.detect == "content"))
+            reads_content = code == 0 and self._reads_content.get((ref.job_id, ref.attempt_id), False)
+            outputs.append(see_output(row[0], self.disk.content(row[1]), reads_content=reads_content))
         given: dict[str, Any] = {"started_at_ms": self.now_ms, "ended_at_ms": self.now_ms + 500, "exec_time_s": 0.5}
         return AttemptEnd(
             job_id=ref.job_id, attempt_id=ref.attempt_id, return_code=code, outputs=outputs, **(given | fields)
@@ -218,10 +226,18 @@ class Workbench:
 
     def write_outputs(self, name: str, size: int = 10) -> None:
         """What a job's process does."""
-        for (path,) in self.rows(
-            "SELECT f.path FROM job_output o JOIN file f ON f.id = o.file_id WHERE o.job_id = ?", self.id(name)
+        for file, path in self.rows(
+            "SELECT f.name, f.path FROM job_output o JOIN file f ON f.id = o.file_id WHERE o.job_id = ?", self.id(name)
         ):
-            self.disk.write(path, size=size)
+            self.disk.write(path, size=size, content=self.products.get(file))
+
+    def write_answers(self, name: str) -> None:
+        """What a running job writes of its user data."""
+        ref = self.attempt(name)
+        for index in self.state.values.outputs_of.get(self.index(name), ()):
+            value = self.state.values.names[index]
+            if value in self.answers:
+                self.set_value(value, self.answers[value], job_id=ref.job_id, attempt_id=ref.attempt_id)
 
     def finish(self, *names: str, code: int = 0, worker: int = 1, writes: bool = True) -> None:
         """Has claimed jobs start, write their outputs and end."""
@@ -229,6 +245,7 @@ class Workbench:
             self.report(worker, started=[self.attempt(name)])
             if writes and code == 0:
                 self.write_outputs(name)
+                self.write_answers(name)
             assert self.report(worker, ended=[self.end(name, code)]) == []
 
     def run_all(self, *, failing: Iterable[str] = (), worker: int = 1) -> list[str]:
@@ -258,6 +275,24 @@ class Workbench:
         requirement = None if needed is None else find_requirement(self.db, self.workflow_id, needed)
         definition = load_definition(self.db, self.workflow_id, request.job_id)
         self.change(lambda draft: update_job(draft, request, definition, requirement))
+
+    def compare(self, *arguments: Any, expect: str | None = None, **options: Any) -> Update:
+        """What an update to what `builders.new_specification` takes would do; nothing is written."""
+        before = self.dump()
+        update = find_update(self.db, self.workflow_id, new_specification(*arguments, **options), expect)
+        assert self.dump() == before
+        return update
+
+    def update(self, *arguments: Any, expect: str | None = None, **options: Any) -> Update:
+        """Updates the workflow to what `builders.new_specification` takes."""
+        update = self.compare(*arguments, expect=expect, **options)
+        self.now_ms += 1_000
+        if update.differences.count:
+            with self.db:
+                self.db.execute("BEGIN IMMEDIATE")
+                self.state = apply_update(self.db, update, self.now_ms).draft.state
+        self.check()
+        return update
 
     def set_value(self, name: str, data: Any, **writer: Any) -> None:
         """Writes user data."""

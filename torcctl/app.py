@@ -15,7 +15,7 @@ from torcctl.context import Context
 from torcctl.exits import BROKEN_PIPE, DONE, INTERRUPTED, UsageError, exit_of
 from torcctl.options import split
 from torcctl.parameters import Command
-from torcctl.root import NOUNS, root_help
+from torcctl.root import GROUPS, NOUNS, root_help
 from torcd import __version__
 from torcd.protocol.errors import TorcError
 
@@ -54,6 +54,11 @@ def _dispatch(context: Context, tokens: list[str]) -> int:
         return DONE
     if not tokens:
         raise UsageError("there is no command; see torcctl --help")
+    if tokens[0] in GROUPS:
+        noun = GROUPS[tokens[0]]
+        if tokens[1:2] != [noun]:
+            raise UsageError(f"torcctl {tokens[0]} needs: {noun}", command=tokens[0])
+        tokens = tokens[1:]
     return _bind(context, tokens)() or DONE
 
 

@@ -6,6 +6,7 @@ clients reach the first. No lock, pid or socket file is looked at here.
 """
 
 import os
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -23,11 +24,14 @@ DAEMON = (sys.executable, "-m", "torcd")
 LOCKED = 75
 """Exit code of a daemon that found another one running (EX_TEMPFAIL of sysexits.h)."""
 
+TRY_AGAIN = (LOCKED, -signal.SIGKILL, -signal.SIGTERM)
+"""Ends of a daemon that say nothing against another start: somebody else had its lock, or killed it."""
+
 START_TIMEOUT_S = 15.0
 """For a new daemon to accept connections: ten times what opening a large database takes."""
 
 START_AGAIN_S = 1.0
-"""After a start that found the lock taken: whoever took it would have answered by then, if it had just started."""
+"""After a start in vain: whoever took the lock would have answered by then, if it had just started."""
 
 HANGING_UP_S = 5.0
 """A daemon that ends closes its sessions within two seconds."""
@@ -77,7 +81,8 @@ def _connect(places: Places) -> Connection:
 def start(places: Places) -> Connection:
     """Starts a daemon and returns a session with it, or with one that was started at the same time.
 
-    A daemon that is about to end does not answer any more and still holds the lock: then it is tried again.
+    A daemon that is about to end does not answer any more and still holds the lock: then it is tried again, and also
+    when the new one was killed before it answered.
     """
     deadline = time.monotonic() + START_TIMEOUT_S
     log_start = _size(places)
@@ -90,12 +95,12 @@ def start(places: Places) -> Connection:
         try:
             connection = _connect(places)
         except NobodyAnswers as error:
-            if exit_code not in (None, LOCKED):
+            if exit_code is not None and exit_code not in TRY_AGAIN:
                 why = f"it exited with code {exit_code} before it answered"
                 raise _not_started(places, why, log_start) from error
             if time.monotonic() > deadline:
                 raise _not_started(places, f"nothing answers after {START_TIMEOUT_S:g} s", log_start) from error
-            if exit_code == LOCKED and time.monotonic() > start_again_at:
+            if exit_code in TRY_AGAIN and time.monotonic() > start_again_at:
                 process = _spawn(places)
                 start_again_at = time.monotonic() + START_AGAIN_S
         else:

@@ -14,7 +14,7 @@ import msgspec
 
 from torcctl import autostart, output
 from torcctl.options import LOG_LEVELS, Options
-from torcd.protocol import requests
+from torcd.protocol import lookups, requests
 from torcd.protocol.address import Places, find_places
 from torcd.protocol.client import CALL_TIMEOUT_S, Connection, NoAnswer
 from torcd.protocol.errors import Refused, Unreachable
@@ -38,6 +38,10 @@ QUERIES = (
     requests.GetResult,
     requests.GetTask,
     requests.GetTaskPlan,
+    requests.ExplainJob,
+    lookups.FindJobs,
+    lookups.GetFile,
+    lookups.GetWorker,
 )
 """Requests that change nothing, and so may be repeated."""
 
@@ -177,6 +181,7 @@ class Context:
         """Tells the user something on stderr that is not the result; `level` is one of LOG_LEVELS."""
         chosen = self.options.log_level or "info"
         if LOG_LEVELS.index(level) <= LOG_LEVELS.index(chosen):
+            sys.stdout.flush()  # what was told before stands before it, also where both go to one file
             print(f"{level}: {text}" if level != "info" else text, file=sys.stderr, flush=True)
 
     def warn(self, text: str) -> None:

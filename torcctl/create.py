@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +10,17 @@ import msgspec
 
 from torcctl.context import user_name
 from torcctl.follow import new_request_key
-from torcctl.specification import find_lines, load_specification, split
+from torcctl.specification import find_lines_of, load_specification, split
 from torcd.protocol.errors import Refused
 from torcd.protocol.model import Workflow
 from torcd.protocol.requests import AppendUpload, CreateWorkflow, ListWorkflows, Request
 
 if TYPE_CHECKING:
     from torcctl.context import Context
+    from torcctl.document import Document
+    from torcctl.specification import Loaded
     from torcd.protocol.client import Connection
+    from torcd.protocol.specification import Header, WorkflowSpec
 
 PIECE_BYTES = 512 * 1024
 """Size of the pieces: well below what would hold up the daemon's event loop."""
@@ -45,15 +48,11 @@ def create_workflow(
     key = None if dry_run else new_request_key()
 
     def attempt() -> dict[str, Any]:
-        """An upload lives as long as its session, so that a repetition sends all of it again."""
         session = context.connection
-        upload = new_request_key()
-        header, pieces = split(loaded.spec, PIECE_BYTES)
-        uploads = [AppendUpload(upload=upload, piece=piece) for piece in pieces]
-        send_pieces(session, uploads)
+        header, upload = send_specification(session, loaded.spec)
         request = CreateWorkflow(
             header=header,
-            upload=upload if uploads else None,  # without a piece there is none: a specification may be empty
+            upload=upload,
             directory=where,
             user=user,
             dry_run=dry_run,
@@ -64,11 +63,22 @@ def create_workflow(
     try:
         answer = context.persistently(attempt)
     except Refused as error:
-        lines = find_lines(loaded, [part["path"] for part in error.data.get("errors", ())])
-        raise with_lines(error, loaded.source, lines) from error
+        raise with_lines(error, loaded) from error
     for warning in answer.get("warnings", []):
         context.warn(warning)
     return answer
+
+
+def send_specification(session: "Connection", spec: "WorkflowSpec") -> tuple["Header", str | None]:
+    """Sends a specification's long lists; its header, and the upload that holds them (None: they are empty).
+
+    An upload lives as long as its session, so that a repetition on another one sends all of it again.
+    """
+    upload = new_request_key()
+    header, pieces = split(spec, PIECE_BYTES)
+    uploads = [AppendUpload(upload=upload, piece=piece) for piece in pieces]
+    send_pieces(session, uploads)
+    return header, upload if uploads else None
 
 
 def send_pieces(session: "Connection", pieces: Iterable[Request]) -> None:
@@ -82,18 +92,19 @@ def send_pieces(session: "Connection", pieces: Iterable[Request]) -> None:
         session.finish(calls.popleft())
 
 
-def with_lines(error: Refused, source: str, lines: Mapping[str, int], noun: str = "specification") -> Refused:
-    """The same error with `FILE:LINE` before each of its parts, where the line of its path is known."""
+def with_lines(error: Refused, read: "Loaded | Document") -> Refused:
+    """The same error with `FILE:LINE` before each of its parts, where the line is known."""
     parts = error.data.get("errors")
     if not parts:
         return error
-    located = [{**part, "file": source, "line": lines.get(part["path"])} for part in parts]
+    lines = find_lines_of(read.text, read.format, [part["path"] for part in parts])
+    located = [{**part, "file": read.source, "line": lines.get(part["path"])} for part in parts]
     texts = [_located_text(part) for part in located]
     count = error.data.get("count", len(parts))
     if count > len(texts):
         texts.append(f"… and {count - len(texts)} more")
     if count > 1:
-        texts.insert(0, f"the {noun} has {count} errors:")
+        texts.insert(0, f"the {read.noun} has {count} errors:")
     return Refused("\n".join(texts), **{**error.data, "errors": located})
 
 

@@ -6,6 +6,7 @@ Only that it is a JSON object with lists is checked here; what they hold is the 
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -20,6 +21,8 @@ _KEY = re.compile(rb'\s*[{,]\s*("(?:[^"\\]|\\.)*")\s*:\s*')
 class Document(msgspec.Struct, frozen=True, kw_only=True):
     """A document with the text it was read from."""
 
+    noun: ClassVar[str] = "document"
+    format: ClassVar[Literal["json"]] = "json"
     source: str
     """The file as the user named it."""
     text: bytes

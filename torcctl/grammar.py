@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Annotated, Any
 
-from cyclopts import App, CycloptsError, Parameter, Token
+from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError
 
 from torcctl import parameters
 from torcctl.context import Context
@@ -36,11 +36,14 @@ WORDS: dict[str, Any] = {
     "Switch": Annotated[bool | None, Parameter(negative=None)],
     "Context": Annotated[Context, Parameter(parse=False)],
     "WorkflowId": Annotated[int | None, Parameter(help=WORKFLOW_HELP)],
+    "Key": Annotated[str, Parameter(allow_leading_hyphen=True)],  # a lone dash is one
     "Filters": Annotated[
         tuple[str, ...],
         Parameter(name=("--filter", "-f"), help="Only rows with key=value; repeatable, and-ed."),
     ],
     "Follow": Annotated[bool, Parameter(name=("--follow", "-f"), help="Go on as more is written.")],
+    "HpcJobs": Annotated[int, Parameter(name=("-n", "--num-hpc-jobs"), help="How many Slurm jobs to submit.")],
+    "Reinitialize": Annotated[bool, Parameter(name=parameters.FLAG_NAMES["Reinitialize"])],
     "Detect": Annotated[parameters.Detect, Parameter(help="How changed files are told: mtime or content.")],
     "OperationOptions": Annotated[parameters.OperationOptions, Parameter(name="*")],
     "RunOptions": Annotated[parameters.RunOptions, Parameter(name="*")],
@@ -97,7 +100,8 @@ def parse(app: App, tokens: list[str], context: Context) -> Callable[[], int | N
     try:
         command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        raise UsageError(f"{_plain(error)}{_hint(tokens)}") from error
+        hint = _hint_at_global(tokens) if isinstance(error, UnknownOptionError) else None
+        raise UsageError(f"{_plain(error)}{hint or _hint_at_help(tokens)}") from error
     given = {"context": context} if "context" in ignored else {}  # help does not take it
     return partial(command, *bound.args, **bound.kwargs, **given)
 
@@ -106,10 +110,14 @@ def _plain(error: CycloptsError) -> str:
     return " ".join(str(error).split()).rstrip(".")
 
 
-def _hint(tokens: list[str]) -> str:
+def _hint_at_global(tokens: list[str]) -> str | None:
     """What to do about a short global option that stands after the noun."""
     for token in tokens:
         name = token[:2] if not token.startswith("--") else token
         if name in LEADING and name not in ("-h", "--help", "-f"):
             return f"; the global option {name} stands before the noun: torcctl {name} …"
+    return None
+
+
+def _hint_at_help(tokens: list[str]) -> str:
     return f"; see torcctl {' '.join(word for word in tokens[:2] if not word.startswith('-'))} --help"

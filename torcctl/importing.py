@@ -10,7 +10,6 @@ from torcctl.context import user_name
 from torcctl.create import send_pieces, with_lines
 from torcctl.document import load_document
 from torcctl.follow import new_request_key
-from torcctl.specification import find_lines_of
 from torcd.protocol.errors import Refused
 from torcd.protocol.pieces import cut
 from torcd.protocol.transfer_requests import AppendDocument, ImportWorkflow
@@ -47,8 +46,7 @@ def import_workflow(context: "Context", path: Path, *, directory: Path | None) -
     try:
         answer = context.persistently(attempt)
     except Refused as error:
-        lines = find_lines_of(document.text, "json", [part["path"] for part in error.data.get("errors", ())])
-        raise with_lines(error, document.source, lines, "document") from error
+        raise with_lines(error, document) from error
     for warning in answer["warnings"]:
         context.warn(warning)
     return answer

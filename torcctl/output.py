@@ -96,6 +96,11 @@ def _write_rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     Console().print(table)  # rich itself heeds NO_COLOR
 
 
+def count_jobs(count: int) -> str:
+    """How many jobs, in words: 1 job, 2 jobs."""
+    return "1 job" if count == 1 else f"{count} jobs"
+
+
 def write_struct(answer: msgspec.Struct) -> None:
     """Prints an answer's fields, without those that only repeat `id` under its old name."""
     fields = msgspec.structs.asdict(answer)

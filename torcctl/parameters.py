@@ -21,6 +21,9 @@ Command = Callable[..., int | None]
 WorkflowId = int | None
 """The optional positional `<workflow>`."""
 
+Key = str
+"""One of the keys of a command that takes many: an id or a name."""
+
 Filters = tuple[str, ...]
 """`-f/--filter key=value` after a list command."""
 
@@ -30,11 +33,20 @@ Detect = Literal["mtime", "content"] | None
 Follow = bool
 """`-f/--follow`: goes on as more is written."""
 
+Reinitialize = bool
+"""`--reinitialize`, also `--reinit`."""
+
+FLAG_NAMES = {"Reinitialize": ("--reinitialize", "--reinit")}
+"""The names of flags that have more than one."""
+
 Switch = bool | None
 """An option with a `--no-…` form; None when neither was given."""
 
 Source = Path
 """A file to be read, or `-` for standard input."""
+
+HpcJobs = int
+"""`-n/--num-hpc-jobs`: how many Slurm jobs to submit."""
 
 Shell = Literal["bash", "zsh", "fish"]
 

@@ -7,17 +7,20 @@ from typing import Any
 
 import msgspec
 
-from torcctl.output import cell
+from torcctl.output import cell, count_jobs
 from torcd.protocol.model import Plan, PlanJob
 
-VERBS = {"restart": "restarted", "initialize": "initialized", "prepare": "made ready"}
+VERBS = {
+    "restart": "restarted", "initialize": "initialized", "prepare": "made ready", "jobs accept": "accepted",
+    "undo": "put back",
+}  # fmt: skip
 """What an operation does to jobs, for a sentence; every other one resets them."""
 
 
 def sentence(plan: Plan) -> str:
     """`Reset 3 jobs due to changed inputs`, or what a dry run says instead."""
     verb = VERBS.get(plan.operation, "reset")
-    jobs = "1 job" if plan.count == 1 else f"{plan.count} jobs"
+    jobs = count_jobs(plan.count)
     if plan.dry_run:
         return f"Dry run: {jobs} would be {verb} {plan.cause}".rstrip()
     return f"{verb.capitalize()} {jobs} {plan.cause}".rstrip()
@@ -35,19 +38,30 @@ def write_plan(plan: Plan, *, explain: bool) -> None:
         for job in counted:
             lines += _job_lines(job, explain=explain)
         if others:
-            would = "would be" if plan.dry_run else "were"
-            lines.append(f"{len(others)} uninitialized {'job' if len(others) == 1 else 'jobs'} {would} evaluated")
+            lines.append(_sum_up(plan, len(others)))
             if explain:
                 lines += [line for job in others for line in _job_lines(job, explain=True)]
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _sum_up(plan: Plan, count: int) -> str:
+    """A line for the jobs that the sentence does not count."""
+    noun = "job" if count == 1 else "jobs"
+    if plan.operation == "jobs accept":
+        return f"{count} {noun} downstream {'would no longer wait' if plan.dry_run else 'no longer wait'}"
+    return f"{count} uninitialized {noun} {'would be' if plan.dry_run else 'were'} evaluated"
 
 
 def _split(plan: Plan) -> tuple[list[PlanJob], list[PlanJob]]:
     """The jobs that `count` counts, and the rest."""
     if len(plan.jobs) == plan.count:
         return plan.jobs, []
-    counted = [job for job in plan.jobs if job.from_ != "uninitialized"]
-    return counted, [job for job in plan.jobs if job.from_ == "uninitialized"]
+    if plan.operation == "jobs accept":
+        is_counted = [any(reason["kind"] == "accepted" for reason in job.reasons) for job in plan.jobs]
+    else:
+        is_counted = [job.from_ != "uninitialized" for job in plan.jobs]
+    pairs = list(zip(plan.jobs, is_counted, strict=True))
+    return [job for job, counts in pairs if counts], [job for job, counts in pairs if not counts]
 
 
 def _job_lines(job: PlanJob, *, explain: bool) -> list[str]:
@@ -68,7 +82,7 @@ def reason_text(reason: dict[str, Any]) -> str:
 
 def _input_changed(reason: dict[str, Any]) -> str:
     stored, observed = reason.get("stored") or {}, reason.get("observed") or {}
-    name = f"input {reason['file']} ({reason['path']})"
+    name = _input_name(reason)
     if stored.get("mtime_ns") is None:
         return f"{name} appeared"
     changes = []
@@ -83,11 +97,23 @@ def _input_missing(reason: dict[str, Any]) -> str:
     stored = reason.get("stored") or {}
     known = stored.get("mtime_ns")
     was = f"; it was modified {time_text(known)}, {size_text(stored.get('size'))}" if known is not None else ""
-    return f"input {reason['file']} ({reason['path']}) disappeared{was}"
+    return f"{_input_name(reason)} disappeared{was}"
+
+
+def _input_name(reason: dict[str, Any]) -> str:
+    """A declared input by its name and path; a script that a command names has only a path."""
+    return f"script {reason['path']}" if reason["file"] == reason["path"] else f"input {_file(reason)}"
+
+
+def _file(reason: dict[str, Any]) -> str:
+    """A file by name and path; that of one which the workflow has no more is not known."""
+    return str(reason["file"]) if reason["path"] is None else f"{reason['file']} ({reason['path']})"
 
 
 def _output_missing(reason: dict[str, Any]) -> str:
-    return f"output {reason['file']} ({reason['path']}) is missing"
+    needed_by = reason.get("needed_by")
+    who = "" if needed_by is None else f", and {needed_by} needs it"
+    return f"output {_file(reason)} is missing{who}"
 
 
 def _definition_changed(reason: dict[str, Any]) -> str:
@@ -111,6 +137,18 @@ def _requested(reason: dict[str, Any]) -> str:
     return "asked for"
 
 
+def _accepted(reason: dict[str, Any]) -> str:
+    return f"accepted by {reason['by'] or 'somebody'}: {reason['reason']}"
+
+
+def _upstream_settled(reason: dict[str, Any]) -> str:
+    return f"upstream {reason['upstream']} counts as completed"
+
+
+def _undone(reason: dict[str, Any]) -> str:
+    return f"task {reason['task_id']} is taken back"
+
+
 REASONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "input_changed": _input_changed,
     "input_missing": _input_missing,
@@ -120,6 +158,9 @@ REASONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "upstream_stale": _upstream_stale,
     "not_completed": _not_completed,
     "requested": _requested,
+    "accepted": _accepted,
+    "upstream_settled": _upstream_settled,
+    "undone": _undone,
 }
 
 

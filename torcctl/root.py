@@ -20,10 +20,15 @@ NOUNS = {
     "tasks": Noun("torcctl.commands.tasks", "Operations under way or ended: list, wait, cancel."),
     "events": Noun("torcctl.commands.events", "The log of a workflow: list, watch."),
     "workers": Noun("torcctl.commands.workers", "Processes that run jobs."),
+    "slurm": Noun("torcctl.commands.slurm", "Nodes of a Slurm cluster (also: hpc slurm); this version submits none."),
+    "recover": Noun("torcctl.commands.recover", "Say how many jobs failed, and which commands rerun them."),
     "daemon": Noun("torcctl.commands.daemon", "The daemon: start, stop, status, logs."),
     "schema": Noun("torcctl.commands.schema", "Print the JSON Schema of every method and event."),
     "completions": Noun("torcctl.commands.completions", "Print the completion script of a shell."),
 }
+
+GROUPS = {"hpc": "slurm"}
+"""Words that may stand before a noun and change nothing: `hpc slurm schedule-nodes`."""
 
 GLOBAL_OPTIONS = (
     ("-f, -F, --format table|json", "How results are printed (TORC_FORMAT)."),

@@ -32,6 +32,8 @@ def choose_workflow(context: "Context", given: int | None = None) -> int:
     workflows = context.rows(ListWorkflows(), "workflows", Workflow)
     candidates = [workflow for workflow in workflows if not workflow.is_archived]
     if not candidates:
+        if workflows:
+            raise NotFound("every workflow is archived; say which one: torcctl -k ID …", noun="workflow")
         raise NotFound("there is no workflow; create one: torcctl workflows create SPEC", noun="workflow")
     if len(candidates) == 1:
         return candidates[0].id
@@ -64,9 +66,14 @@ def check_workflow(context: "Context", workflow_id: int, noun: str, object_id: i
         )
 
 
+def is_id(key: str) -> bool:
+    """Whether a key is an id, and not a name: digits are."""
+    return key.isascii() and key.isdecimal()
+
+
 def find_job(context: "Context", key: str) -> Job:
     """The job with this id or, in the selected workflow, with this name. Raises NotFound."""
-    if key.isascii() and key.isdecimal():
+    if is_id(key):
         return get_job(context, int(key))
     workflow_id = choose_workflow(context)
     jobs = context.rows(ListJobs(workflow_id=workflow_id, filters=[("name", key)]), "jobs", Job)

@@ -8,11 +8,13 @@ import trio.testing
 from actor_rig import Hand, House, answer_of, error_of, ref
 from builders import DIRECTORY, chained, job
 
+from torcd.actors.mailbox import Message
 from torcd.actors.messages import CommitEdit
 from torcd.core.delta import TaskBegin
 from torcd.operations.edit import prepare_edit
 from torcd.operations.update import update_job
-from torcd.protocol.errors import Conflict, Refused
+from torcd.protocol.edits import ArchiveWorkflow
+from torcd.protocol.errors import Conflict, Refused, TorcError
 from torcd.protocol.requests import (
     CancelTask,
     CancelWorkflow,
@@ -71,6 +73,14 @@ async def edit(house: House, workflow_id: int, job_id: int, command: str) -> obj
         return lambda: None
 
     return await house.send(workflow_id, CommitEdit(decide, changes_files=prepared.write_scripts is not None))
+
+
+async def outcome_of(message: Message) -> object:
+    """The answer to a message, or its error."""
+    try:
+        return await message.reply.wait()
+    except TorcError as error:
+        return error
 
 
 # ---- success and refusal ----
@@ -343,6 +353,63 @@ async def test_a_request_key_finds_its_task_also_when_that_has_ended(house: Hous
     assert (await house.run(Reinit, workflow, request_key="other")).task_id == task.task_id + 1
 
 
+async def test_a_request_is_the_same_under_its_key_whatever_has_happened_since(house: House) -> None:
+    """SEMANTICS 6.4: what it left open is what it was then, also when the workflow would refuse it now"""
+    workflow_id = await house.create(chained("a"))
+    first = await house.run(Prepare, workflow_id, request_key="run")
+    assert first.operation == "initialize"
+    reset = await house.run(ResetStatus, workflow_id, request_key="reset", reinitialize=True)
+    requests = {
+        first.task_id: Prepare(workflow_id=workflow_id, request_key="run"),
+        reset.task_id: ResetStatus(workflow_id=workflow_id, request_key="reset", reinitialize=True, detect="mtime"),
+    }
+    gate = house.scanner.hold()
+    active = await house.begin(Restart, workflow_id)
+    for task_id, request in requests.items():
+        assert await house.send(workflow_id, request) == (task_id, True)
+    gate.set()
+    await house.wait(active)
+    await house.send(workflow_id, ArchiveWorkflow(workflow_id=workflow_id))
+    for task_id, request in requests.items():
+        assert await house.send(workflow_id, request) == (task_id, True)
+    assert len(await house.rows("SELECT 1 FROM task")) == 3
+
+
+async def test_a_key_that_another_request_has_used_is_a_conflict(house: House, workflow: int) -> None:
+    """SEMANTICS 6.4"""
+    task = await house.run(Reinit, workflow, request_key="key")
+    other = await house.create(chained("z"))
+    for request in (
+        Reinit(workflow_id=workflow, request_key="key", force=True),
+        Restart(workflow_id=workflow, request_key="key"),
+        Prepare(workflow_id=workflow, request_key="key"),
+        Reinit(workflow_id=other, request_key="key"),
+    ):
+        with pytest.raises(Conflict, match=f"'key' belongs to task {task.task_id}.*use a new key") as no:
+            await house.send(request.workflow_id, request)
+        assert no.value.data == {"task_id": task.task_id, "operation": "reinit", "params": task.params}
+    assert len(await house.rows("SELECT 1 FROM task")) == 2
+
+
+async def test_a_key_that_two_workflows_use_at_once_makes_one_task(house: House, workflow: int) -> None:
+    """SEMANTICS 6.4: both have looked for it before either is written"""
+    other = await house.create(chained("z"))
+    await house.run(Initialize, other)
+    house.database.commit_gate = gate = trio.Event()
+    messages = []
+    for at in (workflow, other):
+        house.database.commit_begun = trio.Event()
+        messages += house.post(at, Reinit(workflow_id=at, request_key="key"))
+        await house.database.commit_begun.wait()
+    house.database.commit_gate = None
+    gate.set()
+    with trio.fail_after(10):
+        outcomes = [await outcome_of(message) for message in messages]
+    assert sum(isinstance(each, Conflict) for each in outcomes) == 1
+    assert await house.rows("SELECT count(*) FROM task WHERE request_key = 'key'") == [(1,)]
+    assert (await house.run(Reinit, other)).status == "succeeded", "its actor goes on"
+
+
 # ---- 6.6 ----
 
 
@@ -433,7 +500,7 @@ async def test_a_task_whose_commit_begins_is_not_canceled(house: House, workflow
 async def test_a_workflow_with_live_jobs_is_not_deleted(house: House, workflow: int) -> None:
     hand = await house.hire(workflow)
     launches = await hand.claim()
-    with pytest.raises(Conflict, match="2 job\\(s\\) under way"):
+    with pytest.raises(Conflict, match="2 jobs under way"):
         await house.send(workflow, DeleteWorkflow(workflow_id=workflow))
     await hand.report(returned=[ref(launch) for launch in launches.values()])
     await house.send(workflow, DeleteWorkflow(workflow_id=workflow))

@@ -272,6 +272,21 @@ def test_a_job_canceled_by_a_failure_stays_so_while_the_failure_stands() -> None
     assert moves(made, plan(made, Restart)) == {"t": S.READY, "c": S.BLOCKED}
 
 
+def test_what_completed_below_a_job_that_stays_canceled_is_not_run_again() -> None:
+    """SEMANTICS §1, §5: a job that cannot run makes nothing stale; else every restart would run the others again"""
+    made = sketch(
+        "a>b>c", "t>u>v",
+        status={"a": S.FAILED, "b": S.CANCELED, "c": S.COMPLETED, "t": S.TERMINATED, "u": S.CANCELED, "v": S.COMPLETED},
+        reason={"b": R.UPSTREAM_FAILED, "u": R.UPSTREAM_FAILED}, never_cancels=["c", "v"],
+    )  # fmt: skip
+    assert moves(made, plan(made, Restart)) == {"t": S.READY, "u": S.BLOCKED, "v": S.BLOCKED}
+    made.state.jobs.reason[made.place["b"]] = R.BY_USER
+    assert moves(made, plan(made, Restart)) == {
+        "t": S.READY, "b": S.CANCELED, "u": S.BLOCKED, "v": S.BLOCKED,
+    }  # fmt: skip
+    assert moves(made, plan(made, ResetJobs, named=["b"], reinitialize=True)) == {"b": S.CANCELED, "c": S.READY}
+
+
 def test_restart_of_what_was_canceled_by_the_user_below_a_failure_gives_the_cause() -> None:
     """SEMANTICS §2, 2.4"""
     made = sketch("a>b", status={"a": S.FAILED, "b": S.CANCELED}, reason={"b": R.BY_USER})

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from contract import BROKEN, Ran
 from real_system import System
 
 
@@ -32,3 +33,17 @@ def system(shared: System, tmp_path: Path) -> System:
     """
     shared.work = tmp_path
     return shared
+
+
+@pytest.fixture(scope="module")
+def ran(shared: System) -> Ran:
+    """The one workflow that most tests of the contract look at: it has run, one job failed."""
+    return Ran(shared)
+
+
+@pytest.fixture
+def broken(alone: System) -> System:
+    """A user whose only workflow has run; one of its jobs failed."""
+    alone.create(BROKEN)
+    alone.torcctl("run", 1, check=False)
+    return alone

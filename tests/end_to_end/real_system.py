@@ -82,9 +82,10 @@ class System:
         self.log = self.database.with_name("torcd.log")
         self._runtime = Path(tempfile.mkdtemp(prefix="torc-", dir="/tmp"))  # tmp_path is too long for a socket
         self.socket = self._runtime / "torcd.sock"
+        (self._runtime / "jq").symlink_to(Path(__file__).with_name("jq_stand_in.py"))  # the last in PATH
         self.environ = {
             "HOME": str(directory),
-            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "PATH": f"{BIN}:{os.environ['PATH']}:{self._runtime}",
             "LANG": "C.UTF-8",
             "XDG_STATE_HOME": str(directory / "state"),
             "XDG_CONFIG_HOME": str(directory / "config"),
@@ -207,6 +208,13 @@ class System:
     def daemon_pids(self) -> list[int]:
         """The daemons of this system that live, whoever started them."""
         return [pid for pid in self._marked() if _words(pid)[1:3] == [b"-m", b"torcd"]]
+
+    def only_daemon(self) -> int:
+        """The one daemon that is left when those that found the lock taken have ended."""
+        deadline = time.monotonic() + PATIENCE_S
+        while len(pids := self.daemon_pids()) != 1:
+            assert time.monotonic() < deadline, pids
+        return pids[0]
 
     def helper_pids(self) -> list[int]:
         """The processes that stat files for the daemon."""

@@ -321,6 +321,9 @@ def test_a_run_goes_on_through_crashes_and_runs_every_job_once(alone: System) ->
     run = alone.spawn("run", workflow_id, "--max-parallel-jobs", 4)
     killed: set[int] = set()
     deadline = time.monotonic() + PATIENCE_S
+    while not (alone.work / "ran.txt").exists():  # before that, a task or a start of the daemon may be what is killed
+        assert run.poll() is None
+        assert time.monotonic() < deadline
     while run.poll() is None and len(killed) < 4:
         assert time.monotonic() < deadline
         time.sleep(luck.uniform(0.15, 0.6))

@@ -9,7 +9,6 @@ import sqlite3
 import stat
 import struct
 import subprocess
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,14 +30,6 @@ def failed_start(system: System, *args: str, env: dict[str, str] | None = None) 
     return daemon.returncode, out.decode()
 
 
-def only_daemon(system: System) -> int:
-    """The pid of the one daemon that is left when those that found the lock taken have ended."""
-    deadline = time.monotonic() + PATIENCE_S
-    while len(pids := system.daemon_pids()) != 1:
-        assert time.monotonic() < deadline, pids
-    return pids[0]
-
-
 # ---- start ----
 
 
@@ -53,7 +44,7 @@ def test_clients_that_start_at_once_end_with_one_daemon(alone: System) -> None:
         answers.append(json.loads(out))
     pid = answers[0]["pid"]
     assert answers == [answers[0], answers[0], {"workflows": []}, {"workflows": []}]
-    assert only_daemon(alone) == pid
+    assert alone.only_daemon() == pid
     assert alone.torcctl("daemon", "status", json=True)["pid"] == pid
 
 
@@ -163,7 +154,7 @@ def test_a_client_that_comes_while_the_daemon_ends_gets_the_next_one(alone: Syst
         _, err = client.communicate(timeout=PATIENCE_S)
         assert (client.returncode, err) == (0, "")
     assert old.wait(PATIENCE_S) == 0
-    assert only_daemon(alone) == alone.call(DaemonStatus())["pid"]
+    assert alone.only_daemon() == alone.call(DaemonStatus())["pid"]
 
 
 # ---- where it cannot start ----
@@ -433,6 +424,8 @@ def test_another_protocol_is_refused_with_the_side_to_update(system: System) -> 
         ("jobs.list", {"workflow_id": 1, "limit": 10**9}, "$.limit"),
         ("workers.report", {"worker_id": 1, "ended": [{"job_id": 1}]}, "$.ended[0]"),
         ("user_data.get", {}, "$"),
+        ("files.get", {"name": "f"}, "$"),
+        ("jobs.find", {"names": ["a"]}, "$.workflow_id"),
         ("workflows.get", {"workflow_id": 1 << 80}, "$.workflow_id"),
         ("workflows.get", {"workflow_id": 1 << 63}, "$.workflow_id"),
         ("workflows.get", {"workflow_id": -(1 << 63)}, "$.workflow_id"),
@@ -490,6 +483,8 @@ def test_a_request_of_an_unknown_workflow_is_not_found_for_every_method(wire: Wi
         (f"workflows.{verb}", one)
         for verb in ("get", "status", "cancel", "delete", "initialize", "reinit", "restart", "reset_status", "prepare")
     ]
+    calls += [(f"workflows.{verb}", one) for verb in ("archive", "unarchive")]
+    calls += [(f"jobs.{verb}", one) for verb in ("find", "disable", "enable")]
     calls += [(f"workflows.{verb}", {**one, "dry_run": True}) for verb in ("reinit", "restart", "initialize")]
     calls += [(f"{noun}.list", one) for noun in ("jobs", "files", "user_data", "results", "tasks", "events", "workers")]
     calls += [("jobs.reset_status", {**one, "jobs": [1]}), ("events.subscribe", one)]
@@ -498,5 +493,11 @@ def test_a_request_of_an_unknown_workflow_is_not_found_for_every_method(wire: Wi
     calls += [("jobs.get", {"job_id": 4711}), ("jobs.update", {"job_id": 4711, "priority": 1})]
     calls += [(f"tasks.{verb}", {"task_id": 4711}) for verb in ("get", "plan", "wait", "cancel")]
     calls += [("results.get", {"result_id": 4711}), ("workflows.preview", {"preview": "4711"})]
+    calls += [
+        ("files.get", {"file_id": 4711}),
+        ("files.get", {**one, "name": "f"}),
+        ("workers.get", {"worker_id": 4711}),
+    ]
+    calls += [("files.history", {**one, "file_id": 1}), ("user_data.history", {**one, "user_data_id": 1})]
     for method, params in calls:
         assert wire.call(method, **params)["error"]["code"] == 404, method

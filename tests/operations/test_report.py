@@ -233,6 +233,47 @@ def test_the_end_of_a_canceled_attempt_is_stored_and_moves_nothing(bench: Workbe
     assert bench.rows("SELECT count(*) FROM result") == [(1,)]
 
 
+def supersede(bench: Workbench) -> None:
+    running(bench)
+    bench.operate(ResetStatus, stop_live=True, reinitialize=True)
+
+
+def hand_back(bench: Workbench) -> None:
+    bench.report(returned=[bench.attempt("a")])
+
+
+def lose_the_claim(bench: Workbench) -> None:
+    bench.lose()
+
+
+def lose_and_reset(bench: Workbench) -> None:
+    running(bench)
+    bench.lose()
+    bench.operate(Restart)
+
+
+def cancel_and_restart(bench: Workbench) -> None:
+    running(bench)
+    bench.cancel()
+    bench.operate(Restart)
+
+
+@pytest.mark.parametrize("over", [supersede, hand_back, lose_the_claim, lose_and_reset, cancel_and_restart])
+def test_an_attempt_that_is_over_is_not_revived_by_a_cancel(
+    bench: Workbench, over: Callable[[Workbench], None]
+) -> None:
+    """SEMANTICS 5.2, 5.3, 8.4: its late end is refused before the workflow is canceled and after it"""
+    over(bench)
+    late = bench.end("a", -15, stopped="superseded")
+    for _ in range(2):
+        before = bench.dump()
+        assert [each.why for each in bench.report(ended=[late])] == ["superseded"]
+        assert bench.dump() == before
+        assert resume(bench, 1, bench.attempt("a")).lost == [bench.attempt("a")]
+        bench.cancel()
+        bench.check()
+
+
 # ---- 8.4 lost and returning workers ----
 
 
@@ -313,6 +354,26 @@ def test_a_worker_that_returns_after_its_lease_goes_on_with_its_jobs(bench: Work
     bench.write_outputs("a")
     assert bench.report(ended=[bench.end("a")]) == []
     assert bench.status()["a"] == "completed"
+
+
+def test_what_became_ready_by_a_loss_waits_again_when_the_worker_returns(make_bench: Make) -> None:
+    """SEMANTICS §2, 8.4: no job is handed out while what it depends on runs"""
+    patient = {"cancel_on_blocking_job_failure": False}
+    specs = [job("a"), job("b", depends_on=["a"]), job("c", depends_on=["b"], **patient)]
+    bench = make_bench([*specs, job("d", depends_on=["a"], **patient), job("e", depends_on=["a"], **patient)])
+    bench.operate(Initialize)
+    bench.claim()
+    ref = running(bench)
+    bench.lose()
+    assert bench.status() == {"a": "terminated", "b": "canceled", "c": "ready", "d": "ready", "e": "ready"}
+    bench.claim(worker=2, jobs=1)
+    assert bench.status()["d"] == "pending", "that one is under way"
+    assert resume(bench, 1, ref).lost == []
+    assert bench.status() == {"a": "running", "b": "blocked", "c": "blocked", "d": "pending", "e": "blocked"}
+    assert bench.claim(worker=2) == []
+    bench.finish("a")
+    bench.finish("d", worker=2)
+    assert bench.run_all() == ["b", "e", "c"]
 
 
 def test_superseded_attempts_are_lost_to_a_returning_worker(make_bench: Make) -> None:

@@ -13,7 +13,7 @@ from workbench import Workbench, as_json
 from torcd.core.status import Status
 from torcd.protocol.errors import NotFound, Refused
 from torcd.protocol.model import STATUSES
-from torcd.protocol.requests import Initialize, ResetStatus, Restart
+from torcd.protocol.requests import Initialize, ResetJobs, ResetStatus, Restart
 from torcd.protocol.specification import ResourceRequirementsSpec, UserDataSpec
 from torcd.storage import lists, nouns
 from torcd.storage.lists import Listing, load_page
@@ -264,6 +264,26 @@ def test_current_results_are_those_of_latest_attempts_of_ended_jobs(bench: Workb
     bench.run_all()
     assert sorted(of(CURRENT_RESULTS)) == [("after", 1, "completed"), ("bad", 2, "completed"), ("good", 1, "completed")]
     assert {each[:2] for each in of(ALL_RESULTS)} == {("bad", 1), ("bad", 2), ("good", 1), ("after", 1)}
+
+
+def test_a_job_that_is_canceled_after_a_reset_has_no_current_result(bench: Workbench) -> None:
+    """SEMANTICS 8.5: that of a job which was canceled after having run, and no other"""
+
+    def current() -> list[tuple[str, int | None]]:
+        return [(each.job_name, each.return_code) for each in listed(bench, CURRENT_RESULTS)]
+
+    bench.operate(ResetStatus)
+    bench.operate(Restart, only_uninitialized=True)
+    bench.claim()
+    bench.report(started=[bench.attempt("bad")])
+    bench.cancel()
+    bench.report(ended=[bench.end("bad", -15, stopped="by_user")])
+    assert current() == [("bad", -15)]
+    bench.operate(Restart)
+    bench.cancel()
+    assert current() == []
+    assert {each.return_code for each in listed(bench, JOBS)} == {None}
+    assert bench.operate(ResetJobs, return_code=-15).summary.listed == 0
 
 
 def test_results_have_the_fields_that_scripts_rely_on(bench: Workbench) -> None:

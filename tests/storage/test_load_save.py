@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from workbench import Workbench, assert_same_state
 
 from torcd.core.delta import Delta, JobEdit, Move
-from torcd.core.state import NEVER
+from torcd.core.state import NEVER, Ids
 from torcd.core.status import Status
 from torcd.protocol.errors import NotFound
 from torcd.protocol.requests import Initialize, Reinit
@@ -84,6 +84,51 @@ def test_large_tables_are_loaded_in_ranges(db: sqlite3.Connection, monkeypatch: 
     whole = load_state(db, workflow_id)
     monkeypatch.setattr(load_module, "STEP", 2)
     assert_same_state(load_state(db, workflow_id), whole)
+
+
+def test_rows_that_lie_scattered_among_those_of_others_are_all_loaded(
+    db: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Updates add jobs and files whose ids are above those of workflows that were created meanwhile."""
+    workflow_id = insert(db, RICH)
+    whole = load_state(db, workflow_id)
+    scatter(db, workflow_id)
+    for gap in (0, 3, 1_000):
+        monkeypatch.setattr(load_module, "GAP", gap)
+        state = load_state(db, workflow_id)
+        assert state.jobs.ids.ids.tolist() == [2001, 1001, 3001]
+        assert state.files.ids.ids.tolist() == [1001, 2001, 3001, 4001]
+        for index in range(4):
+            assert state.files.path(index) == whole.files.path(index)
+        assert state.files.is_script.tolist() == whole.files.is_script.tolist()
+        assert state.files.inputs.items.tolist() == whole.files.inputs.items.tolist()
+        assert state.jobs.priority.tolist() == whole.jobs.priority.tolist()
+        assert state.jobs.length.tolist() == whole.jobs.length.tolist()
+
+
+def scatter(db: sqlite3.Connection, workflow_id: int) -> None:
+    """Gives the jobs and files of the first workflow ids far apart, with those of another one between them."""
+    columns = {"job_id": ["job_state", "job_dependency", "job_input", "job_output", "job_user_data"]}
+    columns |= {"id": ["job", "file"], "upstream_id": ["job_dependency"], "file_id": ["job_input", "job_output"]}
+    with db:
+        for column, tables in columns.items():
+            for table in tables:
+                db.execute(f"UPDATE {table} SET {column} = {column} * 1000 + 1 WHERE workflow_id = ?", (workflow_id,))
+        others = [(each, str(each)) for each in range(1500, 1600)]
+        db.executemany("INSERT INTO job VALUES (?, 77, ?, 'x', NULL, '{}', NULL, NULL, 0, 1, 0, x'', 0)", others)
+        db.executemany("INSERT INTO file VALUES (?, 77, ?, '/x', 0, 0)", others)
+
+
+def test_any_number_of_later_ids_is_found() -> None:
+    later = np.arange(10**6, 10**6 + 2_000, 2)
+    ids = np.random.default_rng(1).permutation(np.concatenate((np.arange(5, 105), later)))
+    known = Ids(ids)
+    assert known.find(ids).tolist() == list(range(len(ids)))
+    assert [known.find_one(each) for each in ids.tolist()] == list(range(len(ids)))
+    for unknown in (-1, 0, 4, 105, 10**6 - 1, 10**6 + 1, 10**6 + 2_000, 2**40):
+        assert known.find_one(unknown) == -1
+        assert known.find(np.array([5, unknown])).tolist() == [known.find_one(5), -1]
+    assert Ids(np.empty(0, dtype=np.int64)).find_one(1) == -1
 
 
 def test_ids_of_workflows_do_not_mix(db: sqlite3.Connection) -> None:

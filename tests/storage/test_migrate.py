@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from torcd.protocol.errors import Refused
+from torcd.storage.load import load_state
 from torcd.storage.migrate import APPLICATION_ID, Migration, load_migrations, migrate
 
 FIRST = Migration(version=1, name="first", sql="CREATE TABLE one (x INTEGER) STRICT; -- the end")
@@ -175,3 +176,28 @@ def test_the_packages_own_steps_apply(sql: sqlite3.Connection, path: Path) -> No
     migrate(sql, path)
     assert number(sql, "user_version") == len(load_migrations())
     assert sql.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_workflow_of_the_first_schema_is_loaded_by_this_version(sql: sqlite3.Connection, path: Path) -> None:
+    """Jobs and files lay in one range of ids then, but for scripts that an edit had added."""
+    migrate(sql, path, load_migrations()[:1])
+    sql.executescript("""
+        INSERT INTO workflow (name, user, submission_directory, header, sort_method, detect, first_job, last_job,
+            first_file, last_file, created_at_ms) VALUES ('old', 'me', '/d', '{"name":"old"}', 'none', 'mtime', 4, 5,
+            7, 8, 1);
+        INSERT INTO job VALUES (4, 1, 'a', 'x', NULL, '{}', NULL, NULL, 0, 1, 0, x'', 0);
+        INSERT INTO job VALUES (5, 1, 'b', 'x', NULL, '{}', NULL, NULL, 0, 1, 0, x'', 0);
+        INSERT INTO job_state (workflow_id, job_id) VALUES (1, 4), (1, 5);
+        INSERT INTO file VALUES (7, 1, 'f', '/d/f', 0), (8, 1, 'g', '/d/g', 0), (20, 1, '/d/s', '/d/s', 1);
+        INSERT INTO file_record VALUES (1, 20, 5, 6, 1);
+        INSERT INTO job_input VALUES (1, 5, 8), (1, 5, 20);
+        INSERT INTO job_output VALUES (1, 4, 8);
+    """)
+    migrate(sql, path)
+    state = load_state(sql, 1)
+    assert state.jobs.ids.ids.tolist() == [4, 5]
+    assert state.graph.upstream.row(1).tolist() == [0]
+    assert state.files.ids.ids.tolist() == [7, 8, 20]
+    assert [state.files.path(index) for index in range(3)] == [b"/d/f", b"/d/g", b"/d/s"]
+    assert state.files.is_script.tolist() == [False, False, True]
+    assert state.files.size.tolist()[2] == 6

@@ -136,6 +136,23 @@ def test_a_loser_of_the_race_waits_for_the_winner(
         autostart.reach(places, may_start=True)
 
 
+def test_a_daemon_that_was_killed_before_it_answered_is_started_again(
+    pretend: Callable[[str], Places], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(autostart, "START_AGAIN_S", 0.0)
+    monkeypatch.setattr(autostart, "START_TIMEOUT_S", 5.0)
+    seen = tmp_path / "seen"
+    places = pretend(
+        "import os, pathlib, signal, sys\n"
+        f"seen = pathlib.Path({str(seen)!r})\n"
+        "if seen.exists(): sys.exit('the second one speaks')\n"
+        "seen.touch()\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    with pytest.raises(Unreachable, match="the second one speaks"):
+        autostart.reach(places, may_start=True)
+
+
 def test_a_log_that_cannot_be_written_is_told(pretend: Callable[[str], Places]) -> None:
     places = pretend("")
     places.log.parent.parent.mkdir(exist_ok=True)

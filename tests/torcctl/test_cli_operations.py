@@ -211,25 +211,6 @@ def test_a_subscription_that_can_no_longer_tell_is_replaced_by_a_wait(
     assert cli("workflows", "reinit", "7").out == "Reset 3 jobs due to changed inputs\n"
 
 
-# ---- jobs reset-status -------------------------------------------------------------------------------------
-
-
-def test_resetting_no_job_is_a_warning(daemon: FakeDaemon, cli: Cli) -> None:
-    outcome = cli("jobs", "reset-status")
-    assert outcome.code == 0
-    assert outcome.err.startswith("warning:")
-    assert daemon.calls == []
-
-
-def test_the_jobs_to_reset_name_their_workflow(daemon: FakeDaemon, cli: Cli) -> None:
-    plan = samples.plan(samples.plan_job(4), operation="jobs reset-status", cause="as requested")
-    daemon.on("jobs.get", samples.job(4, workflow_id=9))
-    succeed(daemon, "jobs.reset_status", plan)
-    assert cli("jobs", "reset-status", "4", "5", TORC_WORKFLOW_ID="7").out == "Reset 1 job as requested\n"
-    (request,) = daemon.requests("jobs.reset_status")
-    assert (request["workflow_id"], request["jobs"]) == (9, [4, 5])
-
-
 # ---- tasks -------------------------------------------------------------------------------------------------
 
 

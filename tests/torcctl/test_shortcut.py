@@ -22,9 +22,11 @@ CONTEXT = Context(Options(format="table"), {})
 COMMANDS = [(noun, verb) for noun in NOUNS for verb in verbs_of(noun)]
 APPS = {noun: build_app({noun: (NOUNS[noun].summary, verbs_of(noun))}) for noun in NOUNS}
 TOKENS = st.lists(
-    st.sampled_from(["7", "12", "-1", "x", "--", "-f", "--force", "--dry-run", "--async", "--explain", "--timeout"])
+    st.sampled_from(
+        ["7", "12", "-1", "-", "x", "--", "-f", "--force", "--dry-run", "--async", "--explain", "--timeout"]
+    )
     | st.sampled_from(
-        ["--all-runs", "--failed-only", "--reinitialize", "--follow", "--only-uninitialized", "--force=1"]
+        ["--all-runs", "--failed-only", "--reinitialize", "--reinit", "--follow", "--only-uninitialized", "--force=1"]
     ),
     max_size=4,
 )
@@ -55,6 +57,10 @@ def test_the_common_command_lines_are_simple() -> None:
     assert shortcut.bind(verbs["list"], []) == ([], {})
     expected = {"options": OperationOptions(dry_run=True, force=True)}
     assert shortcut.bind(verbs["reinit"], ["--dry-run", "7", "--force"]) == ([7], expected)
+    assert shortcut.bind(verbs_of("jobs")["reset-status"], ["7", "-", "--reinit", "name"]) == (
+        ["7", "-", "name"],
+        {"reinitialize": True},
+    )
 
 
 @pytest.mark.parametrize("tokens", [["7", "8"], ["--wait-timeout", "3"], ["--force", "--force"], ["--nope"], ["-7"]])

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from torcctl import output
-from torcctl.exits import UsageError
+from torcctl.exits import DONE, UsageError
+from torcctl.job_selection import select_jobs
 from torcctl.parameters import OPERATION_DEFAULTS
 from torcctl.perform import perform
-from torcctl.selection import choose_workflow, find_job, get_job, list_request
-from torcd.protocol.model import Job
-from torcd.protocol.requests import GetJob, ListJobs, ResetJobs, UpdateJob
+from torcctl.selection import find_job, get_job, list_request
+from torcd.protocol.edits import DisableJobs, EnableJobs
+from torcd.protocol.model import Explanation, Job
+from torcd.protocol.requests import AcceptJobs, ExplainJob, GetJob, ListJobs, ResetJobs, UpdateJob
 
 if TYPE_CHECKING:
     from torcctl.context import Context
-    from torcctl.parameters import Command, Detect, Filters, Follow, OperationOptions, Switch, WorkflowId
+    from torcctl.parameters import (
+        Command,
+        Detect,
+        Filters,
+        Follow,
+        Key,
+        OperationOptions,
+        Reinitialize,
+        Switch,
+        WorkflowId,
+    )
 
 Value = TypeVar("Value")
 
@@ -91,8 +104,6 @@ def update(
 
 
 def _parse_env(text: str) -> dict[str, str]:
-    import msgspec
-
     try:
         return msgspec.json.decode(text, type=dict[str, str])
     except msgspec.DecodeError as error:
@@ -105,10 +116,10 @@ def _or_unset(value: Value | None) -> Value | UnsetType:
 
 
 def reset_status(
-    *jobs: int,
+    *keys: Key,
     status: str | None = None,
     return_code: int | None = None,
-    reinitialize: bool = False,
+    reinitialize: Reinitialize = False,
     detect: Detect = None,
     options: OperationOptions = OPERATION_DEFAULTS,
     context: Context,
@@ -116,28 +127,90 @@ def reset_status(
     """Set jobs, and everything downstream of them, to uninitialized: all of them, or none.
 
     Args:
-        jobs: Ids of the jobs; all in one workflow.
-        status: Also the jobs of the selected workflow that are in this status.
+        keys: Ids of jobs, or names in the selected workflow; - reads them from standard input.
+        status: Also the jobs of the workflow that are in this status.
         return_code: Also those whose last attempt ended with this return code.
         reinitialize: Go on with reinit at once, so that the jobs become ready or blocked.
     """
-    if not jobs and status is None and return_code is None:
-        context.warn("no job was named: nothing was reset")
+    selection = select_jobs(context, keys, status=status, return_code=return_code)
+    if selection is None:
         if context.options.json:
             output.write_json({"task": None})
-        return 0
-    workflow_id = get_job(context, jobs[0]).workflow_id if jobs else choose_workflow(context)
-    return perform(
-        context,
-        ResetJobs,
-        options,
-        workflow_id=workflow_id,
-        jobs=list(jobs),
-        status=status,
-        return_code=return_code,
-        reinitialize=reinitialize,
-        detect=detect,
-    )
+        return DONE
+    return perform(context, ResetJobs, options, **selection.fields(), reinitialize=reinitialize, detect=detect)
+
+
+def disable(*keys: Key, context: Context) -> None:
+    """Disable jobs: they never run and hold nothing up. What is downstream is evaluated at once.
+
+    Args:
+        keys: Ids of jobs, or names in the selected workflow; - reads them from standard input.
+    """
+    _put(context, keys, DisableJobs, "disabled")
+
+
+def enable(*keys: Key, context: Context) -> None:
+    """Take disabling back: the jobs become uninitialized, and what depends on them waits for them.
+
+    Args:
+        keys: Ids of jobs, or names in the selected workflow; - reads them from standard input.
+    """
+    _put(context, keys, EnableJobs, "enabled")
+
+
+def _put(context: Context, keys: tuple[Key, ...], kind: type[DisableJobs | EnableJobs], done: str) -> None:
+    selection = select_jobs(context, keys)
+    if selection is None:
+        if context.options.json:
+            output.write_json({"workflow_id": None, done: 0, "unchanged": 0, "jobs": []})
+        return
+    raw = context.call(kind(workflow_id=selection.workflow_id, jobs=selection.jobs))
+    answer = msgspec.json.decode(raw, type=dict[str, Any])
+    if answer["unchanged"]:
+        were = "was" if answer["unchanged"] == 1 else "were"
+        context.note("info", f"{output.count_jobs(answer['unchanged'])} {were} {done} already")
+    context.show_done(raw, f"{done.capitalize()} {output.count_jobs(answer[done])}")
+
+
+def accept(
+    *keys: Key,
+    reason: str,
+    status: str | None = None,
+    return_code: int | None = None,
+    options: OperationOptions = OPERATION_DEFAULTS,
+    context: Context,
+) -> int:
+    """Take jobs for completed as they are: their files, definitions and user data are what they ran with.
+
+    Refused when an output is not there. What depends on them, and waits, need not wait any more.
+
+    Args:
+        keys: Ids of jobs, or names in the selected workflow; - reads them from standard input.
+        reason: Why; it is kept with the task.
+        status: Also the jobs of the workflow that are in this status.
+        return_code: Also those whose last attempt ended with this return code.
+    """
+    selection = select_jobs(context, keys, status=status, return_code=return_code)
+    if selection is None:
+        if context.options.json:
+            output.write_json({"task": None})
+        return DONE
+    return perform(context, AcceptJobs, options, **selection.fields(), reason=reason)
+
+
+def explain(job: str, /, *, task: int | None = None, context: Context) -> None:
+    """Tell why a job would run again, or would not, what it waits for, and what operations decided about it.
+
+    Args:
+        job: Id of the job, or its name in the selected workflow.
+        task: Only what this task decided.
+    """
+    from torcctl.explanations import write_explanation
+
+    raw = context.call(ExplainJob(job_id=find_job(context, job).id, task_id=task))
+    for warning in msgspec.json.decode(raw, type=Explanation).warnings:
+        context.warn(warning)
+    context.show(raw, Explanation, write_explanation)
 
 
 def logs(job: str, /, *, follow: Follow = False, context: Context) -> None:
@@ -156,5 +229,9 @@ VERBS: dict[str, Command] = {
     "get": get,
     "update": update,
     "reset-status": reset_status,
+    "accept": accept,
+    "explain": explain,
+    "disable": disable,
+    "enable": enable,
     "logs": logs,
 }

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from torcctl.parameters import OPERATION_DEFAULTS
 from torcctl.perform import perform
 from torcctl.selection import choose_workflow
-from torcd.protocol.requests import Initialize, Reinit, ResetStatus, Restart
+from torcd.protocol.requests import Initialize, Reinit, ResetStatus, Restart, Undo
 
 if TYPE_CHECKING:
     from torcctl.context import Context
-    from torcctl.parameters import Detect, OperationOptions, WorkflowId
+    from torcctl.parameters import Detect, OperationOptions, Reinitialize, WorkflowId
 
 
 def initialize(
@@ -57,12 +57,17 @@ def restart(
     )
 
 
+def undo(workflow: WorkflowId = None, /, *, options: OperationOptions = OPERATION_DEFAULTS, context: Context) -> int:
+    """Take back the last reset, reinit, restart or accept, as long as nothing that it made runnable has started."""
+    return perform(context, Undo, options, workflow_id=choose_workflow(context, workflow))
+
+
 def reset_status(
     workflow: WorkflowId = None,
     /,
     *,
     failed_only: bool = False,
-    reinitialize: bool = False,
+    reinitialize: Reinitialize = False,
     detect: Detect = None,
     options: OperationOptions = OPERATION_DEFAULTS,
     context: Context,

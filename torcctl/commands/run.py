@@ -14,6 +14,7 @@ from torcctl.follow import begin, finish, new_request_key, wait_for_task
 from torcctl.parameters import RUN_DEFAULTS
 from torcctl.perform import requester
 from torcctl.progress import Progress, Step
+from torcctl.selection import is_id
 from torcd.protocol.errors import Conflict, Refused
 from torcd.protocol.model import STATUSES, Job, Result, WorkflowStatus
 from torcd.protocol.requests import GetStatus, ListJobs, ListResults, Prepare
@@ -42,7 +43,7 @@ def run(spec_or_id: str, /, *, options: RunOptions = RUN_DEFAULTS, context: Cont
     Args:
         spec_or_id: A specification file, or the id of a workflow.
     """
-    if spec_or_id.isascii() and spec_or_id.isdecimal():
+    if is_id(spec_or_id):
         return run_workflow(context, int(spec_or_id), options)
     from torcctl.create import create_workflow
 
@@ -146,7 +147,9 @@ def _show_failures(context: Context, workflow_id: int, status: WorkflowStatus) -
         context.note("info", f"… and {bad - len(rows)} more; see: torcctl jobs list {workflow_id} -f status=failed")
     waiting = status.total - sum(status.counts.get(name, 0) for name in ENDED)
     ready = status.counts.get("ready", 0)
-    if ready:
+    if waiting and status.is_archived:
+        context.note("warning", f"{waiting} jobs did not run: the workflow was archived meanwhile")
+    elif ready:
         context.note(
             "warning",
             f"{ready} ready jobs need more than this machine offers; see: torcctl jobs list {workflow_id} -f "

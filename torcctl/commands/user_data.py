@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from torcctl import output
-from torcctl.selection import check_workflow, choose_workflow, list_request, workflow_of_option
+from torcctl.selection import check_workflow, choose_workflow, is_id, list_request, workflow_of_option
 from torcd.protocol.errors import Refused
-from torcd.protocol.model import UserData
+from torcd.protocol.lookups import ListUserDataHistory
+from torcd.protocol.model import UserData, UserDataVersion
 from torcd.protocol.requests import GetUserData, ListUserData, UpdateUserData
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from torcctl.parameters import Command, Filters, WorkflowId
 
 COLUMNS = {"id": "id", "name": "name", "set": "is_set", "version": "version", "data": "data"}
+
+HISTORY = {"version": "version", "set": "is_set", "data": "data"}
 
 
 def list_user_data(workflow: WorkflowId = None, /, *, filters: Filters = (), context: Context) -> None:
@@ -33,6 +36,20 @@ def get(user_data: str, /, *, context: Context) -> None:
     """
     request = GetUserData(**_key(context, user_data))
     context.show(context.call(request), UserData, output.write_struct)
+
+
+def history(user_data: str, /, *, context: Context) -> None:
+    """List the values that a user data has had, the newest first.
+
+    A version is a number of the workflow's counter, from which on the value was in force; 0: since the workflow was
+    created. One that was never written has none.
+
+    Args:
+        user_data: Its name in the selected workflow, or its id.
+    """
+    found = context.get(GetUserData(**_key(context, user_data)), UserData)
+    request = ListUserDataHistory(workflow_id=found.workflow_id, user_data_id=found.id)
+    context.show_rows(request, "history", UserDataVersion, HISTORY)
 
 
 def update(user_data: str, /, *, data: str, context: Context) -> None:
@@ -52,7 +69,7 @@ def update(user_data: str, /, *, data: str, context: Context) -> None:
 
 def _key(context: Context, user_data: str) -> dict[str, Any]:
     """The request's fields that say which user data is meant. Digits are an id."""
-    if not (user_data.isascii() and user_data.isdecimal()):
+    if not is_id(user_data):
         return {"workflow_id": choose_workflow(context), "name": user_data}
     if workflow_of_option(context) is not None:
         found = context.get(GetUserData(user_data_id=int(user_data)), UserData)
@@ -68,4 +85,4 @@ def _attempt(context: Context) -> dict[str, Any]:
     return {"job_id": int(job_id), "attempt_id": int(attempt_id)}
 
 
-VERBS: dict[str, Command] = {"list": list_user_data, "get": get, "update": update}
+VERBS: dict[str, Command] = {"list": list_user_data, "get": get, "update": update, "history": history}

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torcctl.selection import list_request
+import msgspec
+
+from torcctl import output
+from torcctl.selection import check_workflow, list_request
+from torcd.protocol.lookups import GetWorker
 from torcd.protocol.model import Worker
 from torcd.protocol.worker_requests import ListWorkers
 
@@ -31,4 +35,11 @@ def list_workers(workflow: WorkflowId = None, /, *, filters: Filters = (), conte
     context.show_rows(request, "workers", Worker, COLUMNS)
 
 
-VERBS: dict[str, Command] = {"list": list_workers}
+def get(worker: int, /, *, context: Context) -> None:
+    """Show a worker."""
+    raw = context.call(GetWorker(worker_id=worker))
+    check_workflow(context, msgspec.json.decode(raw, type=Worker).workflow_id, "worker", worker)
+    context.show(raw, Worker, output.write_struct)
+
+
+VERBS: dict[str, Command] = {"list": list_workers, "get": get}

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torcctl import output
-from torcctl.commands.operations import initialize, reinit, reset_status, restart
+from torcctl.commands.operations import initialize, reinit, reset_status, restart, undo
+from torcctl.exits import CHANGES, DONE
 from torcctl.parameters import RUN_DEFAULTS, parse_filters
 from torcctl.selection import choose_workflow
+from torcd.protocol.edits import ArchiveWorkflow, UnarchiveWorkflow
 from torcd.protocol.model import STATUSES, Workflow, WorkflowStatus
 from torcd.protocol.requests import CancelWorkflow, DeleteWorkflow, GetStatus, GetWorkflow, ListWorkflows
 
@@ -45,6 +47,34 @@ def create(spec: Source, /, *, dry_run: bool = False, directory: Path | None = N
         write_created(answer)
 
 
+def update(
+    workflow: WorkflowId = None,
+    /,
+    *,
+    spec: Path,
+    dry_run: bool = False,
+    expect: str | None = None,
+    exit_code: bool = False,
+    context: Context,
+) -> int:
+    """Make a workflow what a changed specification says: all of it, or nothing. Jobs are matched by name.
+
+    Args:
+        spec: A YAML, JSON, JSON5 or TOML file.
+        dry_run: Show what would change and change nothing.
+        expect: Apply only if what changes still has this digest.
+        exit_code: With --dry-run: exit 10 when there are changes.
+    """
+    from torcctl.update import update_workflow, write_update
+
+    answer = update_workflow(context, choose_workflow(context, workflow), spec, dry_run=dry_run, expect=expect)
+    if context.options.json:
+        output.write_json(answer)
+    else:
+        write_update(answer)
+    return CHANGES if dry_run and exit_code and answer["count"] else DONE
+
+
 def list_workflows(*, filters: Filters = (), context: Context) -> None:
     """List the workflows."""
     context.show_rows(ListWorkflows(filters=parse_filters(filters)), "workflows", Workflow, COLUMNS)
@@ -64,18 +94,23 @@ def status(workflow: WorkflowId = None, /, *, context: Context) -> None:
 
 def write_status(status: WorkflowStatus) -> None:
     """Prints a status as text."""
-    state = "canceled" if status.is_canceled else "complete" if status.complete else "not complete"
     output.write_fields(
         [
             ("workflow", status.workflow_id),
             ("run", status.run_id),
-            ("state", state),
+            ("state", _state(status)),
             ("jobs", status.total),
             *((f"  {name}", status.counts[name]) for name in STATUSES if status.counts.get(name)),
         ]
     )
     if (task := status.active_task) is not None:
         output.write_fields([("task", f"{task.task_id} ({task.operation}) {task.status}")])
+
+
+def _state(status: WorkflowStatus) -> str:
+    if status.is_archived:
+        return "archived"
+    return "canceled" if status.is_canceled else "complete" if status.complete else "not complete"
 
 
 def run(workflow: WorkflowId = None, /, *, options: RunOptions = RUN_DEFAULTS, context: Context) -> int:
@@ -90,6 +125,18 @@ def cancel(workflow: WorkflowId = None, /, *, context: Context) -> None:
     workflow_id = choose_workflow(context, workflow)
     context.confirm(f"Cancel workflow {workflow_id}?")
     context.show_done(context.call(CancelWorkflow(workflow_id=workflow_id)), f"Canceled workflow {workflow_id}")
+
+
+def archive(workflow: WorkflowId = None, /, *, context: Context) -> None:
+    """Make a workflow read only: nothing can be run, reset or edited until it is unarchived."""
+    workflow_id = choose_workflow(context, workflow)
+    context.show_done(context.call(ArchiveWorkflow(workflow_id=workflow_id)), f"Archived workflow {workflow_id}")
+
+
+def unarchive(workflow: WorkflowId = None, /, *, context: Context) -> None:
+    """Take the archiving of a workflow back."""
+    workflow_id = choose_workflow(context, workflow)
+    context.show_done(context.call(UnarchiveWorkflow(workflow_id=workflow_id)), f"Unarchived workflow {workflow_id}")
 
 
 def delete(workflow: WorkflowId = None, /, *, context: Context) -> None:
@@ -144,6 +191,7 @@ def import_(file: Source, /, *, directory: Path | None = None, context: Context)
 
 VERBS: dict[str, Command] = {
     "create": create,
+    "update": update,
     "list": list_workflows,
     "get": get,
     "status": status,
@@ -154,8 +202,11 @@ VERBS: dict[str, Command] = {
     "restart": restart,
     "reset-status": reset_status,
     "reset-job-status": reset_status,
+    "undo": undo,
     "run": run,
     "cancel": cancel,
+    "archive": archive,
+    "unarchive": unarchive,
     "delete": delete,
     "export": export,
     "import": import_,

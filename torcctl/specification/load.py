@@ -4,7 +4,7 @@ import gc
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, ClassVar, Literal
 
 import msgspec
 
@@ -28,6 +28,7 @@ _SUFFIXES: dict[str, Format] = {
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     """A specification with the text it was read from."""
 
+    noun: ClassVar[str] = "specification"
     spec: WorkflowSpec
     source: str
     """The file as the user named it."""

@@ -4,15 +4,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+import numpy as np
 import trio
+from numpy.typing import NDArray
 
 from torcd.actors.mailbox import Reply
 from torcd.actors.turn import Turn
+from torcd.core.explanation import Explained
 from torcd.core.planning import Known
+from torcd.core.state import State
 from torcd.operations.operate import Planned
+from torcd.protocol.edits import DisableJobs, EnableJobs
 from torcd.protocol.errors import TorcError
 from torcd.protocol.requests import DeleteWorkflow, Operation
 from torcd.protocol.worker_requests import RegisterWorker
+from torcd.storage.update import Specification
 
 
 class Deleted(Exception):
@@ -26,8 +33,10 @@ class Preparation:
     request: Operation
     counter: int
     """The version counter when it began: what was recorded later is newer than what was seen."""
-    file_count: int
-    """How many files the workflow had then."""
+    state: State
+    """What it was looked up for: indexes are those of this state."""
+    mtime_ns: NDArray[np.int64]
+    """The recorded times of all files then."""
     known: Known = field(default_factory=Known)
     error: TorcError | None = None
     """Why it could not be found out."""
@@ -71,6 +80,35 @@ class PreviewReady:
     preparation: Preparation
 
 
+class Explanation(msgspec.Struct, frozen=True):
+    """What is known of a job; jobs are given by id. `plan`: that of a reinit, packed."""
+
+    explained: Explained
+    plan: bytes
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explain:
+    """Asks why a job is where it is; `reply` gets the `Explanation`."""
+
+    job_id: int
+    reply: Reply[Explanation] = field(default_factory=Reply)
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainReady:
+    """What an explanation needs to know is there: answer."""
+
+    explain: Explain
+    state: State
+    counter: int
+    """The version counter when the look began."""
+    mtime_ns: NDArray[np.int64]
+    """The recorded times of all files then."""
+    known: Known | TorcError
+
+
 @dataclass(frozen=True, slots=True)
 class CommitEdit:
     """An edit of a job whose look-ups are done; `decide` notes it and returns what makes the answer."""
@@ -78,6 +116,14 @@ class CommitEdit:
     decide: Callable[[Turn], Callable[[], object]]
     changes_files: bool = False
     """Whether it adds or removes scripts, and so files and edges: the state has to be loaded anew."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MakeUpdate:
+    """A changed specification is to be applied; answered with the `Update` and, if anything differed, `Updated`."""
+
+    specification: Specification
+    expect: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,5 +164,8 @@ class Nudge:
     """Nothing but a reason to look again at the reports that wait."""
 
 
-Unattended = Operation | Apply | Preview | PreviewReady | DeleteWorkflow | CommitEdit
+Unattended = (
+    Operation | Apply | Preview | PreviewReady | Explain | ExplainReady | DeleteWorkflow | CommitEdit | DisableJobs
+    | EnableJobs | MakeUpdate
+)  # fmt: skip
 """What an actor handles alone, not in a group with other messages."""

@@ -16,6 +16,9 @@ from torcd.actors.mailbox import Message
 from torcd.actors.messages import Disconnected, LeaseEnded, Nudge, Register, WaitEnded
 from torcd.actors.turn import Pending, Turn
 from torcd.core.delta import Claim
+from torcd.core.explanation import Wait
+from torcd.core.placement import describe_need
+from torcd.core.refusals import check_not_archived
 from torcd.core.status import Status
 from torcd.operations.report import (
     count_stranded,
@@ -95,6 +98,7 @@ class Roster:
     # ---- coming and going ----
 
     def _on_register(self, turn: Turn, register: Register) -> "Finish":
+        check_not_archived(turn.state)
         request = register.request
         resumed = Resumed()
         if request.worker_id is None:
@@ -237,7 +241,7 @@ class Roster:
         return bool(entry.to_stop.keys() - entry.told or state.is_complete or count_stranded(state, entry.total))
 
     def _hand_out(self, turn: Turn, entry: Entry, capacity: Capacity | None) -> Pending[list[JobLaunch]] | None:
-        if capacity is None or turn.state.counts[Status.READY] == 0:
+        if capacity is None or turn.state.counts[Status.READY] == 0 or turn.state.is_archived:
             return None
         claim = hand_out(turn.draft, entry.worker_id, capacity, entry.total, self._stopping(turn))
         if claim is None:
@@ -322,6 +326,24 @@ class Roster:
             self._end_wait(turn, entry)
         return lambda: None
 
+    def find_hindrances(self, job: int) -> list[Wait]:
+        """Why a ready job is not handed out, worker by worker."""
+        state = self._actor.state
+        job_id = int(state.jobs.ids.ids[job])
+        if any(job_id == stopping for entry in self._entries.values() for stopping, _ in entry.to_stop):
+            return [Wait(kind="former_attempt", why="its former attempt may still be alive")]
+        need = state.ready.requirements[int(state.jobs.requirement[job])]
+        waits = []
+        for entry in self._entries.values():
+            if entry.session is None:
+                why = "away: it has lost its connection"
+            elif entry.total.fits(need) < 1:
+                why = f"too small: the job needs {describe_need(need)}"
+            else:
+                why = "busy with other jobs"
+            waits.append(Wait(kind="worker", worker_id=entry.worker_id, why=why))
+        return waits or [Wait(kind="no_worker", why="no worker is connected")]
+
     # ---- stopping attempts ----
 
     def ask_to_stop(self, turn: Turn, jobs: NDArray[np.int64]) -> None:
@@ -361,5 +383,6 @@ class Roster:
             return
         state = self._actor.state
         jobs = state.jobs.ids.find(np.array([job_id for job_id, _ in ended], dtype=np.int64))
+        jobs = jobs[jobs >= 0]  # an update may have removed one that was canceled
         state.ready.add(jobs[state.jobs.status[jobs] == Status.READY])
         self._actor.nursery.start_soon(self._actor.mailbox.post, Nudge())

@@ -4,7 +4,6 @@ An operation has two phases. Its preparation only reads, and runs beside the act
 planned on the state as it is then and written in one transaction with the end of the task.
 """
 
-import sqlite3
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,30 +11,23 @@ import msgspec
 import trio
 
 from torcd.actors.clock import now_ms
+from torcd.actors.look_up import LookUp
 from torcd.actors.mailbox import Message
-from torcd.actors.messages import ActiveTask, Apply, Preparation, Preview, PreviewReady
+from torcd.actors.messages import ActiveTask, Apply, ExplainReady, Preparation, Preview, PreviewReady
 from torcd.actors.turn import Turn
-from torcd.core.changes import History
 from torcd.core.delta import TaskBegin, TaskEnd
-from torcd.core.observation import Observation, drop_outdated, needs_reading, with_contents
-from torcd.core.planning import Known, detects_content, files_to_observe, needs_preparing
-from torcd.core.selection import Selection
-from torcd.core.state import State
-from torcd.core.undo import Step
-from torcd.files.assembly import OnProgress
+from torcd.core.observation import drop_outdated
+from torcd.core.planning import needs_preparing
+from torcd.core.refusals import check_not_archived
 from torcd.operations.operate import (
     Planned,
     apply_plan,
-    find_replaced,
-    load_history,
-    load_steps,
     plan_operation,
-    select_attempts,
 )
 from torcd.protocol.errors import Conflict, TorcError
 from torcd.protocol.requests import Initialize, Operation, Prepare
 from torcd.storage.rows import format_time
-from torcd.storage.tasks import begin_or_find
+from torcd.storage.tasks import begin_or_find, find_by_key
 
 if TYPE_CHECKING:
     from torcd.actors.workflow import Finish, WorkflowActor
@@ -55,11 +47,15 @@ class TaskSlot:
 
     # ---- begin ----
 
-    def begin(self, turn: Turn, request: Operation) -> "Finish":
-        """Takes the slot; or answers with the active task; or refuses (SEMANTICS 6.1 to 6.3).
+    async def begin(self, turn: Turn, request: Operation) -> "Finish":
+        """Takes the slot; or answers with the task that does the same, or did; or refuses (SEMANTICS 6.1 to 6.4).
 
         The answer is (task id, whether it was there already), or None when there is nothing to prepare.
         """
+        repeated = await self._find_repeated(request)
+        if repeated is not None:
+            return lambda: (repeated, True)
+        check_not_archived(self._actor.state)
         request = self._settle(request)
         active = self.active
         if active is not None:
@@ -79,34 +75,44 @@ class TaskSlot:
 
         def finish() -> tuple[int, bool]:
             task_id, existing = found.value
-            if not existing:
-                self.active = ActiveTask(
-                    task_id=task_id,
-                    operation=request.NAME,
-                    effect=request.effect(),
-                    requested_by=request.requested_by,
-                    created_at_ms=turn.now_ms,
-                )
-                self._actor.nursery.start_soon(self._run_task, self.active, request)
-            return task_id, existing
+            if existing:  # made since it was looked for, and so for another workflow
+                raise _key_conflict(request, task_id)
+            self.active = ActiveTask(
+                task_id=task_id,
+                operation=request.NAME,
+                effect=request.effect(),
+                requested_by=request.requested_by,
+                created_at_ms=turn.now_ms,
+            )
+            self._actor.nursery.start_soon(self._run_task, self.active, request)
+            return task_id, False
 
         return finish
 
-    def _settle(self, request: Operation) -> Operation:
-        """The request with the workflow's own defaults for what it leaves open (SEMANTICS 6.2).
+    async def _find_repeated(self, request: Operation) -> int | None:
+        """The task that this very request has made already; raises Conflict when another one has used its key."""
+        key = request.request_key
+        task = None if key is None else await self._actor.database.read(lambda db: find_by_key(db, key))
+        if task is None:
+            return None
+        then = _fill_in(request, is_new=task.operation == Initialize.NAME, detect=task.params.get("detect"))
+        if (task.workflow_id, task.operation, task.params) != (request.workflow_id, then.NAME, then.effect()):
+            raise _key_conflict(request, task.task_id, operation=task.operation, params=task.params)
+        return task.task_id
 
-        The first `prepare` of a workflow is its `initialize`.
-        """
-        if isinstance(request, Prepare) and self._actor.state.run_id == 0:
-            return Initialize(**msgspec.structs.asdict(request))
-        if getattr(request, "detect", "") is None:
-            request = msgspec.structs.replace(request, detect=self._actor.state.detect)
-        return request
+    def _settle(self, request: Operation) -> Operation:
+        state = self._actor.state
+        return _fill_in(request, is_new=state.run_id == 0, detect=state.detect)
 
     def note_cancel(self) -> None:
         """The workflow was canceled: the active task, which was accepted before, does not take that back."""
         if self.active is not None:
             self.active.outlived_cancel = True
+
+    def check_editable(self, what: str) -> None:
+        """Refuses an edit of an archived workflow, or while a task is active."""
+        check_not_archived(self._actor.state)
+        self.check_free(what)
 
     def check_free(self, what: str) -> None:
         """Refuses an edit while a task is active (SEMANTICS 6.3)."""
@@ -142,55 +148,12 @@ class TaskSlot:
 
     async def _prepare(self, request: Operation, task: ActiveTask | None) -> Preparation:
         state = self._actor.state
-        preparation = Preparation(request, state.version_counter, len(self._actor.paths))
+        preparation = Preparation(request, state.version_counter, state, state.files.mtime_ns.copy())
         try:
-            preparation.known = await self._look_up(state, request, task)
+            preparation.known = await LookUp(self._actor, state, request, task).run()
         except TorcError as error:
             preparation.error = error
         return preparation
-
-    async def _look_up(self, state: State, request: Operation, task: ActiveTask | None) -> Known:
-        database, workflow_id = self._actor.database, self._actor.workflow_id
-
-        def look(db: sqlite3.Connection) -> tuple[Selection, tuple[Step, ...]]:
-            return select_attempts(db, workflow_id, request), load_steps(db, workflow_id, request)
-
-        selection, undo = await database.read(look)
-        seen = await self._observe(state, request, selection, task)
-        replaced = find_replaced(state)
-        history: History = {}
-        if replaced:
-            history = await database.read(lambda db: load_history(db, workflow_id, replaced), long=True)
-        return Known(seen=seen, selection=selection, history=history, undo=undo)
-
-    async def _observe(
-        self, state: State, request: Operation, selection: Selection, task: ActiveTask | None
-    ) -> Observation:
-        """Looks at the files that the operation needs to know; with detection by content also into some."""
-        actor, paths = self._actor, self._actor.paths
-        files = files_to_observe(state, request, selection)
-        if not len(files):
-            return Observation()
-
-        def tell(phase: str) -> OnProgress:
-            def on_progress(done: int, total: int) -> None:
-                if task is not None:
-                    news = {"task_id": task.task_id, "phase": phase, "done": done, "total": total}
-                    actor.bus.progress(actor.workflow_id, news)
-
-            return on_progress
-
-        whole = len(files) == len(paths)
-        found = await actor.scanner.scan(
-            actor.workflow_id, paths, indices=None if whole else files, on_progress=tell("scan")
-        )
-        errors = {int(files[place]): text for place, text in found.errors.items()}
-        seen = Observation(files, found.mtime_ns, found.size, errors)
-        if not detects_content(state, request):
-            return seen
-        read, decides = needs_reading(state.files, seen)
-        contents = await actor.scanner.read(paths, files[read], on_progress=tell("read"))
-        return with_contents(seen, read, decides, contents)
 
     # ---- plan and apply: messages of the actor ----
 
@@ -218,7 +181,7 @@ class TaskSlot:
 
         def plan() -> Planned:
             known = preparation.known
-            seen = drop_outdated(state, known.seen, preparation.counter)
+            seen = drop_outdated(state, known.seen, preparation.counter, preparation.mtime_ns)
             return plan_operation(state, preparation.request, replace(known, seen=seen))
 
         if state.count < INLINE_JOBS:
@@ -234,6 +197,9 @@ class TaskSlot:
             case PreviewReady() as ready:
                 self.previews.discard(ready.preview)
                 ready.preview.reply.fail(error)
+                message.reply.succeed(None)
+            case ExplainReady() as looked:
+                self._actor.explainer.on_failed(looked, error)
                 message.reply.succeed(None)
             case _:
                 message.reply.fail(error)
@@ -278,6 +244,7 @@ class TaskSlot:
 
     def start_preview(self, preview: Preview) -> "Finish":
         """Starts a dry run beside the loop; its own reply gets the plan."""
+        check_not_archived(self._actor.state)
         request = self._settle(preview.request)
         self.previews.add(preview)
         self._actor.nursery.start_soon(self._run_preview, preview, request)
@@ -285,7 +252,7 @@ class TaskSlot:
 
     async def finish_preview(self, ready: PreviewReady) -> "Finish":
         """Plans on the committed state; raises what the real operation would be refused with."""
-        if ready.preparation.file_count != len(self._actor.paths):  # a job was edited meanwhile: look again
+        if ready.preparation.state is not self._actor.state:  # it was loaded anew meanwhile: look again
             self._actor.nursery.start_soon(self._run_preview, ready.preview, ready.preparation.request)
             return lambda: None
         planned = await self._plan(ready.preparation)
@@ -302,6 +269,26 @@ class TaskSlot:
             ready.preview.reply.succeed(planned)
 
         return finish
+
+
+def _fill_in(request: Operation, *, is_new: bool, detect: str | None) -> Operation:
+    """The request with a workflow's own defaults for what it leaves open (SEMANTICS 6.2).
+
+    The first `prepare` of a workflow is its `initialize`.
+    """
+    if isinstance(request, Prepare) and is_new:
+        return Initialize(**msgspec.structs.asdict(request))
+    if getattr(request, "detect", "") is None:
+        return msgspec.structs.replace(request, detect=detect)
+    return request
+
+
+def _key_conflict(request: Operation, task_id: int, **data: Any) -> Conflict:
+    return Conflict(
+        f"request key {request.request_key!r} belongs to task {task_id}, which another request has made: use a new key",
+        task_id=task_id,
+        **data,
+    )
 
 
 def _differing(active: ActiveTask, request: Operation) -> dict[str, Any]:

@@ -37,6 +37,8 @@ class Turn:
         self._renewed: list[object] = []
         self.stopping: set[int] = set()
         """The jobs whose attempts are asked to stop with this turn."""
+        self.redrawn: Callable[[], Draft] | None = None
+        """After a commit whose queries have changed what the workflow consists of: the draft on what it is now."""
         self.waits: dict[int, object] = {}
         """Of each worker whose report begins to wait with this turn, what waits."""
 

@@ -13,18 +13,35 @@ import numpy as np
 import trio
 
 from torcd.actors.clock import now_ms
+from torcd.actors.explain import Explainer
 from torcd.actors.mailbox import Mailbox, Message, Reply
-from torcd.actors.messages import Apply, CommitEdit, Deleted, Preview, PreviewReady, Unattended
+from torcd.actors.messages import (
+    Apply,
+    CommitEdit,
+    Deleted,
+    Explain,
+    ExplainReady,
+    MakeUpdate,
+    Nudge,
+    Preview,
+    PreviewReady,
+    Unattended,
+)
 from torcd.actors.roster import Roster
-from torcd.actors.tasks import TaskSlot
+from torcd.actors.tasks import INLINE_JOBS, TaskSlot
 from torcd.actors.turn import Turn
 from torcd.bus import Bus
+from torcd.core.refusals import check_not_archived, live_conflict
 from torcd.core.state import State
 from torcd.core.status import LIVE, mask_of
 from torcd.files.scan import Paths, Scanner
+from torcd.operations.archive import set_archived
 from torcd.operations.cancel import cancel_workflow
+from torcd.operations.disable import disable_jobs, enable_jobs
 from torcd.operations.update import find_value, update_user_data
-from torcd.protocol.errors import Conflict, TorcError, Unavailable
+from torcd.operations.update_workflow import apply_update, find_update
+from torcd.protocol.edits import ArchiveWorkflow, DisableJobs, EnableJobs, UnarchiveWorkflow
+from torcd.protocol.errors import TorcError, Unavailable
 from torcd.protocol.model import Event
 from torcd.protocol.requests import CancelTask, CancelWorkflow, DeleteWorkflow, Operation, UpdateUserData
 from torcd.protocol.worker_requests import LeaveWorker, ReportWorker
@@ -76,6 +93,7 @@ class WorkflowActor:
         """The messages under way: a crash answers them."""
         self.tasks = TaskSlot(self)
         self.roster = Roster(self)
+        self.explainer = Explainer(self)
         self.state: State
         self.paths: Paths
         self.nursery: trio.Nursery
@@ -99,13 +117,17 @@ class WorkflowActor:
         messages = [*self.current, *self.roster.waiting_messages()]
         replies: list[Reply[Any]] = [message.reply for message in messages]
         replies += [preview.reply for preview in self.tasks.previews]
+        replies += [question.reply for question in self.explainer.waiting]
         return [reply for reply in replies if not reply.is_given]
 
     async def load(self) -> None:
         """Replaces the state by what the database holds."""
-        self.state = await self.database.read(lambda db: load_state(db, self.workflow_id), long=True)
-        self.paths = Paths.from_blob(self.state.files.paths, self.state.files.offsets)
-        self.published = Published(self.state)
+        self._adopt(await self.database.read(lambda db: load_state(db, self.workflow_id), long=True))
+
+    def _adopt(self, state: State) -> None:
+        self.state = state
+        self.paths = Paths.from_blob(state.files.paths, state.files.offsets)
+        self.published = Published(state)
 
     async def _end_stale_tasks(self) -> None:
         """A task that an earlier life of this actor left behind has no one to finish it."""
@@ -118,7 +140,7 @@ class WorkflowActor:
             with trio.move_on_after(IDLE_S) as idle:
                 self.current = await self.mailbox.get_group()
             if idle.cancelled_caught:
-                is_busy = self.tasks.active is not None or self.tasks.previews
+                is_busy = self.tasks.active is not None or self.tasks.previews or self.explainer.waiting
                 if not is_busy and self.roster.is_empty and self.mailbox.is_empty:
                     return
                 continue
@@ -164,7 +186,7 @@ class WorkflowActor:
         turn = Turn(self.state, now_ms())
         try:
             finish = await self._handle_alone(turn, message)
-            if not isinstance(message.body, DeleteWorkflow):
+            if not isinstance(message.body, DeleteWorkflow | MakeUpdate):
                 self.roster.serve_waiting(turn)
             await turn.commit(self.database)
         except TorcError as error:
@@ -173,6 +195,9 @@ class WorkflowActor:
             await self.tasks.on_failed(message, error)
             return
         turn.answer(message, finish)
+        if turn.redrawn is not None:
+            turn.draft = turn.redrawn()
+            self._adopt(turn.draft.state)
         self.conclude(turn)
         if isinstance(message.body, DeleteWorkflow):
             raise Deleted
@@ -207,6 +232,8 @@ class WorkflowActor:
                 return self._on_cancel(turn)
             case CancelTask() as cancel:
                 return self.tasks.on_cancel(turn, cancel.task_id)
+            case ArchiveWorkflow() | UnarchiveWorkflow():
+                return self._on_archive(turn, archived=isinstance(message.body, ArchiveWorkflow))
             case UpdateUserData() as update:
                 return self._on_update_user_data(turn, update)
             case _:
@@ -215,35 +242,67 @@ class WorkflowActor:
     async def _handle_alone(self, turn: Turn, message: Message) -> Finish:
         match message.body:
             case Operation() as request:
-                return self.tasks.begin(turn, request)
+                return await self.tasks.begin(turn, request)
             case Apply() as apply:
                 return await self.tasks.apply(turn, apply)
             case Preview() as preview:
                 return self.tasks.start_preview(preview)
             case PreviewReady() as ready:
                 return await self.tasks.finish_preview(ready)
+            case Explain() as question:
+                return self.explainer.start(question)
+            case ExplainReady() as looked:
+                return await self.explainer.finish(looked)
             case DeleteWorkflow():
                 return self._on_delete(turn)
             case CommitEdit() as edit:
-                self.tasks.check_free("jobs update")
+                self.tasks.check_editable("jobs update")
                 return edit.decide(turn)
+            case DisableJobs() | EnableJobs() as request:
+                return await self._on_disable(turn, request)
+            case MakeUpdate() as update:
+                return await self._on_update(turn, update)
             case _:
                 raise TypeError(f"no handler for {type(message.body).__name__}")
 
+    async def _on_update(self, turn: Turn, request: MakeUpdate) -> Finish:
+        """Compares in this turn, so that nothing changes before the commit; waiting workers are served after it."""
+        self.tasks.check_editable("workflows update")
+        update = await self.database.read(
+            lambda db: find_update(db, self.workflow_id, request.specification, request.expect), long=True
+        )
+        if not update.differences.count:
+            return lambda: (update, None)
+        updated = turn.query(lambda db: apply_update(db, update, turn.now_ms))
+        turn.redrawn = lambda: updated.value.draft
+        turn.after(lambda: self.nursery.start_soon(self.mailbox.post, Nudge()))
+        return lambda: (update, updated.value.numbering)
+
     def _on_delete(self, turn: Turn) -> Finish:
         self.tasks.check_free("workflows delete")
-        live = int(mask_of(LIVE)[self.state.jobs.status].sum())
-        if live:
-            raise Conflict(
-                f"workflow {self.workflow_id} has {live} job(s) under way: cancel it first with `workflows cancel "
-                f"{self.workflow_id}`",
-                workflow_id=self.workflow_id,
-                count=live,
-            )
+        live = np.flatnonzero(mask_of(LIVE)[self.state.jobs.status])
+        if len(live):
+            raise live_conflict(self.state, f"workflow {self.workflow_id} has", live)
         turn.query(lambda db: delete_workflow(db, self.workflow_id))
         return lambda: None
 
+    def _on_archive(self, turn: Turn, *, archived: bool) -> Finish:
+        self.tasks.check_free("workflows archive" if archived else "workflows unarchive")
+        set_archived(turn.draft, archived)
+        return lambda: None
+
+    async def _on_disable(self, turn: Turn, request: DisableJobs | EnableJobs) -> Finish:
+        disables = isinstance(request, DisableJobs)
+        self.tasks.check_editable("jobs disable" if disables else "jobs enable")
+        put = disable_jobs if disables else enable_jobs
+        if self.state.count < INLINE_JOBS:
+            answer = put(turn.draft, request.jobs)
+        else:
+            answer = await trio.to_thread.run_sync(put, turn.draft, request.jobs)
+        return lambda: answer
+
     def _on_cancel(self, turn: Turn) -> Finish:
+        check_not_archived(self.state)
         live = np.flatnonzero(mask_of(LIVE)[self.state.jobs.status])
         self.roster.ask_to_stop(turn, live)
         count = cancel_workflow(turn.draft)
@@ -252,7 +311,7 @@ class WorkflowActor:
 
     def _on_update_user_data(self, turn: Turn, request: UpdateUserData) -> Finish:
         if request.job_id is None:
-            self.tasks.check_free("user-data update")
+            self.tasks.check_editable("user-data update")
         index = find_value(self.state, request)
         update_user_data(turn.draft, index, request)
         user_data_id = int(self.state.values.ids.ids[index])

@@ -15,22 +15,26 @@ from torcd.actors.clock import now_ms
 from torcd.actors.messages import CommitEdit, Disconnected, Preview, Register
 from torcd.actors.supervisor import Supervisor
 from torcd.actors.turn import Turn
+from torcd.api.edits import Edits
+from torcd.api.explanations import Explanations
+from torcd.api.lookups import Lookups
 from torcd.api.plan_shelf import PlanShelf
 from torcd.api.session import Handler, Session
 from torcd.api.transfers import Transfers
+from torcd.api.updates import Updates
 from torcd.operations.create import prepare_workflow
 from torcd.operations.edit import prepare_edit
 from torcd.operations.update import update_job
 from torcd.protocol import model
 from torcd.protocol import requests as r
 from torcd.protocol import worker_requests as w
-from torcd.protocol.errors import BadRequest, Conflict, NotFound, Refused, TimedOut, TorcError
+from torcd.protocol.errors import BadRequest, NotFound, Refused, TimedOut, TorcError
 from torcd.protocol.specification import Piece
 from torcd.storage import nouns
 from torcd.storage.create import find_created, insert_workflow
 from torcd.storage.database import Database
 from torcd.storage.lists import Listing, load_page
-from torcd.storage.tasks import find_active, find_by_key, load_task
+from torcd.storage.tasks import find_active, load_task
 from torcd.storage.workers import find_workflow_of_worker
 
 T = TypeVar("T")
@@ -62,6 +66,7 @@ class Dispatch:
         self._workflow_of: dict[int, tuple[int, Session]] = {}
         """Of each connected worker, the workflow it serves and the connection it speaks on."""
         self._creates = trio.CapacityLimiter(CREATES_AT_ONCE)
+        self._updates = Updates(database, supervisor, self._creates)
 
     def handlers(self) -> Mapping[type[r.Request], Handler]:
         """The table."""
@@ -99,7 +104,15 @@ class Dispatch:
         }
         for operation in OPERATIONS:
             table[operation] = self._operate
-        return {**table, **Transfers(self._database, self._creates).handlers()}
+        for others in (
+            Edits(self._database, self._supervisor),
+            Explanations(self._database, self._supervisor),
+            Lookups(self._database),
+            Transfers(self._database, self._creates),
+            self._updates,
+        ):
+            table |= others.handlers()
+        return table
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await self._database.read(work)
@@ -140,9 +153,7 @@ class Dispatch:
         return {**_fields(await self._load_workflow(workflow_id)), "counts": counts, "dry_run": False}
 
     async def _load_workflow(self, workflow_id: int) -> model.Workflow:
-        return await self._read(
-            lambda db: nouns.load_one(db, nouns.WORKFLOWS, "workflow", "id = ?", (workflow_id,), workflow_id)
-        )
+        return await self._read(lambda db: nouns.load_workflow(db, workflow_id))
 
     async def _list_workflows(self, session: Session, request: r.ListWorkflows) -> object:
         return await self._list("workflows", nouns.WORKFLOWS, (), request)
@@ -155,7 +166,7 @@ class Dispatch:
         published = self._supervisor.published(workflow_id)
 
         def work(db: sqlite3.Connection) -> tuple[model.Workflow, model.Task | None, dict[str, int]]:
-            workflow = nouns.load_one(db, nouns.WORKFLOWS, "workflow", "id = ?", (workflow_id,), workflow_id)
+            workflow = nouns.load_workflow(db, workflow_id)
             counts = nouns.count_statuses(db, workflow_id) if published is None else published.counts
             return workflow, find_active(db, workflow_id), counts
 
@@ -168,6 +179,7 @@ class Dispatch:
             counts=counts,
             complete=not open_jobs,
             is_canceled=workflow.is_canceled if published is None else published.is_canceled,
+            is_archived=workflow.is_archived,
             active_task=task,
         )
 
@@ -187,11 +199,6 @@ class Dispatch:
         await self._read(lambda db: nouns.check_workflow(db, workflow_id))
         if request.dry_run:
             return await self._preview(request)
-        if request.request_key is not None:
-            key = request.request_key
-            known = await self._read(lambda db: find_by_key(db, key))
-            if known is not None:
-                return await self._followed(session, request, known)
         subscription = None
         if request.follow:
             subscription = await session.subscribe(workflow_id, None, True)
@@ -207,25 +214,6 @@ class Dispatch:
             return {"task": None}
         task_id, existing = begun
         task = await self._read(lambda db: load_task(db, task_id, existing=existing))
-        return {**_fields(task), "subscription": subscription}
-
-    async def _followed(self, session: Session, request: r.Operation, task: model.Task) -> object:
-        wanted = request.effect()
-        if wanted.get("detect", "") is None:  # left open, as it was then: the task has the workflow's default
-            wanted["detect"] = task.params.get("detect")
-        names = {r.Initialize.NAME, r.Prepare.NAME} if isinstance(request, r.Prepare) else {request.NAME}
-        if (task.workflow_id, task.params) != (request.workflow_id, wanted) or task.operation not in names:
-            raise Conflict(
-                f"request key {request.request_key!r} belongs to task {task.task_id}, another request "
-                f"({task.operation} of workflow {task.workflow_id}): use a new key",
-                task_id=task.task_id,
-                operation=task.operation,
-                params=task.params,
-            )
-        subscription = None
-        if request.follow:
-            subscription = await session.subscribe(request.workflow_id, None, True)
-            task = await self._read(lambda db: load_task(db, task.task_id, existing=True))
         return {**_fields(task), "subscription": subscription}
 
     async def _preview(self, request: r.Operation) -> object:

@@ -75,8 +75,7 @@ class Transfers:
 
     async def _describe(self, workflow_id: int) -> dict[str, object]:
         def work(db: sqlite3.Connection) -> tuple[model.Workflow, dict[str, int], list[str]]:
-            workflow = nouns.load_one(db, nouns.WORKFLOWS, "workflow", "id = ?", (workflow_id,), workflow_id)
-            return workflow, *describe_import(db, workflow_id)
+            return nouns.load_workflow(db, workflow_id), *describe_import(db, workflow_id)
 
         workflow, counts, warnings = await self._database.read(work)
         fields = {name: getattr(workflow, name) for name in workflow.__struct_fields__}

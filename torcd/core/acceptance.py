@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from torcd.core.changes import Kind, join_reasons, make_reasons
 from torcd.core.draft import Draft
+from torcd.core.evaluation import evaluate_downstream
 from torcd.core.observation import Observation, needs_recording
 from torcd.core.plan import Plan
-from torcd.core.refusals import SHOWN, accept_unknown, count_jobs, name_jobs
+from torcd.core.refusals import SHOWN, accept_unknown, count_jobs, live_conflict, name_jobs
 from torcd.core.state import ABSENT, NEVER, State
 from torcd.core.status import LIVE, Status, StatusReason, mask_of
-from torcd.protocol.errors import Conflict, Refused
+from torcd.protocol.errors import Refused
 from torcd.protocol.requests import AcceptJobs
 
 Int64 = NDArray[np.int64]
@@ -64,13 +65,7 @@ def _check_statuses(state: State, chosen: Int64) -> None:
     status = state.jobs.status[chosen]
     live, disabled = chosen[mask_of(LIVE)[status]], chosen[status == Status.DISABLED]
     if len(live):
-        raise Conflict(
-            f"{count_jobs(len(live))} to be accepted run now: {name_jobs(state, live)}. Wait for them, or stop them; "
-            "nothing was changed",
-            workflow_id=state.workflow_id,
-            jobs=state.jobs.ids.ids[live[:1000]].tolist(),
-            count=len(live),
-        )
+        raise live_conflict(state, "accepting would change", live, "Wait for them to end")
     if len(disabled):
         raise Refused(
             f"{count_jobs(len(disabled))} to be accepted are disabled: {name_jobs(state, disabled)}. Enable them "
@@ -119,7 +114,13 @@ def _simulate(state: State, seen: Observation, chosen: Int64) -> tuple[NDArray[n
     jobs, files = state.jobs, state.files
     copy = replace(
         state,
-        jobs=replace(jobs, status=jobs.status.copy(), reason=jobs.reason.copy(), counter=jobs.counter.copy()),
+        jobs=replace(
+            jobs,
+            status=jobs.status.copy(),
+            reason=jobs.reason.copy(),
+            worker=jobs.worker.copy(),
+            counter=jobs.counter.copy(),
+        ),
         files=replace(
             files,
             mtime_ns=files.mtime_ns.copy(),
@@ -133,6 +134,9 @@ def _simulate(state: State, seen: Observation, chosen: Int64) -> tuple[NDArray[n
     draft.record(seen)
     draft.rebase(chosen)
     draft.move(chosen, Status.COMPLETED, StatusReason.ACCEPTED)
+    placement = evaluate_downstream(copy, chosen)  # what their failures had canceled waits again
+    if len(placement.jobs):
+        draft.place(*placement)
     return copy.jobs.status, copy.jobs.reason
 
 

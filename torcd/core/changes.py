@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torcd.core.fingerprint import Definition, find_definition_changes
-from torcd.core.observation import Observation, has_changed, needs_recording
-from torcd.core.state import ABSENT, NEVER, State
+from torcd.core.observation import Observation, has_changed, has_moved, needs_recording
+from torcd.core.state import ABSENT, NEVER, State, has_digest
 from torcd.core.status import ENDED, Status, mask_of
 
 Int64 = NDArray[np.int64]
@@ -170,7 +170,8 @@ def _changed_inputs(state: State, examined: NDArray[np.bool_], seen: Observation
     size[seen.files] = seen.size
     if seen.digest is not None:
         digest = digest.copy()
-        digest[seen.files] = seen.digest
+        told = has_digest(seen.digest) | has_moved(files, seen)  # what was not read is as recorded
+        digest[seen.files[told]] = seen.digest[told]
     old_mtime_ns, old_size = files.mtime_ns[file], files.size[file]
     is_same = np.zeros(len(edges), dtype=np.bool_)
     for place in np.flatnonzero(files.version[file] > counter[job]).tolist():

@@ -34,6 +34,8 @@ class Findings:
     """Why jobs are stale by themselves."""
     silent: Int64 = field(default_factory=lambda: _NONE)
     """Jobs that are reset without a reason."""
+    renewing: Int64 = field(default_factory=lambda: _NONE)
+    """Jobs that are not stale, but what is downstream of them is."""
     records: Observation = _NO_RECORDS
     """What is accepted of files."""
     purged: Mask | None = None
@@ -53,10 +55,11 @@ def follow(state: State, request: Operation, findings: Findings) -> Plan:
     """Follows stale jobs downstream, resets, evaluates, and keeps what differs from the present."""
     status = state.jobs.status
     reasons = join_reasons([part for part in findings.own if len(part.job)])
-    reset, reasons = _spread(state, findings, reasons)
+    reset, reasons, needed = _spread(state, findings, reasons)
     live = np.flatnonzero(reset & mask_of(LIVE)[status])
     if len(live) and not request.stop_live:
-        raise live_conflict(state, request, live)
+        advice = "Wait for them, or use --stop-live to stop them"
+        raise live_conflict(state, f"{request.NAME} would change", live, advice, options=["wait", "--stop-live"])
 
     after = np.where(reset, np.uint8(Status.UNINITIALIZED), status)
     after_reason = np.where(reset, np.uint8(0), state.jobs.reason)
@@ -68,7 +71,7 @@ def follow(state: State, request: Operation, findings: Findings) -> Plan:
         )
     changed = (after != status) | (after_reason != state.jobs.reason)
     changed[live] = True
-    may_return = _find_returnable(state, findings, reset, reasons)
+    may_return = _find_returnable(state, findings, reset, reasons) & ~needed
     jobs = np.flatnonzero(changed)
     reasons = reasons.of(changed)
     has_reason = np.zeros(state.count, dtype=np.bool_)
@@ -97,20 +100,22 @@ def follow(state: State, request: Operation, findings: Findings) -> Plan:
     )
 
 
-def _spread(state: State, findings: Findings, reasons: Reasons) -> tuple[Mask, Reasons]:
-    """The jobs that are reset, as a mask, and the reasons of all of them."""
+def _spread(state: State, findings: Findings, reasons: Reasons) -> tuple[Mask, Reasons, Mask]:
+    """The jobs that are reset, as a mask; all reasons; and the jobs that must make purged files again."""
     status = state.jobs.status
     stops = status == Status.DISABLED
     is_root = np.zeros(state.count, dtype=np.bool_)
-    is_root[reasons.job] = True
+    is_root[reasons.job[(reasons.kind != Kind.NOT_COMPLETED) | ~_stays_canceled(state)[reasons.job]]] = True
+    is_root[findings.renewing] = True
     closure = find_closure(state.graph, np.flatnonzero(is_root), stops)
+    makers = np.zeros(state.count, dtype=np.bool_)
     if findings.purged is not None and findings.purged.any():
         runs = np.zeros(state.count, dtype=np.bool_)
         runs[closure.jobs] = True
         runs[findings.silent] = True
         if findings.evaluates:
             runs |= mask_of(WAITING)[status]
-        needed = find_needed(state, findings.purged, runs)
+        needed, makers = find_needed(state, findings.purged, runs)
         if len(needed.job):
             reasons = join_reasons([reasons, needed])
             is_root[needed.job] = True
@@ -125,9 +130,17 @@ def _spread(state: State, findings: Findings, reasons: Reasons) -> tuple[Mask, R
     if len(upstream.job):
         reasons = join_reasons([reasons, upstream])
     reset = np.zeros(state.count, dtype=np.bool_)
-    reset[closure.jobs] = True
+    reset[reasons.job] = True
     reset[findings.silent] = True
-    return reset, reasons
+    return reset, reasons, makers
+
+
+def _stays_canceled(state: State) -> Mask:
+    """Jobs below a failure that stands: unless something upstream runs again they do not either, so nothing that
+    completed below them is stale."""
+    is_canceled = state.jobs.status == Status.CANCELED
+    mask: Mask = is_canceled & (state.waiting == 0) & (state.bad > 0) & state.jobs.cancel_on_failure
+    return mask
 
 
 def _find_returnable(state: State, findings: Findings, reset: Mask, reasons: Reasons) -> Mask:

@@ -50,33 +50,40 @@ def find_returning(state: State, free: Int64) -> Int64:
 
     A job that returns settles in turn, unchanged. Sorted.
     """
-    frontier = free[state.jobs.may_return[free] & (state.bad[free] == 0)]
-    if not len(frontier):
+    frontier = free[state.jobs.may_return[free] & (state.bad[free] == 0)].tolist()
+    if not frontier:
         return _NONE
-    found: list[Int64] = []
+    start, items = state.graph.downstream.start.data, state.graph.downstream.items.data
+    waiting, bad = state.waiting.data, state.bad.data
+    status, may_return = state.jobs.status.data, state.jobs.may_return.data
+    blocked = int(Status.BLOCKED)
+    found: list[int] = []
     settled: dict[int, int] = {}
     """Of jobs further down, how many of their upstream return."""
-    while len(frontier):
-        frontier = frontier[_are_unchanged(state, frontier)]
-        found.append(frontier)
-        following = []
-        for other in state.graph.downstream.gather(frontier)[0].tolist():
-            settled[other] = settled.get(other, 0) + 1
-            if settled[other] == state.waiting[other] and _may_follow(state, other):
-                following.append(other)
-        frontier = np.array(following, dtype=np.int64)
-    return np.sort(np.concatenate(found))
+    while frontier:
+        returning = _keep_unchanged(state, frontier)
+        found += returning
+        frontier = []
+        for job in returning:
+            for place in range(start[job], start[job + 1]):
+                other = items[place]
+                count = settled[other] = settled.get(other, 0) + 1
+                if count == waiting[other] and status[other] == blocked and may_return[other] and not bad[other]:
+                    frontier.append(other)
+    return np.sort(np.array(found, dtype=np.int64))
 
 
-def _may_follow(state: State, job: int) -> bool:
-    is_blocked = state.jobs.status[job] == Status.BLOCKED
-    return bool(is_blocked and state.jobs.may_return[job] and state.bad[job] == 0)
+def _keep_unchanged(state: State, jobs: list[int]) -> list[int]:
+    """Those of which all that they take is what their last attempt used, and whose outputs are there."""
+    if len(jobs) < NARROW:
+        return [job for job in jobs if _is_unchanged(state, job)]
+    several = np.array(jobs, dtype=np.int64)
+    kept: list[int] = several[_are_unchanged(state, several)].tolist()
+    return kept
 
 
 def _are_unchanged(state: State, jobs: Int64) -> Mask:
-    """Whether all that each job takes is what its last attempt used, and its outputs are there."""
-    if len(jobs) < NARROW:
-        return np.array([_is_unchanged(state, job) for job in jobs.tolist()], dtype=np.bool_)
+    """Of each job: as `_is_unchanged`."""
     files, counter = state.files, state.jobs.counter[jobs]
     unchanged = np.ones(len(jobs), dtype=np.bool_)
 
@@ -94,18 +101,21 @@ def _are_unchanged(state: State, jobs: Int64) -> Mask:
     newer = np.zeros(len(before), dtype=np.bool_)
     newer[edge[is_newer]] = True
     rule_out(newer, lengths)
-    rest = np.flatnonzero(unchanged)
-    unchanged[rest] = [_has_same_values(state, job) for job in jobs[rest].tolist()]
+    if state.definitions or len(state.values.ids):
+        rest = np.flatnonzero(unchanged)
+        unchanged[rest] = [_has_same_values(state, job) for job in jobs[rest].tolist()]
     return unchanged
 
 
 def _is_unchanged(state: State, job: int) -> bool:
+    """Whether all that a job takes is what its last attempt used, and its outputs are there."""
     files, counter = state.files, int(state.jobs.counter[job])
+    version, size = files.version.data, files.size.data
     return (
-        all(files.version[file] <= counter for file in files.inputs.row(job).tolist())
-        and all(files.size[file] >= 0 for file in files.outputs.row(job).tolist())
+        all(version[file] <= counter for file in files.inputs.row(job).tolist())
+        and all(size[file] >= 0 for file in files.outputs.row(job).tolist())
         and all(
-            files.version[file] <= counter
+            version[file] <= counter
             for before in state.order.row(job).tolist()
             for file in files.outputs.row(before).tolist()
         )
@@ -120,6 +130,8 @@ def _has_same_values(state: State, job: int) -> bool:
         versions = state.definitions[job]
         if find_definition_changes(definition_at(versions, counter), versions[-1][1]):
             return False
+    if not len(values.ids):
+        return True
     written_before = [index for before in state.order.row(job).tolist() for index in values.outputs_of.get(before, ())]
     return all(
         values.digest_at(index, counter) == values.latest(index)[1]

@@ -63,7 +63,10 @@ class ResultRow:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """File records that are replaced. `is_new`: by another version; the replaced ones go to the history."""
+    """File records that are replaced. `is_new`: by another version; the replaced ones go to the history.
+
+    `is_restored`: by what they were before; whatever came after that leaves the history.
+    """
 
     files: Indexes
     mtime_ns: NDArray[np.int64]
@@ -72,6 +75,7 @@ class Records:
     is_racy: NDArray[np.bool_]
     version: NDArray[np.int64]
     is_new: bool
+    is_restored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +106,11 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Rebase:
-    """Jobs that count as last started when the version counter stood at `counters`."""
+    """Jobs that count as last started when the version counter stood at `counters`, by `workers` (`Jobs.worker`)."""
 
     jobs: Indexes
     counters: NDArray[np.int64]
+    workers: NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from torcd.core.delta import (
 )
 from torcd.core.observation import Observation, has_changed, needs_recording
 from torcd.core.ranges import format_ranges
-from torcd.core.state import DIGEST, Files, State
+from torcd.core.state import DIGEST, Files, State, has_digest
 from torcd.core.status import By, Status, StatusReason, check_moves, reason_name, status_name
 
 Indexes = NDArray[np.int64]
@@ -75,23 +75,23 @@ class Draft:
         for kind in np.flatnonzero(np.bincount(kinds)).tolist():
             chosen = jobs[kinds == kind]
             self._note(Move(jobs=chosen, status=kind >> 8, reason=kind & 0xFF))
+            self.state.jobs.settle_attempts(chosen, kind >> 8, kind & 0xFF)
             if kind >> 8 == Status.READY:
                 self.state.ready.add(chosen)
         self.state.recount()
 
     def stop(self, jobs: Indexes) -> None:
         """Fences live attempts that an operation supersedes; their jobs' final status follows by `place`."""
-        running = jobs[self.state.jobs.status[jobs] == Status.RUNNING]
-        pending = jobs[self.state.jobs.status[jobs] == Status.PENDING]
-        for chosen, status, reason in (
-            (running, Status.TERMINATED, StatusReason.SUPERSEDED),
-            (pending, Status.READY, StatusReason.NONE),
-        ):
-            if not len(chosen):
-                continue
-            self._check(chosen, status)
-            self.state.set_status(chosen, status, reason)
-            self._note(Move(jobs=chosen, status=status, reason=reason))
+        status = self.state.jobs.status[jobs]
+        self.put(jobs[status == Status.RUNNING], Status.TERMINATED, StatusReason.SUPERSEDED)
+        self.put(jobs[status == Status.PENDING], Status.READY)
+
+    def put(self, jobs: Indexes, status: Status, reason: StatusReason = StatusReason.NONE) -> None:
+        """Moves jobs to a status and nothing else: what follows from it is the caller's to `place`."""
+        if len(jobs):
+            self._check(jobs, status)
+            self.state.set_status(jobs, status, reason)
+            self._note(Move(jobs=jobs, status=status, reason=reason))
 
     def claim(self, jobs: Indexes, worker_id: int) -> Claim:
         """Gives ready jobs to a worker, each as a new attempt."""
@@ -131,14 +131,22 @@ class Draft:
             self.state.jobs.may_return[jobs] = may_return
             self.write(Mark(jobs=jobs, may_return=may_return))
 
-    def rebase(self, jobs: Indexes, counters: NDArray[np.int64] | None = None) -> None:
-        """Lets jobs count as last started with everything as it is now, or as it was when the counter stood there."""
-        if not len(jobs):
-            return
-        if counters is None:
-            counters = np.full(len(jobs), self.state.version_counter, dtype=np.int64)
-        self.state.jobs.counter[jobs] = counters
-        self.write(Rebase(jobs=jobs, counters=counters))
+    def rebase(self, jobs: Indexes) -> None:
+        """Lets jobs count as last started with everything as it is now.
+
+        The attempt of one that had not completed is history: it does not tell of the job any more.
+        """
+        if len(jobs):
+            workers = self.state.jobs.worker[jobs]
+            workers = np.where(self.state.jobs.status[jobs] == Status.COMPLETED, workers, -np.abs(workers))
+            self.put_attempts_back(jobs, np.full(len(jobs), self.state.version_counter, dtype=np.int64), workers)
+
+    def put_attempts_back(self, jobs: Indexes, counters: NDArray[np.int64], workers: NDArray[np.int32]) -> None:
+        """Lets jobs count as last started when the version counter stood there, by these workers."""
+        if len(jobs):
+            self.state.jobs.counter[jobs] = counters
+            self.state.jobs.worker[jobs] = workers
+            self.write(Rebase(jobs=jobs, counters=counters, workers=workers))
 
     def add_results(self, rows: list[ResultRow]) -> None:
         """Stores what ended attempts left behind."""
@@ -171,7 +179,7 @@ class Draft:
     def _replace_records(self, seen: Observation, version: NDArray[np.int64], *, is_new: bool) -> None:
         count = len(seen.files)
         digest = np.zeros(count, dtype=DIGEST) if seen.digest is None else seen.digest
-        is_racy = np.zeros(count, dtype=np.bool_) if seen.is_racy is None else seen.is_racy
+        is_racy = np.zeros(count, dtype=np.bool_) if seen.is_racy is None else seen.is_racy & has_digest(digest)
         records = Records(
             files=seen.files,
             mtime_ns=seen.mtime_ns,
@@ -221,6 +229,11 @@ class Draft:
         if self.state.is_canceled != canceled:
             self.state.is_canceled = canceled
             self.delta.workflow["is_canceled"] = int(canceled)
+
+    def set_archived(self, archived: bool) -> None:
+        """Sets or clears the archived flag."""
+        self.state.is_archived = archived
+        self.delta.workflow["is_archived"] = int(archived)
 
     def write(self, change: Change) -> None:
         """Notes a change whose effect on the state the caller makes."""

@@ -1,10 +1,13 @@
 """What becomes of uninitialized jobs: ready, blocked, or canceled by an upstream failure (SEMANTICS §2)."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from torcd.core.graph import Graph
-from torcd.core.state import count_dependencies
+from torcd.core.propagation import find_closure
+from torcd.core.state import State, count_dependencies
 from torcd.core.status import Status, StatusReason
 
 
@@ -38,3 +41,32 @@ def evaluate(
     final = found[candidates]
     reason = np.where(final == Status.CANCELED, StatusReason.UPSTREAM_FAILED, StatusReason.NONE)
     return final, reason.astype(np.uint8)
+
+
+class Placement(NamedTuple):
+    """Jobs and what they become, as `Draft.place` takes them."""
+
+    jobs: NDArray[np.int64]
+    status: NDArray[np.uint8]
+    reason: NDArray[np.uint8]
+
+
+def evaluate_downstream(state: State, roots: NDArray[np.int64]) -> Placement:
+    """What follows downstream from statuses that `roots` have been given: the jobs that change by it.
+
+    Evaluated anew are blocked and ready jobs, and those that an upstream failure canceled. It ends at disabled jobs:
+    what depends on them does not depend on what is upstream of them.
+    """
+    status, reason = state.jobs.status, state.jobs.reason
+    stops = status == Status.DISABLED
+    stops[roots] = False
+    closure = find_closure(state.graph, np.sort(roots), stops).jobs
+    after = status[closure]
+    waits = (after == Status.BLOCKED) | (after == Status.READY)
+    waits |= (after == Status.CANCELED) & (reason[closure] == StatusReason.UPSTREAM_FAILED)
+    jobs = closure[waits]
+    reset = status.copy()
+    reset[jobs] = Status.UNINITIALIZED
+    after, after_reason = evaluate(state.graph, reset, jobs, state.jobs.cancel_on_failure)
+    changed = (after != status[jobs]) | (after_reason != reason[jobs])
+    return Placement(jobs[changed], after[changed], after_reason[changed])

@@ -64,12 +64,14 @@ class Observation:
         ]
 
 
-def drop_outdated(state: State, seen: Observation, counter: int) -> Observation:
+def drop_outdated(state: State, seen: Observation, counter: int, mtime_ns: Int64) -> Observation:
     """What was seen, without the files that were recorded after the version counter stood at `counter`.
 
-    Their record is newer than the look: a job has ended meanwhile, and its worker has seen its outputs.
+    Their record is newer than the look: a job has ended meanwhile, and its worker has seen its outputs. One that left
+    the same content behind shows by the time of the record, which was in `mtime_ns` then.
     """
-    newest = state.files.version[seen.files] <= counter
+    files = state.files
+    newest = (files.version[seen.files] <= counter) & (files.mtime_ns[seen.files] == mtime_ns[seen.files])
     return seen if newest.all() else seen.rows(newest)
 
 

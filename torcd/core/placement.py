@@ -27,6 +27,16 @@ class Requirement:
     runtime_s: float = 3600.0
 
 
+def describe_need(need: Requirement) -> str:
+    """What a job needs, in words."""
+    parts = [f"{need.num_cpus} CPU" + ("s" if need.num_cpus != 1 else "")]
+    if need.memory_bytes:
+        parts.append(f"{need.memory_bytes / 2**20:.6g} MiB of memory")
+    if need.num_gpus:
+        parts.append(f"{need.num_gpus} GPU" + ("s" if need.num_gpus != 1 else ""))
+    return ", ".join(parts)
+
+
 NO_REQUIREMENT = Requirement(name="")
 
 

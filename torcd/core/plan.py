@@ -35,9 +35,19 @@ class Restored:
     jobs: Int64
     counters: Int64
     """Of `jobs`: the version counter at their last attempt."""
+    workers: NDArray[np.int32]
+    """Of `jobs`: who held it, see `Jobs.worker`."""
     values: list[tuple[int, int]]
     """(user data, version) of values that were cleared: that version is taken back."""
     is_canceled: bool
+
+    def columns(self) -> tuple[NDArray[Any], ...]:
+        """All of it."""
+        records = self.records
+        return (
+            records.files, records.mtime_ns, records.size, records.digest, records.is_racy, records.version,
+            self.jobs, self.counters, np.array(self.values, dtype=np.int64), np.array([self.is_canceled]),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +200,8 @@ def summarize(plan: Plan, state: State) -> Summary:
         plan.marked, plan.unmarked, plan.cleared, plan.accepted,
         reasons.job, reasons.kind, reasons.ref, reasons.new_a, reasons.new_b,
     )  # fmt: skip
+    if plan.restored is not None:
+        columns += plan.restored.columns()
     for column in columns:
         effects.update(column.tobytes())
         effects.update(b"|")

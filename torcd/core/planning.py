@@ -3,7 +3,7 @@
 Nothing here changes the state: a dry run and the real operation call the same functions.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +11,21 @@ from numpy.typing import NDArray
 from torcd.core.acceptance import plan_acceptance
 from torcd.core.changes import History, Kind, Reasons, find_changes, make_reasons
 from torcd.core.consequences import Findings, follow
+from torcd.core.graph import sorted_unique
 from torcd.core.observation import Observation, needs_recording
 from torcd.core.plan import Plan
 from torcd.core.purged import set_aside
-from torcd.core.refusals import accept_unknown, check_missing_inputs, check_missing_values, check_purged, count_jobs
+from torcd.core.refusals import (
+    accept_unknown,
+    check_missing_inputs,
+    check_missing_values,
+    check_not_archived,
+    check_purged,
+    count_jobs,
+)
 from torcd.core.selection import Selection, select_jobs
-from torcd.core.state import State
-from torcd.core.status import BAD, LIVE, Status, StatusReason, mask_of
+from torcd.core.state import IS_SETTLED, State
+from torcd.core.status import BAD, ENDED, LIVE, Status, StatusReason, mask_of
 from torcd.core.undo import Step, plan_undo
 from torcd.protocol.errors import Refused
 from torcd.protocol.requests import (
@@ -50,7 +58,7 @@ class Known:
 
 def make_plan(state: State, request: Operation, known: Known) -> Plan:
     """The plan of any operation; raises Refused or Conflict when it must not be carried out."""
-    check_archived(state)
+    check_not_archived(state)
     match request:
         case Initialize():
             return _plan_initialize(state, request, known)
@@ -59,13 +67,13 @@ def make_plan(state: State, request: Operation, known: Known) -> Plan:
                 return _plan_initialize(state, request, known)
             return _plan_evaluation(state, request, known, "ready to run")
         case Reinit():
-            return _plan_rerun(state, request, known, own=[], cause=DUE_TO_CHANGES)
+            return plan_rerun(state, request, known, own=[], cause=DUE_TO_CHANGES)
         case Restart(only_uninitialized=True):
             return _plan_evaluation(state, request, known, "from status uninitialized")
         case Restart():
             unfinished = _select(state, frozenset(Status) - {Status.COMPLETED, Status.FAILED, Status.DISABLED} - LIVE)
             own = make_reasons(Kind.NOT_COMPLETED, unfinished, state.jobs.status[unfinished].astype(np.int64))
-            return _plan_rerun(state, request, known, own=[own], cause="due to unfinished jobs or changed inputs")
+            return plan_rerun(state, request, known, own=[own], cause="due to unfinished jobs or changed inputs")
         case ResetStatus() | ResetJobs():
             return _plan_reset(state, request, known)
         case AcceptJobs():
@@ -74,12 +82,6 @@ def make_plan(state: State, request: Operation, known: Known) -> Plan:
             return plan_undo(state, request, known.undo)
         case _:
             raise TypeError(f"no plan for {type(request).__name__}")
-
-
-def check_archived(state: State) -> None:
-    """SEMANTICS 5.5: archived workflows refuse operations."""
-    if state.is_archived:
-        raise Refused(f"workflow {state.workflow_id} is archived: unarchive it first", workflow_id=state.workflow_id)
 
 
 def detects_content(state: State, request: Operation) -> bool:
@@ -160,27 +162,29 @@ def _plan_evaluation(state: State, request: Operation, known: Known, cause: str)
     """Uninitialized jobs become ready or blocked; what was seen of their inputs is accepted."""
     warnings: list[str] = []
     seen = accept_unknown(state, request, known.seen, warnings)
-    check_missing_inputs(state, request, seen, warnings)
-    seen, purged = set_aside(state, seen)
+    kept, purged = set_aside(state, seen)
     if isinstance(request, Restart):  # nothing but uninitialized jobs is touched
         check_purged(state, request, purged, warnings)
         purged[:] = False
-    return follow(
+    plan = follow(
         state,
         request,
         Findings(
-            records=seen.rows(needs_recording(state.files, seen)),
+            records=kept.rows(needs_recording(state.files, kept)),
             purged=purged,
             by_content=detects_content(state, request),
-            warnings=tuple(warnings),
             cause=cause,
             run_id=state.run_id,
             evaluates=True,
         ),
     )
+    runs = np.zeros(state.count, dtype=np.bool_)
+    runs[plan.jobs] = True  # those that stay as they are miss nothing
+    check_missing_inputs(state, request, seen, warnings, runs)
+    return replace(plan, warnings=tuple(warnings))
 
 
-def _plan_rerun(state: State, request: Operation, known: Known, own: list[Reasons], cause: str) -> Plan:
+def plan_rerun(state: State, request: Operation, known: Known, own: list[Reasons], cause: str) -> Plan:
     """reinit, and whatever continues as one: changes and `own` reasons, and all that is downstream."""
     warnings: list[str] = []
     seen = accept_unknown(state, request, known.seen, warnings)
@@ -195,6 +199,7 @@ def _plan_rerun(state: State, request: Operation, known: Known, own: list[Reason
         request,
         Findings(
             own=[*changes.reasons, *own],
+            renewing=_find_renewing(state),
             records=changes.records,
             purged=purged,
             missing=missing,
@@ -205,6 +210,14 @@ def _plan_rerun(state: State, request: Operation, known: Known, own: list[Reason
             evaluates=True,
         ),
     )
+
+
+def _find_renewing(state: State) -> Int64:
+    """Jobs that have yet to end though one that depends on them has: an update of the workflow put them before it."""
+    status = state.jobs.status
+    outrun = np.flatnonzero(mask_of(ENDED)[status] & (state.waiting > 0))
+    upstream, _ = state.graph.upstream.gather(outrun)
+    return sorted_unique(upstream[~IS_SETTLED[status[upstream]]].astype(np.int64))
 
 
 def _plan_reset(state: State, request: ResetStatus | ResetJobs, known: Known) -> Plan:
@@ -221,7 +234,7 @@ def _plan_reset(state: State, request: ResetStatus | ResetJobs, known: Known) ->
     chosen = chosen[status[chosen] != Status.DISABLED]
     own = [make_reasons(Kind.REQUESTED, chosen)]
     if request.reinitialize:
-        return _plan_rerun(state, request, known, own=own, cause=cause)
+        return plan_rerun(state, request, known, own=own, cause=cause)
     return follow(
         state,
         request,

@@ -1,8 +1,10 @@
-"""What an operation is refused with before anything is written: unknown files, missing inputs, live jobs.
+"""What a request is refused with before anything is written: unknown files, missing inputs, live jobs, jobs that do not
+exist, and a workflow that is archived.
 
-With `--force` the first three are warnings; live jobs are never forced.
+With `--force` the first two are warnings; the others are never forced.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torcd.core.observation import Observation
+from torcd.core.purged import find_taken
 from torcd.core.state import ABSENT, UNKNOWN, State
 from torcd.core.status import WAITING, Status, mask_of, status_name
-from torcd.protocol.errors import Conflict, Refused
+from torcd.protocol.errors import Conflict, NotFound, Refused
 from torcd.protocol.requests import Operation
 
 Int64 = NDArray[np.int64]
@@ -33,6 +36,37 @@ def _paths(state: State, files: Int64) -> list[str]:
 def _listing(paths: list[str], total: int) -> str:
     more = f" and {total - len(paths)} more" if total > len(paths) else ""
     return ", ".join(paths) + more
+
+
+def name_jobs(state: State, jobs: Int64) -> str:
+    """The ids of jobs with their statuses, as an error names them."""
+    shown = zip(state.jobs.ids.ids[jobs[:SHOWN]].tolist(), state.jobs.status[jobs[:SHOWN]].tolist(), strict=True)
+    return _listing([f"{job_id} ({status_name(status)})" for job_id, status in shown], len(jobs))
+
+
+def find_jobs(state: State, ids: Sequence[int]) -> Int64:
+    """The indexes of jobs by their ids: all of them, or NotFound."""
+    found = state.jobs.ids.find(np.array(ids, dtype=np.int64))
+    unknown = [job_id for job_id, index in zip(ids, found.tolist(), strict=True) if index < 0]
+    if unknown:
+        named = _listing([str(job_id) for job_id in unknown[:SHOWN]], len(unknown))
+        raise NotFound(
+            f"workflow {state.workflow_id} has no job {named}; nothing was changed",
+            noun="job",
+            id=unknown[0],
+            ids=unknown[:1000],
+        )
+    return found
+
+
+def check_not_archived(state: State) -> None:
+    """SEMANTICS 5.5: an archived workflow can only be read, or deleted."""
+    if state.is_archived:
+        raise Refused(
+            f"workflow {state.workflow_id} is archived: unarchive it first with `workflows unarchive "
+            f"{state.workflow_id}`",
+            workflow_id=state.workflow_id,
+        )
 
 
 def accept_unknown(state: State, request: Operation, seen: Observation, warnings: list[str]) -> Observation:
@@ -57,23 +91,23 @@ def accept_unknown(state: State, request: Operation, seen: Observation, warnings
     return replace(seen.rows(seen.size != UNKNOWN), errors={})
 
 
-def _user_inputs(state: State) -> Mask:
-    """Declared files that no job, or only a disabled one, produces and that an enabled job takes."""
+def _user_inputs(state: State, takers: Mask | None) -> Mask:
+    """Declared files that no job, or only a disabled one, produces and that an enabled job (of `takers`) takes."""
     files, disabled = state.files, state.jobs.status == Status.DISABLED
     made = files.producer >= 0
     made[made] = ~disabled[files.producer[made]]
-    taken = np.zeros(len(files.size), dtype=np.bool_)
-    owner = files.inputs.owners()
-    taken[files.inputs.items[~disabled[owner]]] = True
+    taken = find_taken(state, ~disabled if takers is None else takers & ~disabled)
     mask: Mask = taken & ~made & ~files.is_script
     return mask
 
 
-def check_missing_inputs(state: State, request: Operation, seen: Observation, warnings: list[str]) -> None:
-    """Missing user inputs refuse; with force they are a warning (SEMANTICS §5)."""
+def check_missing_inputs(
+    state: State, request: Operation, seen: Observation, warnings: list[str], takers: Mask | None = None
+) -> None:
+    """Missing user inputs (of `takers`, a mask over jobs) refuse; with force they are a warning (SEMANTICS §5)."""
     if not len(seen.absent):
         return
-    missing = seen.files[(seen.size == ABSENT) & _user_inputs(state)[seen.files]]
+    missing = seen.files[(seen.size == ABSENT) & _user_inputs(state, takers)[seen.files]]
     if len(missing):
         paths = _paths(state, missing)
         text = f"{len(missing)} input file(s) that no job produces do not exist: {_listing(paths, len(missing))}"
@@ -82,11 +116,13 @@ def check_missing_inputs(state: State, request: Operation, seen: Observation, wa
 
 
 def check_purged(state: State, request: Operation, purged: Mask, warnings: list[str]) -> None:
-    """Files that may be missing refuse likewise where nothing is done to have them made again."""
-    waits = mask_of(WAITING)[state.jobs.status]
-    taken = np.zeros(len(purged), dtype=np.bool_)
-    taken[state.files.inputs.items[waits[state.files.inputs.owners()]]] = True
-    missing = np.flatnonzero(purged & taken)
+    """Files that may be missing refuse likewise where nothing is done to have them made again.
+
+    Those whose producer has yet to run are not missed.
+    """
+    status = state.jobs.status
+    missing = np.flatnonzero(purged & find_taken(state, mask_of(WAITING)[status]))
+    missing = missing[status[state.files.producer[missing]] == Status.COMPLETED]
     if len(missing):
         paths = _paths(state, missing)
         text = f"{len(missing)} file(s) that may be missing are gone and are needed: {_listing(paths, len(missing))}"
@@ -119,20 +155,16 @@ def _refuse_or_warn(state: State, request: Operation, warnings: list[str], text:
     warnings.append(text)
 
 
-def name_jobs(state: State, jobs: Int64) -> str:
-    """Some jobs by id, with their statuses, and how many more there are."""
-    status = state.jobs.status[jobs[:SHOWN]].tolist()
-    named = zip(state.jobs.ids.ids[jobs[:SHOWN]].tolist(), status, strict=True)
-    return _listing([f"{job_id} ({status_name(each)})" for job_id, each in named], len(jobs))
+def live_conflict(state: State, what: str, live: Int64, advice: str | None = None, **data: Any) -> Conflict:
+    """What is refused because of live jobs (SEMANTICS 5.2), naming them and what to do.
 
-
-def live_conflict(state: State, request: Operation, live: Int64) -> Conflict:
-    """SEMANTICS 5.2: what would change a live job is refused, naming the jobs and the options."""
+    `what` is the sentence up to their number: "reinit would change".
+    """
+    advice = advice or f"Wait for them, or cancel them with `workflows cancel {state.workflow_id}`"
     return Conflict(
-        f"{request.NAME} would change {count_jobs(len(live))} that run now: {name_jobs(state, live)}. Wait for them, "
-        "or use --stop-live to stop them",
+        f"{what} {count_jobs(len(live))} under way: {name_jobs(state, live)}. {advice}",
         workflow_id=state.workflow_id,
         jobs=state.jobs.ids.ids[live[:1000]].tolist(),
         count=len(live),
-        options=["wait", "--stop-live"],
+        **data,
     )

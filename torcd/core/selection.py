@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from torcd.core.refusals import SHOWN
+from torcd.core.refusals import find_jobs
 from torcd.core.state import State
-from torcd.core.status import ENDED, Status, StatusReason, mask_of, statuses_named
-from torcd.protocol.errors import NotFound, Refused
+from torcd.core.status import ENDED, mask_of, statuses_named
+from torcd.protocol.errors import Refused
 from torcd.protocol.requests import JobsOperation
 
 Int64 = NDArray[np.int64]
@@ -21,37 +21,19 @@ class Selection:
 
     job_ids: Int64 = field(default_factory=lambda: _NONE)
     attempts: Int64 = field(default_factory=lambda: _NONE)
-    statuses: Int64 = field(default_factory=lambda: _NONE)
-    """The statuses of the results of those attempts."""
-
-
-def find_named(state: State, job_ids: list[int]) -> Int64:
-    """The jobs with these ids; raises NotFound unless all are there."""
-    named = state.jobs.ids.find(np.array(job_ids, dtype=np.int64))
-    unknown = [job_id for job_id, index in zip(job_ids, named.tolist(), strict=True) if index < 0]
-    if unknown:
-        raise NotFound(
-            f"workflow {state.workflow_id} has no job {', '.join(map(str, unknown[:SHOWN]))}; nothing was changed",
-            noun="job",
-            id=unknown[0],
-            ids=unknown[:1000],
-        )
-    return named
 
 
 def select_jobs(state: State, request: JobsOperation, selection: Selection) -> Int64:
     """The jobs that a request names by id, by status or by return code, in order."""
     mask = np.zeros(state.count, dtype=np.bool_)
-    mask[find_named(state, request.jobs)] = True
+    mask[find_jobs(state, request.jobs)] = True
     if request.status is not None:
         statuses = statuses_named(request.status)
         if not statuses:
             raise Refused(f"there is no status {request.status!r}", field="status", value=request.status)
         mask |= np.isin(state.jobs.status, statuses)
     found = state.jobs.ids.find(selection.job_ids)
-    status, reason = state.jobs.status[found], state.jobs.reason[found]
-    is_current = mask_of(ENDED)[status] & (state.jobs.attempt[found] == selection.attempts)
-    is_current &= (status != Status.CANCELED) | (selection.statuses == Status.CANCELED)  # else reset, then canceled
-    is_current &= (reason != StatusReason.ACCEPTED) | (selection.statuses == Status.COMPLETED)
+    is_current = mask_of(ENDED)[state.jobs.status[found]] & (state.jobs.attempt[found] == selection.attempts)
+    is_current &= state.jobs.worker[found] > 0  # else it was reset since, and then canceled, or accepted
     mask[found[is_current]] = True
     return np.flatnonzero(mask)

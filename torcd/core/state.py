@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torcd.core.fingerprint import Definition
 from torcd.core.graph import Graph, Rows, make_rows, pack, sorted_unique
 from torcd.core.placement import ReadyQueue, Requirement
-from torcd.core.status import BAD, SETTLED, Status, mask_of, status_name
+from torcd.core.status import BAD, SETTLED, Status, ends_attempt, mask_of, revives_attempt, status_name
 
 NEVER = -3
 """`Files.size` of a file that was never recorded."""
@@ -41,7 +41,8 @@ IS_BAD = mask_of(BAD)
 class Ids:
     """Database ids and the indexes that stand for them.
 
-    A workflow's ids are a block of consecutive numbers, with perhaps a few later ones.
+    Those that a workflow was created with are a block of consecutive numbers, found by their offset; any number of
+    later ones, which updates have added, are found by bisection.
     """
 
     def __init__(self, ids: NDArray[np.int64]) -> None:
@@ -51,7 +52,9 @@ class Ids:
         in_block = ids < self._first + 2 * len(ids)
         self._index = np.full(int(ids[in_block].max()) - self._first + 1 if len(ids) else 0, -1, dtype=np.int32)
         self._index[ids[in_block] - self._first] = np.flatnonzero(in_block)
-        self._later = {int(ids[index]): index for index in np.flatnonzero(~in_block).tolist()}
+        later = np.flatnonzero(~in_block)
+        self._later = later[np.argsort(ids[later])]
+        self._later_ids = ids[self._later]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -62,14 +65,20 @@ class Ids:
         known = (places >= 0) & (places < len(self._index))
         found = np.full(len(ids), -1, dtype=np.int64)
         found[known] = self._index[places[known]]
-        for place in np.flatnonzero(~known).tolist() if self._later else ():
-            found[place] = self._later.get(int(ids[place]), -1)
+        if len(self._later) and not known.all():
+            rest = np.flatnonzero(~known)
+            near = np.minimum(np.searchsorted(self._later_ids, ids[rest]), len(self._later) - 1)
+            is_it = self._later_ids[near] == ids[rest]
+            found[rest[is_it]] = self._later[near[is_it]]
         return found
 
     def find_one(self, wanted: int) -> int:
         """The index of one id, -1 when there is none."""
         place = wanted - self._first
-        return int(self._index[place]) if 0 <= place < len(self._index) else self._later.get(wanted, -1)
+        if 0 <= place < len(self._index):
+            return int(self._index[place])
+        near = int(np.searchsorted(self._later_ids, wanted))
+        return int(self._later[near]) if near < len(self._later) and self._later_ids[near] == wanted else -1
 
 
 @dataclass(slots=True)
@@ -82,6 +91,7 @@ class Jobs:
     attempt: NDArray[np.int32]
     run_id: NDArray[np.int32]
     worker: NDArray[np.int32]
+    """Who holds or held the latest attempt, 0: nobody. Negative: that attempt is history, nothing it says counts."""
     claim_counter: NDArray[np.int64]
     counter: NDArray[np.int64]
     """The version counter at the start of the last attempt, -1: never started."""
@@ -92,6 +102,13 @@ class Jobs:
     """About how many bytes it takes to tell a worker of the job."""
     may_return: NDArray[np.bool_]
     """Of a job that was reset: it returns to completed if all that it takes turns out unchanged (SEMANTICS 4.9)."""
+
+    def settle_attempts(self, jobs: NDArray[np.int64], status: int, reason: int) -> None:
+        """Notes what a move means for the latest attempts of jobs."""
+        if ends_attempt(status, reason):
+            self.worker[jobs] = -np.abs(self.worker[jobs])
+        elif revives_attempt(status, reason):
+            self.worker[jobs] = np.abs(self.worker[jobs])
 
 
 @dataclass(slots=True)
@@ -244,6 +261,7 @@ class State:
         self.counts[status] += len(jobs)
         self.jobs.status[jobs] = status
         self.jobs.reason[jobs] = reason
+        self.jobs.settle_attempts(jobs, status, reason)
         settles = int(IS_SETTLED[status]) - IS_SETTLED[before].astype(np.int32)
         spoils = int(IS_BAD[status]) - IS_BAD[before].astype(np.int32)
         if not (settles.any() or spoils.any()):

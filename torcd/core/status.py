@@ -99,14 +99,18 @@ class By(Enum):
     """One move of the table."""
     RESET = "reset"
     """By way of uninitialized."""
+    ACCEPTANCE = "acceptance"
+    """By themselves, or by way of uninitialized where a failure does not stand any more."""
     UNDO = "undo"
     """Back from where an operation has put them (and an acceptance, or early cutoff)."""
 
 
 _PLACED = (S.UNINITIALIZED, S.BLOCKED, S.READY, S.CANCELED)
+_RESETS = {(a, b) for a in S for b in _PLACED if a == S.UNINITIALIZED or (a, S.UNINITIALIZED) in MOVES}
 _ALLOWED = {
     By.ITSELF: _table(MOVES),
-    By.RESET: _table((a, b) for a in S for b in _PLACED if a == S.UNINITIALIZED or (a, S.UNINITIALIZED) in MOVES),
+    By.RESET: _table(_RESETS),
+    By.ACCEPTANCE: _table(MOVES | _RESETS),
     By.UNDO: _table((a, b) for a in (S.UNINITIALIZED, S.BLOCKED, S.READY, S.COMPLETED) for b in S if b not in LIVE),
 }
 
@@ -127,6 +131,16 @@ def mask_of(statuses: frozenset[Status]) -> NDArray[np.bool_]:
     for status in statuses:
         mask[status] = True
     return mask
+
+
+def ends_attempt(status: int, reason: int) -> bool:
+    """Whether the latest attempt of a job that gets this status is history: the job waits, or was canceled waiting."""
+    return status in WAITING or reason == StatusReason.UPSTREAM_FAILED
+
+
+def revives_attempt(status: int, reason: int) -> bool:
+    """Whether the job tells of its latest attempt again, which was history."""
+    return status == Status.COMPLETED and reason == StatusReason.UNCHANGED_INPUTS
 
 
 def status_name(status: int) -> str:

@@ -34,6 +34,7 @@ class Before(msgspec.Struct, frozen=True, kw_only=True):
     counter: Column
     attempt: Column
     """The latest attempt of each job at that time: a later one means that it has started since."""
+    worker: Column
     files: Column
     mtime_ns: Column
     size: Column
@@ -41,7 +42,9 @@ class Before(msgspec.Struct, frozen=True, kw_only=True):
     is_racy: Column
     version: Column
     given: Column
-    """The versions that the operation gave the files: a newer one is not taken back."""
+    """The versions that the operation gave the files."""
+    given_mtime_ns: Column
+    """And their times: a newer record is not taken back."""
     values: list[tuple[int, int]]
     """(user data, version) of the values that it cleared."""
     is_canceled: bool
@@ -80,6 +83,7 @@ class Notebook:
             "may_return": jobs.may_return[self._jobs],
             "counter": jobs.counter[self._jobs],
             "attempt": jobs.attempt[self._jobs],
+            "worker": jobs.worker[self._jobs],
             "mtime_ns": files.mtime_ns[self._files],
             "size": files.size[self._files],
             "is_racy": files.is_racy[self._files],
@@ -99,6 +103,7 @@ class Notebook:
                 files=pack_column(state.files.ids.ids[self._files]),
                 digest=self._digest,
                 given=pack_column(state.files.version[self._files]),
+                given_mtime_ns=pack_column(state.files.mtime_ns[self._files]),
                 values=[(int(values.ids.ids[index]), values.latest(index)[0]) for index in self._cleared],
                 is_canceled=self._is_canceled,
                 stopped=self._stopped,
@@ -149,12 +154,17 @@ def plan_undo(state: State, request: Undo, steps: tuple[Step, ...]) -> Plan:
         unmarked=np.flatnonzero(former.known & ~former.may_return & state.jobs.may_return),
         restored=Restored(
             records=former.records(),
-            jobs=jobs[state.jobs.counter[jobs] != former.counter[jobs]],
-            counters=former.counter[jobs[state.jobs.counter[jobs] != former.counter[jobs]]],
+            jobs=jobs,
+            counters=former.counter[jobs],
+            workers=former.worker[jobs],
             values=former.values(),
-            is_canceled=last.before.is_canceled,
+            is_canceled=last.before.is_canceled or state.is_canceled,
         ),
     )
+
+
+_Record = tuple[int, int, bytes, int, int]
+"""mtime_ns, size, digest, is_racy, version."""
 
 
 class _Former:
@@ -168,7 +178,10 @@ class _Former:
         self.may_return = state.jobs.may_return.copy()
         self.counter = state.jobs.counter.copy()
         self.attempt = state.jobs.attempt.copy()
-        self._records: dict[int, tuple[int, int, bytes, bool, int]] = {}
+        self.worker = state.jobs.worker.copy()
+        self._records: dict[int, _Record] = {}
+        self._given: dict[int, int] = {}
+        """The first of the versions that are taken back, of each file."""
         self._values: list[tuple[int, int]] = []
 
     def put(self, before: Before) -> None:
@@ -177,7 +190,7 @@ class _Former:
         there = found >= 0
         jobs = found[there]
         self.known[jobs] = True
-        for name in ("status", "reason", "may_return", "counter", "attempt"):
+        for name in ("status", "reason", "may_return", "counter", "attempt", "worker"):
             column: NDArray[np.generic] = getattr(self, name)
             column[jobs] = getattr(before, name).values()[there].astype(column.dtype)
         self._put_records(before)
@@ -187,9 +200,8 @@ class _Former:
         files = self._state.files
         found = files.ids.find(before.files.values())
         digest = [before.digest[place : place + 16] for place in range(0, len(before.digest), 16)]
-        rows = zip(
-            found.tolist(),
-            before.given.values().tolist(),
+        given = zip(before.given.values().tolist(), before.given_mtime_ns.values().tolist(), strict=True)
+        former = zip(
             before.mtime_ns.values().tolist(),
             before.size.values().tolist(),
             digest,
@@ -197,26 +209,41 @@ class _Former:
             before.version.values().tolist(),
             strict=True,
         )
-        for file, given, mtime_ns, size, content, is_racy, version in rows:
-            present = self._records[file][4] if file in self._records else int(files.version[file])
-            if file >= 0 and present == given:
-                self._records[file] = (mtime_ns, size, content, bool(is_racy), version)
+        for file, left, record in zip(found.tolist(), given, former, strict=True):
+            if file < 0:
+                continue
+            if file in self._records:
+                mtime_ns, _, _, _, version = self._records[file]
+            else:
+                mtime_ns, version = int(files.mtime_ns[file]), int(files.version[file])
+            if (version, mtime_ns) == left:
+                self._records[file] = record
+                self._given[file] = left[0]
 
     def records(self) -> Records:
-        """The records to put back."""
-        rows = list(self._records.values())
+        """The records to put back: not of files that a job has taken since as the operation had recorded them."""
+        used = np.full(len(self._state.files.size), -1, dtype=np.int64)
+        inputs = self._state.files.inputs
+        np.maximum.at(used, inputs.items, self.counter[inputs.owners()])
+        kept = {
+            file: record
+            for file, record in self._records.items()
+            if record[4] == self._given[file] or used[file] < self._given[file]
+        }
+        rows = list(kept.values())
 
         def column(place: int) -> Int64:
             return np.array([row[place] for row in rows], dtype=np.int64)
 
         return Records(
-            files=np.array(list(self._records), dtype=np.int64),
+            files=np.array(list(kept), dtype=np.int64),
             mtime_ns=column(0),
             size=column(1),
             digest=np.frombuffer(b"".join(row[2] for row in rows), dtype=DIGEST),
             is_racy=column(3).astype(np.bool_),
             version=column(4),
             is_new=False,
+            is_restored=True,
         )
 
     def values(self) -> list[tuple[int, int]]:
@@ -241,7 +268,7 @@ def _check(state: State, last: Step, former: _Former, stopped: int) -> None:
         jobs.reason, (StatusReason.UNCHANGED_INPUTS, StatusReason.ACCEPTED)
     )
     as_left = np.isin(jobs.status, (Status.UNINITIALIZED, Status.BLOCKED, Status.READY)) | returned
-    moved = former.known & ~as_left & (jobs.status != former.status)
+    moved = former.known & ~as_left & ((jobs.status != former.status) | (jobs.reason != former.reason))
     if moved.any():
         raise _refusal(state, last, f"{what}: since then {{}} changed otherwise", np.flatnonzero(moved))
 

@@ -5,6 +5,7 @@ A file system that does not answer costs no more than a time-out; cancellation a
 
 import os
 import threading
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -13,7 +14,7 @@ import trio
 
 from torcd.core.observation import Contents
 from torcd.core.state import DIGEST
-from torcd.files.assembly import PATIENCE_S, OnProgress
+from torcd.files.assembly import LESS_PATIENCE_S, PATIENCE_S, OnProgress
 from torcd.files.observation import (
     ABSENT,
     ABSENT_ERRNOS,
@@ -31,6 +32,12 @@ BATCH = 64
 
 LOOK_INTERVAL_S = 0.25
 """How often reading is looked at for signs of life."""
+
+MOST_HANGS = 8
+"""After so many files without an answer the rest of a reading is given up: each costs time, and a thread."""
+
+MOST_THREADS = 64
+"""Those that hang, perhaps for ever, included."""
 
 NO_ANSWER = "no answer in time (ETIMEDOUT)"
 
@@ -71,23 +78,28 @@ class Reader:
 
     def __init__(self, *, threads: int | None = None, patience_s: float = PATIENCE_S) -> None:
         self._threads = threads or min(4, len(os.sched_getaffinity(0)))
-        self._limiter = trio.CapacityLimiter(4 * self._threads)  # some may hang for ever
+        self._limiter = trio.CapacityLimiter(MOST_THREADS)
         self._patience_s = patience_s
 
     async def read(self, paths: Paths, files: Int64s, *, on_progress: OnProgress | None = None) -> Contents:
         """The contents of the files with these indices, in this order."""
-        total, done = len(files), 0
+        total, done, hangs = len(files), 0, 0
         collected = Collected(total)
-        starts = iter(range(0, total, BATCH))
+        spans = deque((start, min(start + BATCH, total)) for start in range(0, total, BATCH))
 
         async def work() -> None:
-            nonlocal done
-            for start in starts:
-                names = paths.gather(files[start : start + BATCH]).split(b"\0")[:-1]
-                batch = Batch(start, names)
-                await self._read_batch(batch)
-                collected.take(batch)
-                done += len(names)
+            nonlocal done, hangs
+            while spans and hangs < MOST_HANGS:
+                start, stop = spans.popleft()
+                batch = Batch(start, paths.gather(files[start:stop]).split(b"\0")[:-1])
+                await self._read_batch(batch, min(self._patience_s, LESS_PATIENCE_S) if hangs else self._patience_s)
+                reached = collected.take(batch)
+                if start + reached < stop:  # the next one gives no answer; those behind it may
+                    hangs += 1
+                    reached += 1
+                    if start + reached < stop:
+                        spans.appendleft((start + reached, stop))
+                done += reached
                 if on_progress is not None:
                     on_progress(done, total)
 
@@ -96,43 +108,45 @@ class Reader:
                 nursery.start_soon(work)
         return collected.contents()
 
-    async def _read_batch(self, batch: Batch) -> None:
+    async def _read_batch(self, batch: Batch, patience_s: float) -> None:
         """Returns when the thread is through, or does not get on any more."""
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch, batch, nursery.cancel_scope)
+                nursery.start_soon(_watch, batch, patience_s, nursery.cancel_scope)
                 await trio.to_thread.run_sync(batch.read, abandon_on_cancel=True, limiter=self._limiter)
                 nursery.cancel_scope.cancel()
         finally:
             batch.is_abandoned.set()
 
-    async def _watch(self, batch: Batch, scope: trio.CancelScope) -> None:
-        seen, since = (-1, -1), trio.current_time()
-        while True:
-            await trio.sleep(LOOK_INTERVAL_S)
-            now = (len(batch.told), batch.moved)
-            if now != seen:
-                seen, since = now, trio.current_time()
-            elif trio.current_time() - since > self._patience_s:
-                scope.cancel()
+
+async def _watch(batch: Batch, patience_s: float, scope: trio.CancelScope) -> None:
+    """Cancels the scope once the batch does not get on any more."""
+    seen, since = (-1, -1), trio.current_time()
+    while True:
+        await trio.sleep(LOOK_INTERVAL_S)
+        now = (len(batch.told), batch.moved)
+        if now != seen:
+            seen, since = now, trio.current_time()
+        elif trio.current_time() - since > patience_s:
+            scope.cancel()
 
 
 class Collected:
-    """The columns while their batches come in."""
+    """The columns while their batches come in. What no batch tells of is unknown."""
 
     def __init__(self, total: int) -> None:
         self._mtime_ns = np.full(total, NO_MTIME, dtype=np.int64)
         self._size = np.full(total, UNKNOWN, dtype=np.int64)
         self._digests = [b""] * total
         self._is_racy = np.zeros(total, dtype=np.bool_)
-        self._errors: dict[int, str] = {}
+        self._errors = dict.fromkeys(range(total), NO_ANSWER)
 
-    def take(self, batch: Batch) -> None:
-        """Enters what a batch told; files that it did not come to are unknown."""
+    def take(self, batch: Batch) -> int:
+        """Enters what a batch told so far; of how many of its files that was."""
         told = list(batch.told)
-        for place in range(len(batch.names)):
-            row = batch.start + place
-            match told[place] if place < len(told) else None:
+        for row, each in enumerate(told, batch.start):
+            del self._errors[row]
+            match each:
                 case Content() as content:
                     seconds, nanoseconds = divmod(content.mtime_ns, 1_000_000_000)
                     self._mtime_ns[row] = clamp_seconds(seconds) * 1_000_000_000 + nanoseconds
@@ -143,11 +157,10 @@ class Collected:
                     self._size[row] = ABSENT
                 case OSError() as error:
                     self._errors[row] = describe_error(error.errno) if error.errno else str(error)
-                case None:
-                    self._errors[row] = NO_ANSWER
+        return len(told)
 
     def contents(self) -> Contents:
         """All columns."""
         nothing = bytes(DIGEST.itemsize)
         digest = np.frombuffer(b"".join(each or nothing for each in self._digests), dtype=DIGEST)
-        return Contents(self._mtime_ns, self._size, digest, self._is_racy, self._errors)
+        return Contents(self._mtime_ns, self._size, digest, self._is_racy, dict(sorted(self._errors.items())))

@@ -11,8 +11,9 @@ from torcd.core.scripts import find_words
 from torcd.core.specification import expand
 from torcd.protocol.errors import Refused
 from torcd.protocol.requests import CreateWorkflow
-from torcd.protocol.specification import Piece
+from torcd.protocol.specification import Header, Piece
 from torcd.storage.create import NewWorkflow
+from torcd.storage.update import Specification
 
 
 def prepare_workflow(request: CreateWorkflow, pieces: Sequence[Piece], now_ms: int) -> NewWorkflow:
@@ -24,16 +25,23 @@ def prepare_workflow(request: CreateWorkflow, pieces: Sequence[Piece], now_ms: i
             field="directory",
             value=directory,
         )
-    expansion = expand(request.header, pieces, directory)
+    specification = prepare_specification(request.header, pieces, directory)
     return NewWorkflow(
         header=request.header,
-        expansion=expansion,
-        scripts=find_scripts(expansion, directory) if request.header.track_scripts else [],
+        expansion=specification.expansion,
+        scripts=specification.scripts,
         user=request.user,
         directory=directory,
         request_key=request.request_key,
         created_at_ms=now_ms,
     )
+
+
+def prepare_specification(header: Header, pieces: Sequence[Piece], directory: str) -> Specification:
+    """A specification, expanded and checked; raises Refused as above. Runs in a thread, too."""
+    expansion = expand(header, pieces, directory)
+    scripts = find_scripts(expansion, directory) if header.track_scripts else []
+    return Specification(header=header, expansion=expansion, scripts=scripts)
 
 
 def find_scripts(expansion: Expansion, directory: str) -> list[tuple[int, str]]:

@@ -83,7 +83,6 @@ def _replace_scripts(db: sqlite3.Connection, workflow_id: int, job_id: int, path
                 "INSERT INTO file (workflow_id, name, path, is_script) VALUES (?, ?, ?, 1)",
                 (workflow_id, path, path),
             ).lastrowid
-            db.execute("UPDATE workflow SET last_file = max(last_file, ?) WHERE id = ?", (file_id, workflow_id))
         else:
             file_id = row[0]
         db.execute("INSERT INTO job_input VALUES (?, ?, ?)", (workflow_id, job_id, file_id))

@@ -90,11 +90,11 @@ def select_attempts(db: sqlite3.Connection, workflow_id: int, request: Operation
     if not isinstance(request, JobsOperation) or request.return_code is None:
         return Selection()
     rows = db.execute(
-        "SELECT job_id, attempt_id, status FROM result WHERE workflow_id = ? AND return_code = ?",
+        "SELECT job_id, attempt_id FROM result WHERE workflow_id = ? AND return_code = ?",
         (workflow_id, request.return_code),
     ).fetchall()
-    pairs = np.array(rows, dtype=np.int64).reshape(-1, 3)
-    return Selection(job_ids=pairs[:, 0], attempts=pairs[:, 1], statuses=pairs[:, 2])
+    pairs = np.array(rows, dtype=np.int64).reshape(-1, 2)
+    return Selection(job_ids=pairs[:, 0], attempts=pairs[:, 1])
 
 
 UNDOABLE = (
@@ -134,8 +134,10 @@ def apply_plan(draft: Draft, planned: Planned, task_id: int | None, *, keeps_can
     if plan.restored is not None:
         _put_back(draft, plan.restored)
     if len(plan.jobs):
-        by = By.UNDO if plan.restored is not None else By.ITSELF if len(plan.accepted) else By.RESET
+        by = By.UNDO if plan.restored is not None else By.ACCEPTANCE if len(plan.accepted) else By.RESET
         draft.place(plan.jobs, plan.after, plan.after_reason, by)
+    if plan.restored is not None:  # after the moves, which have their own idea of what attempts count for
+        draft.put_attempts_back(plan.restored.jobs, plan.restored.counters, plan.restored.workers)
     draft.mark(plan.marked, may_return=True)
     draft.mark(plan.unmarked, may_return=False)
     draft.notify(
@@ -176,6 +178,5 @@ def _stop(draft: Draft, plan: Plan) -> None:
 def _put_back(draft: Draft, restored: Restored) -> None:
     draft.set_canceled(restored.is_canceled)
     draft.put_back(restored.records)
-    draft.rebase(restored.jobs, restored.counters)
     for index, version in restored.values:
         draft.restore_user_data(index, version)

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from torcd.core.delta import Claim, ResultRow
 from torcd.core.draft import Draft
-from torcd.core.evaluation import evaluate
+from torcd.core.evaluation import evaluate_downstream
 from torcd.core.observation import Observation
 from torcd.core.placement import Room
-from torcd.core.propagation import find_closure
 from torcd.core.state import ABSENT, DIGEST, State, has_digest
 from torcd.core.status import ENDED, LIVE, WAITING, Status, StatusReason, mask_of
 from torcd.protocol.worker_requests import AttemptEnd, AttemptRef, Capacity, JobLaunch, JobOutput, RefusedReport
@@ -74,19 +73,16 @@ def _superseded(ref: AttemptRef) -> RefusedReport:
 
 
 def take_back(draft: Draft, jobs: Int64) -> None:
-    """Attempts that were given up for lost run after all: what their loss canceled waits again (SEMANTICS 8.4)."""
+    """Attempts that were given up for lost run after all: what their loss canceled, or made ready, waits again.
+
+    SEMANTICS §2, 8.4. What was claimed meanwhile goes on.
+    """
     if not len(jobs):
         return
     draft.move(jobs, Status.RUNNING)
-    state = draft.state
-    closure = find_closure(state.graph, np.sort(jobs), state.jobs.status == Status.DISABLED).jobs
-    canceled = closure[
-        (state.jobs.status[closure] == Status.CANCELED) & (state.jobs.reason[closure] == StatusReason.UPSTREAM_FAILED)
-    ]
-    if len(canceled):
-        status = state.jobs.status.copy()
-        status[canceled] = Status.UNINITIALIZED
-        draft.place(canceled, *evaluate(state.graph, status, canceled, state.jobs.cancel_on_failure))
+    placement = evaluate_downstream(draft.state, jobs)
+    if len(placement.jobs):
+        draft.place(*placement)
 
 
 def _find(state: State, refs: list[AttemptRef]) -> tuple[Int64, NDArray[np.bool_]]:
@@ -210,7 +206,7 @@ def _result_row(
 def _record_outputs(draft: Draft, ended: list[AttemptEnd]) -> None:
     """The worker's own stats become the records (SEMANTICS 8.3); unknown ones change nothing."""
     seen = [output for end in ended for output in end.outputs if output.error is None]
-    if not seen:
+    if not seen or not len(draft.state.files.size):  # an update may have removed them while the worker was away
         return
     files = draft.state.files.ids.find(np.array([output.file_id for output in seen], dtype=np.int64))
     mtime_ns = np.array([-1 if o.mtime_ns is None else o.mtime_ns for o in seen], dtype=np.int64)
@@ -236,19 +232,16 @@ def judge_doubtful(
     refused = []
     for end, new in doubtful:
         row = db.execute(
-            "SELECT worker_id, return_code, started_at_ms, ended_at_ms, reason FROM result"
+            "SELECT worker_id, return_code, started_at_ms, ended_at_ms FROM result"
             " WHERE workflow_id = ? AND job_id = ? AND attempt_id = ?",
             (state.workflow_id, end.job_id, end.attempt_id),
         ).fetchone()
-        if new is not None and (row is None or (row[1] is None and row[2] is None)):  # noted when it was canceled
+        has_reported = row is not None and row[2] is not None  # else it has no row, or one that was noted for it
+        if new is not None and not has_reported:
             save_results(db, keys_of(state), [new])
-            continue
-        if row is not None and row[:4] == (worker_id, end.return_code, end.started_at_ms, end.ended_at_ms):
-            continue
-        superseded = row is None or row[4] in {StatusReason.SUPERSEDED, StatusReason.WORKER_LOST}
-        refused.append(
-            RefusedReport(job_id=end.job_id, attempt_id=end.attempt_id, why="superseded" if superseded else "conflict")
-        )
+        elif row != (worker_id, end.return_code, end.started_at_ms, end.ended_at_ms):
+            why = "conflict" if has_reported else "superseded"
+            refused.append(RefusedReport(job_id=end.job_id, attempt_id=end.attempt_id, why=why))
     return refused
 
 
@@ -278,10 +271,13 @@ def hand_out(
 
 
 def count_stranded(state: State, total: Room) -> int:
-    """The jobs that have not ended, when none is under way and this worker can take none that is ready; else 0."""
+    """The jobs that have not ended, when none is under way and this worker can take none that is ready; else 0.
+
+    Of an archived workflow nobody can take any.
+    """
     if state.counts[Status.PENDING] or state.counts[Status.RUNNING] or state.is_complete:
         return 0
-    if state.counts[Status.READY]:
+    if state.counts[Status.READY] and not state.is_archived:
         misfits = state.ready.misfits(total)
         needs = state.jobs.requirement[state.jobs.status == Status.READY] if misfits else None
         if needs is None or not np.isin(needs, misfits).all():

@@ -17,6 +17,7 @@ from torcd.core.state import State
 from torcd.core.status import LIVE, status_name
 from torcd.protocol.errors import Conflict, NotFound, Refused
 from torcd.protocol.requests import UpdateJob, UpdateUserData
+from torcd.storage.definitions import load_definitions
 
 VARIABLE = re.compile(r"\$\{(files|user_data)\.")
 MAX_VALUE = 256 * 1024
@@ -25,46 +26,21 @@ MAX_VALUE = 256 * 1024
 
 def load_definition(db: sqlite3.Connection, workflow_id: int, job_id: int) -> Definition:
     """A job's present definition."""
-    command, script, env = db.execute(
-        "SELECT command, invocation_script, env FROM job WHERE id = ?", (job_id,)
-    ).fetchone()
-
-    def names(sql: str) -> list[str]:
-        return [row[0] for row in db.execute(sql, (workflow_id, job_id))]
-
-    files = (
-        "SELECT f.name FROM {} e JOIN file f ON f.id = e.file_id"
-        " WHERE e.workflow_id = ? AND e.job_id = ? AND f.is_script = 0"
-    )
-    values = (
-        "SELECT u.name FROM job_user_data e JOIN user_data u ON u.id = e.user_data_id"
-        " WHERE e.workflow_id = ? AND e.job_id = ? AND e.is_output = {}"
-    )
-    return Definition(
-        command=command,
-        invocation_script=script,
-        env=msgspec.json.decode(env),
-        input_files=names(files.format("job_input")),
-        output_files=names(files.format("job_output")),
-        input_user_data=names(values.format(0)),
-        output_user_data=names(values.format(1)),
-        depends_on=names(
-            "SELECT j.name FROM job_dependency d JOIN job j ON j.id = d.upstream_id"
-            " WHERE d.workflow_id = ? AND d.job_id = ?"
-        ),
-    )
+    return load_definitions(db, workflow_id, [job_id])[job_id]
 
 
 def find_requirement(db: sqlite3.Connection, workflow_id: int, name: str) -> int:
     """The id of a workflow's resource requirements; raises Refused."""
     row = db.execute("SELECT id FROM requirement WHERE workflow_id = ? AND name = ?", (workflow_id, name)).fetchone()
     if row is None:
-        raise Refused(
-            f"workflow {workflow_id} has no resource requirements {name!r}",
-            field="resource_requirements",
-            value=name,
-        )
+        raise _no_requirement(workflow_id, name)
     return int(row[0])
+
+
+def _no_requirement(workflow_id: int, name: str) -> Refused:
+    return Refused(
+        f"workflow {workflow_id} has no resource requirements {name!r}", field="resource_requirements", value=name
+    )
 
 
 def update_job(draft: Draft, request: UpdateJob, now: Definition, requirement_id: int | None) -> None:
@@ -79,6 +55,8 @@ def update_job(draft: Draft, request: UpdateJob, now: Definition, requirement_id
             job_id=request.job_id,
             status=status_name(int(state.jobs.status[job])),
         )
+    if requirement_id is not None and all(need.name != request.resource_requirements for need in state.requirements):
+        raise _no_requirement(state.workflow_id, str(request.resource_requirements))  # removed since it was looked up
     if job in state.definitions:
         now = state.definitions[job][-1][1]  # edited since it was looked up, perhaps
     changed: dict[str, Any] = {

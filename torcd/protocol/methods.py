@@ -1,9 +1,16 @@
 """Every method that the daemon understands."""
 
-from torcd.protocol import transfer_requests, worker_requests
+from torcd.protocol import edits, lookups, transfer_requests, update, worker_requests
 from torcd.protocol.requests import Request
 
-__all__ = ["METHODS", "transfer_requests", "worker_requests"]  # imported above so that their requests are known
+__all__ = [
+    "METHODS",
+    "edits",
+    "lookups",
+    "transfer_requests",
+    "update",
+    "worker_requests",
+]  # imported above so that their requests are known
 
 
 def _requests(kind: type[Request]) -> list[type[Request]]:

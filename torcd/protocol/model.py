@@ -78,6 +78,7 @@ class WorkflowStatus(Answer, frozen=True, kw_only=True):
     counts: dict[str, int]
     complete: bool
     is_canceled: bool = False
+    is_archived: bool = False
     active_task: Task | None = None
 
 
@@ -113,6 +114,26 @@ class File(Answer, frozen=True, kw_only=True):
     mtime_ns: int | None
     size: int | None
     version: int
+
+
+class FileVersion(Answer, frozen=True, kw_only=True):
+    """What was accepted of a file from one number of the version counter on, until the next newer one."""
+
+    file_id: int
+    version: int
+    recorded: str
+    """`absent` or `present`."""
+    mtime_ns: int | None
+    size: int | None
+
+
+class UserDataVersion(Answer, frozen=True, kw_only=True):
+    """A value of a user data, in force from one number of the version counter on; 0: since the workflow was created."""
+
+    user_data_id: int
+    version: int
+    data: Any
+    is_set: bool
 
 
 class UserData(Answer, frozen=True, kw_only=True):
@@ -159,6 +180,50 @@ class PlanJob(Answer, frozen=True, kw_only=True):
     from_: str = msgspec.field(name="from")
     to: str
     reasons: list[dict[str, Any]]
+
+
+class Decision(Answer, frozen=True, kw_only=True):
+    """What one operation decided about a job."""
+
+    task_id: int
+    operation: str
+    run_id: int
+    requested_by: str
+    finished_at: str
+    decision: str
+    """`changed` or `kept`."""
+    from_: str = msgspec.field(name="from")
+    to: str
+    reasons: list[dict[str, Any]]
+    """Why it was changed."""
+    why: str | None = None
+    """Why it was kept: `up_to_date`, `not_selected`, `unchanged_and_not_retried`, `waits_already`, `runs` or
+    `disabled`."""
+
+
+class Explanation(Answer, frozen=True, kw_only=True):
+    """Why a job is where it is."""
+
+    job_id: int
+    job_key: int
+    workflow_id: int
+    name: str
+    status: str
+    status_reason: str | None
+    verdict: str
+    """`would_rerun` (a reinit now would reset it), `up_to_date`, `not_retried` (it did not complete, and what it takes
+    has not changed), `upstream_failed`, `waits`, `runs` or `disabled`."""
+    reasons: list[dict[str, Any]]
+    """Why a reinit would reset it."""
+    root: PlanJob | None
+    """The first root cause upstream, with its own reasons."""
+    path: list[str]
+    """The names of the jobs from that root cause to this one."""
+    waits: list[dict[str, Any]]
+    """`{kind, job_id, name, status}` of jobs, `{kind, worker_id, hostname, why}` of workers, else `{kind, why}`."""
+    decisions: list[Decision]
+    """Newest first."""
+    warnings: list[str]
 
 
 class Plan(Answer, frozen=True, kw_only=True):

@@ -192,7 +192,7 @@ class AcceptJobs(JobsOperation, frozen=True, kw_only=True):
 
     METHOD = "jobs.accept"
     NAME = "jobs accept"
-    EFFECT = ("jobs", "status", "return_code", "reason")
+    EFFECT = ("force", "jobs", "status", "return_code", "reason")
     reason: str
 
 
@@ -238,6 +238,17 @@ class ListJobs(ListRequest, frozen=True, kw_only=True):
 class GetJob(Request, frozen=True, kw_only=True):
     METHOD = "jobs.get"
     job_id: Integer
+
+
+class ExplainJob(Request, frozen=True, kw_only=True):
+    """Why a job would run again, or would not, what it waits for, and what operations decided about it.
+
+    With `task_id` only what that one decided.
+    """
+
+    METHOD = "jobs.explain"
+    job_id: Integer
+    task_id: Integer | None = None
 
 
 class UpdateJob(Request, frozen=True, kw_only=True):

@@ -1,12 +1,17 @@
-"""Writes a new workflow with all of its jobs, files and edges, inside the caller's transaction."""
+"""Writes a new workflow with all of its jobs, files and edges, inside the caller's transaction.
+
+The functions for one kind of object serve updates of a workflow, too.
+"""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import msgspec
 
-from torcd.core.expansion import Expansion
+from torcd.core.expansion import Expansion, NewFile, NewJob, NewRequirement, NewUserData
 from torcd.protocol.specification import Header
 
 
@@ -31,24 +36,32 @@ def find_created(db: sqlite3.Connection, request_key: str | None) -> int | None:
     return None if row is None else int(row[0])
 
 
+@dataclass(frozen=True, slots=True)
+class Numbering:
+    """The ids of what an expansion holds, by index."""
+
+    jobs: Sequence[int]
+    files: Sequence[int]
+    user_data: Sequence[int]
+    requirements: Sequence[int]
+
+
 def insert_workflow(db: sqlite3.Connection, new: NewWorkflow) -> int:
     """Writes everything and returns the workflow's id."""
     expansion = new.expansion
-    scripts = sorted({path for _, path in new.scripts})
-    first_job, first_file, first_value = (_next_id(db, table) for table in ("job", "file", "user_data"))
-    workflow_id = _insert_row(db, new, first_job, first_file, len(expansion.files) + len(scripts))
-    first_requirement = _insert_requirements(db, workflow_id, expansion)
-    _insert_jobs(db, workflow_id, expansion, first_job, first_requirement)
-    _insert_files(db, workflow_id, expansion, scripts, first_file)
-    script_id = {path: first_file + len(expansion.files) + place for place, path in enumerate(scripts)}
-    _insert_pairs(db, "job_input", workflow_id, first_job, first_file, (job.input_files for job in expansion.jobs))
-    db.executemany(
-        "INSERT OR IGNORE INTO job_input VALUES (?, ?, ?)",
-        [(workflow_id, first_job + job, script_id[path]) for job, path in new.scripts],
+    numbering = Numbering(
+        jobs=next_ids(db, "job", len(expansion.jobs)),
+        files=next_ids(db, "file", len(expansion.files)),
+        user_data=next_ids(db, "user_data", len(expansion.user_data)),
+        requirements=next_ids(db, "requirement", len(expansion.requirements)),
     )
-    _insert_pairs(db, "job_output", workflow_id, first_job, first_file, (job.output_files for job in expansion.jobs))
-    _insert_pairs(db, "job_dependency", workflow_id, first_job, first_job, (job.depends_on for job in expansion.jobs))
-    _insert_values(db, workflow_id, expansion, first_job, first_value)
+    workflow_id = _insert_row(db, new)
+    insert_requirements(db, workflow_id, numbering.requirements, expansion.requirements)
+    insert_jobs(db, workflow_id, numbering.jobs, expansion.jobs, numbering.requirements)
+    insert_files(db, workflow_id, numbering.files, expansion.files)
+    insert_user_data(db, workflow_id, numbering.user_data, expansion.user_data)
+    insert_edges(db, workflow_id, numbering.jobs, expansion.jobs, numbering)
+    insert_scripts(db, workflow_id, [(numbering.jobs[job], path) for job, path in new.scripts], {})
     db.execute(
         "INSERT INTO event VALUES (?, 1, ?, 'workflow_created', ?)",
         (
@@ -60,55 +73,61 @@ def insert_workflow(db: sqlite3.Connection, new: NewWorkflow) -> int:
     return workflow_id
 
 
-def _next_id(db: sqlite3.Connection, table: str) -> int:
+def next_ids(db: sqlite3.Connection, table: str, count: int) -> range:
+    """The ids of the next rows of a table."""
     row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
-    return 1 if row is None else int(row[0]) + 1
+    first = 1 if row is None else int(row[0]) + 1
+    return range(first, first + count)
 
 
-def _insert_row(db: sqlite3.Connection, new: NewWorkflow, first_job: int, first_file: int, files: int) -> int:
-    header = new.header
+def header_columns(header: Header) -> dict[str, object]:
+    """The columns of a workflow's row that follow from its specification."""
+    return {
+        "name": header.name,
+        "description": header.description,
+        "project": header.project,
+        "metadata": None if header.metadata is None else msgspec.json.encode(header.metadata).decode(),
+        "header": msgspec.json.encode(header).decode(),
+        "sort_method": header.jobs_sort_method,
+        "detect": header.detect,
+    }
+
+
+def _insert_row(db: sqlite3.Connection, new: NewWorkflow) -> int:
+    columns = {
+        **header_columns(new.header),
+        "user": new.header.user or new.user,
+        "submission_directory": new.directory,
+        "event_seq": 1,
+        "request_key": new.request_key,
+        "created_at_ms": new.created_at_ms,
+    }
     cursor = db.execute(
-        "INSERT INTO workflow (name, user, description, project, metadata, submission_directory, header,"
-        " sort_method, detect, event_seq, first_job, last_job, first_file, last_file, request_key, created_at_ms)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?)",
-        (
-            header.name,
-            header.user or new.user,
-            header.description,
-            header.project,
-            None if header.metadata is None else msgspec.json.encode(header.metadata).decode(),
-            new.directory,
-            msgspec.json.encode(header).decode(),
-            header.jobs_sort_method,
-            header.detect,
-            first_job,
-            first_job + len(new.expansion.jobs) - 1,
-            first_file,
-            first_file + files - 1,
-            new.request_key,
-            new.created_at_ms,
-        ),
+        f"INSERT INTO workflow ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
+        tuple(columns.values()),
     )
     assert cursor.lastrowid is not None
     return cursor.lastrowid
 
 
-def _insert_requirements(db: sqlite3.Connection, workflow_id: int, expansion: Expansion) -> int:
-    first = _next_id(db, "requirement")
+def insert_requirements(
+    db: sqlite3.Connection, workflow_id: int, ids: Sequence[int], requirements: Sequence[NewRequirement]
+) -> None:
+    """Adds resource requirements under these ids."""
     db.executemany(
         "INSERT INTO requirement VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            (first + place, workflow_id, need.name, need.num_cpus, need.memory_bytes, need.num_gpus,
+            (requirement_id, workflow_id, need.name, need.num_cpus, need.memory_bytes, need.num_gpus,
              need.num_nodes, need.runtime_s)
-            for place, need in enumerate(expansion.requirements)
+            for requirement_id, need in zip(ids, requirements, strict=True)
         ],
     )  # fmt: skip
-    return first
 
 
-def _insert_jobs(
-    db: sqlite3.Connection, workflow_id: int, expansion: Expansion, first: int, first_requirement: int
+def insert_jobs(
+    db: sqlite3.Connection, workflow_id: int, ids: Sequence[int], jobs: Sequence[NewJob], requirements: Sequence[int]
 ) -> None:
+    """Adds uninitialized jobs under these ids; `requirements`: the ids of all requirements."""
     encode = msgspec.json.Encoder().encode
     db.executemany(
         "INSERT INTO job VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
@@ -116,78 +135,93 @@ def _insert_jobs(
             (
                 job_id, workflow_id, job.name, job.command, job.invocation_script,
                 encode(job.env).decode() if job.env else "{}",
-                first_requirement + job.requirement if job.requirement >= 0 else None,
+                requirements[job.requirement] if job.requirement >= 0 else None,
                 job.scheduler, job.priority, job.cancel_on_blocking_job_failure, job.supports_termination,
                 job.definition_digest,
             )
-            for job_id, job in enumerate(expansion.jobs, first)
+            for job_id, job in zip(ids, jobs, strict=True)
         ),
     )  # fmt: skip
     db.executemany(
-        "INSERT INTO job_state (workflow_id, job_id) VALUES (?, ?)",
-        ((workflow_id, job_id) for job_id in range(first, first + len(expansion.jobs))),
+        "INSERT INTO job_state (workflow_id, job_id) VALUES (?, ?)", zip(repeat(workflow_id), ids, strict=False)
     )
 
 
-def _insert_files(
-    db: sqlite3.Connection, workflow_id: int, expansion: Expansion, scripts: Sequence[str], first: int
+def insert_files(db: sqlite3.Connection, workflow_id: int, ids: Sequence[int], files: Sequence[NewFile]) -> None:
+    """Adds declared files under these ids."""
+    db.executemany(
+        "INSERT INTO file (id, workflow_id, name, path, may_be_missing) VALUES (?, ?, ?, ?, ?)",
+        (
+            (file_id, workflow_id, file.name, file.path, file.may_be_missing)
+            for file_id, file in zip(ids, files, strict=True)
+        ),
+    )
+
+
+def insert_scripts(
+    db: sqlite3.Connection, workflow_id: int, found: Iterable[tuple[int, str]], known: Mapping[str, int]
 ) -> None:
-    insert = "INSERT INTO file (id, workflow_id, name, path, is_script, may_be_missing) VALUES (?, ?, ?, ?, ?, ?)"
+    """Makes scripts, (job id, path) pairs, inputs of their jobs; `known`: the ids of those that were one before."""
+    pairs = set(found)
+    paths = sorted({path for _, path in pairs if path not in known})
+    ids = {**known, **dict(zip(paths, next_ids(db, "file", len(paths)), strict=True))}
     db.executemany(
-        insert,
-        (
-            (file_id, workflow_id, file.name, file.path, 0, file.may_be_missing)
-            for file_id, file in enumerate(expansion.files, first)
-        ),
+        "INSERT INTO file (id, workflow_id, name, path, is_script) VALUES (?, ?, ?, ?, 1)",
+        ((ids[path], workflow_id, path, path) for path in paths),
     )
     db.executemany(
-        insert,
-        (
-            (file_id, workflow_id, path, path, 1, 0)
-            for file_id, path in enumerate(scripts, first + len(expansion.files))
-        ),
+        "INSERT INTO job_input VALUES (?, ?, ?)",
+        ((workflow_id, job_id, ids[path]) for job_id, path in sorted(pairs)),
     )
 
 
-def _insert_pairs(
-    db: sqlite3.Connection,
-    table: str,
-    workflow_id: int,
-    first_job: int,
-    first_other: int,
-    rows: Iterable[list[int]],
+def insert_user_data(
+    db: sqlite3.Connection, workflow_id: int, ids: Sequence[int], user_data: Sequence[NewUserData], version: int = 0
 ) -> None:
-    db.executemany(
-        f"INSERT INTO {table} VALUES (?, ?, ?)",
-        (
-            (workflow_id, job_id, first_other + index)
-            for job_id, indexes in enumerate(rows, first_job)
-            for index in indexes
-        ),
-    )
-
-
-def _insert_values(db: sqlite3.Connection, workflow_id: int, expansion: Expansion, first_job: int, first: int) -> None:
+    """Adds user data under these ids; their values have this version."""
     db.executemany(
         "INSERT INTO user_data VALUES (?, ?, ?, ?)",
-        (
-            (user_data_id, workflow_id, value.name, value.is_ephemeral)
-            for user_data_id, value in enumerate(expansion.user_data, first)
-        ),
+        ((each, workflow_id, value.name, value.is_ephemeral) for each, value in zip(ids, user_data, strict=True)),
     )
+    insert_values(db, workflow_id, ids, user_data, version)
+
+
+def insert_values(
+    db: sqlite3.Connection, workflow_id: int, ids: Sequence[int], user_data: Sequence[NewUserData], version: int
+) -> None:
+    """Adds the values of user data as a version."""
     db.executemany(
-        "INSERT INTO user_data_version VALUES (?, ?, 0, ?, ?)",
+        "INSERT INTO user_data_version VALUES (?, ?, ?, ?, ?)",
         (
-            (workflow_id, user_data_id, value.data.decode(), value.digest)
-            for user_data_id, value in enumerate(expansion.user_data, first)
+            (workflow_id, user_data_id, version, value.data.decode(), value.digest)
+            for user_data_id, value in zip(ids, user_data, strict=True)
             if value.data is not None
         ),
     )
+
+
+def insert_edges(
+    db: sqlite3.Connection, workflow_id: int, ids: Sequence[int], jobs: Sequence[NewJob], numbering: Numbering
+) -> None:
+    """Adds what jobs declare to take, make and depend on."""
+    for table, rows, others in (
+        ("job_input", (job.input_files for job in jobs), numbering.files),
+        ("job_output", (job.output_files for job in jobs), numbering.files),
+        ("job_dependency", (job.depends_on for job in jobs), numbering.jobs),
+    ):
+        db.executemany(
+            f"INSERT INTO {table} VALUES (?, ?, ?)",
+            (
+                (workflow_id, job_id, others[index])
+                for job_id, indexes in zip(ids, rows, strict=True)
+                for index in indexes
+            ),
+        )
     db.executemany(
         "INSERT INTO job_user_data VALUES (?, ?, ?, ?)",
         (
-            (workflow_id, first_job + place, first + index, is_output)
-            for place, job in enumerate(expansion.jobs)
+            (workflow_id, job_id, numbering.user_data[index], is_output)
+            for job_id, job in zip(ids, jobs, strict=True)
             for is_output, indexes in ((0, job.input_user_data), (1, job.output_user_data))
             for index in indexes
         ),

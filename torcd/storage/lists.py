@@ -1,4 +1,4 @@
-"""The lists of every noun: pages of rows in the order of their ids, filtered in SQL.
+"""The lists of every noun: pages of rows in the order of their ids (versions: newest first), filtered in SQL.
 
 A page ends at the caller's limit or at about half a MiB, whichever comes first, so that an answer stays small
 enough not to hold up an event loop.
@@ -19,6 +19,9 @@ Row = tuple[Any, ...]
 PAGE_BYTES = 512 * 1024
 """Where a page ends, measured by its texts."""
 
+LAST = 2**63 - 1
+"""Above every key."""
+
 TEXT, NUMBER, STATUS, FLAG = "text", "number", "status", "flag"
 
 
@@ -33,6 +36,8 @@ class Listing(Generic[T]):
     """Of each filter: the SQL expression and its kind."""
     make: Callable[[Row], T]
     """Makes the struct from a row; column 0 is the key."""
+    newest_first: bool = False
+    """Whether keys descend; then cursor 0 stands for the beginning."""
 
 
 def load_page(
@@ -44,12 +49,14 @@ def load_page(
     limit: int,
 ) -> tuple[list[T], int | None]:
     """The rows after `cursor`, and the cursor of the next page (None: there is no more). Raises Refused."""
-    conditions, values = [listing.where, f"{listing.key} > ?"], [*arguments, cursor]
+    after, order = ("<", "DESC") if listing.newest_first else (">", "ASC")
+    start = LAST if listing.newest_first and cursor == 0 else cursor
+    conditions, values = [listing.where, f"{listing.key} {after} ?"], [*arguments, start]
     for key, value in filters:
         condition, more = _condition(listing, key, value)
         conditions.append(condition)
         values += more
-    sql = f"{listing.select} WHERE {' AND '.join(conditions)} ORDER BY {listing.key} LIMIT ?"
+    sql = f"{listing.select} WHERE {' AND '.join(conditions)} ORDER BY {listing.key} {order} LIMIT ?"
     found: list[T] = []
     size, last = 0, cursor
     for row in db.execute(sql, (*values, limit + 1)):

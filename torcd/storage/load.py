@@ -1,10 +1,11 @@
 """Loads a workflow's state from the database, a million jobs in a few seconds.
 
-Numbers come as one text per range of ids (`group_concat`), several times faster than row by row; a range keeps
+Numbers come as one text per block of ids (`group_concat`), several times faster than row by row; a block keeps
 each text far below SQLite's limit.
 """
 
 import sqlite3
+from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -13,46 +14,51 @@ from numpy.typing import NDArray
 from torcd.core.fingerprint import Definition
 from torcd.core.graph import build_graph, make_rows, pack, sorted_unique
 from torcd.core.placement import Requirement
+from torcd.core.ranges import find_blocks
 from torcd.core.state import DIGEST, NEVER, Digests, Files, Ids, Jobs, State, Values
 from torcd.protocol.errors import NotFound
 
 Int64 = NDArray[np.int64]
 STEP = 200_000
-"""Ids in one range."""
+"""Ids in one block."""
+GAP = 50
+"""Rows of other workflows between two of a workflow's: more cost more to read over than a statement of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Where the rows of a workflow's jobs, or of its files, lie."""
+
+    workflow_id: int
+    ids: Int64
+    """Ascending."""
+    blocks: list[tuple[int, int]]
+    """First and last ids, for tables in which the workflow's rows lie among those of others."""
+    stretches: list[tuple[int, int]]
+    """The same for tables that are clustered by workflow, where gaps cost nothing."""
 
 
 def load_state(db: sqlite3.Connection, workflow_id: int) -> State:
     """The state of one workflow; raises NotFound."""
     row = db.execute(
         "SELECT name, submission_directory, detect, sort_method, run_id, counter, event_seq, is_canceled,"
-        " is_archived, first_job, last_job, first_file, last_file FROM workflow WHERE id = ?",
+        " is_archived FROM workflow WHERE id = ?",
         (workflow_id,),
     ).fetchone()
     if row is None:
         raise NotFound(f"there is no workflow {workflow_id}", noun="workflow", id=workflow_id)
-    (
-        name, directory, detect, sort_method, run_id, counter, event_seq, is_canceled, is_archived,
-        first_job, last_job, first_file, last_file,
-    ) = row  # fmt: skip
-    job_range, file_range = (workflow_id, first_job, last_job), (workflow_id, first_file, last_file)
-
-    later = db.execute(
-        "SELECT id, path FROM file WHERE workflow_id = ? AND is_script = 1 AND id > ? ORDER BY id",
-        (workflow_id, last_file),
-    ).fetchall()
-    job_ids = _column(db, "SELECT group_concat(id, ' ') FROM job", "id", job_range)
-    file_ids = np.append(
-        _column(db, "SELECT group_concat(id, ' ') FROM file", "id", file_range),
-        np.array([row[0] for row in later], dtype=np.int64),
-    )
+    name, directory, detect, sort_method, run_id, counter, event_seq, is_canceled, is_archived = row
+    job_region = _find_region(db, "SELECT group_concat(job_id, ' ') FROM job_state", workflow_id)
+    file_region = _find_region(db, "SELECT group_concat(id, ' ') FROM file INDEXED BY file_by_workflow", workflow_id)
+    job_ids, file_ids = job_region.ids, file_region.ids
     by_id, files_by_id = Ids(job_ids), Ids(file_ids)
-    inputs = _pairs(db, "job_input", "file_id", job_range)
-    outputs = _pairs(db, "job_output", "file_id", job_range)
+    inputs = _pairs(db, "job_input", "file_id", job_region)
+    outputs = _pairs(db, "job_output", "file_id", job_region)
     values = _load_values(db, workflow_id)
     data_inputs, data_outputs = _load_value_edges(db, workflow_id, by_id, values.ids)
     input_of = by_id.find(inputs[0]), files_by_id.find(inputs[1])
     output_of = by_id.find(outputs[0]), files_by_id.find(outputs[1])
-    explicit = _pairs(db, "job_dependency", "upstream_id", job_range)
+    explicit = _pairs(db, "job_dependency", "upstream_id", job_region)
     edges = np.concatenate(
         [
             pack(by_id.find(explicit[1]), by_id.find(explicit[0])),
@@ -65,9 +71,8 @@ def load_state(db: sqlite3.Connection, workflow_id: int) -> State:
     place[order] = np.arange(len(order))
 
     requirements, requirement_index = _load_requirements(db, workflow_id)
-    jobs = _load_jobs(db, workflow_id, job_range, Ids(job_ids[order]), order, requirement_index)
-    later_paths = [row[1] for row in later]
-    files = _load_files(db, file_range, later_paths, files_by_id, place, input_of, output_of, len(job_ids))
+    jobs = _load_jobs(db, job_region, Ids(job_ids[order]), order, requirement_index)
+    files = _load_files(db, file_region, files_by_id, place, input_of, output_of, len(job_ids))
     for job, index in zip(*_lists(data_inputs), strict=True):
         values.inputs.append((int(place[job]), index))
     for job, index in zip(*_lists(data_outputs), strict=True):
@@ -102,27 +107,29 @@ def _numbers(texts: list[str | None]) -> Int64:
     return np.concatenate(columns) if columns else np.empty(0, dtype=np.int64)
 
 
-def _texts(db: sqlite3.Connection, select: str, key: str, span: tuple[int, int, int]) -> list[str | None]:
-    """One text for each range of ids of a workflow."""
-    workflow_id, first, last = span
+def _find_region(db: sqlite3.Connection, select: str, workflow_id: int) -> Region:
+    """The region of the ids that `select` gives in their order."""
+    ids = _numbers([db.execute(f"{select} WHERE workflow_id = ?", (workflow_id,)).fetchone()[0]])
+    return Region(workflow_id, ids, find_blocks(ids, STEP, GAP), find_blocks(ids, STEP))
+
+
+def _texts(db: sqlite3.Connection, select: str, key: str, region: Region) -> list[str | None]:
+    """One text for each block of a region."""
+    is_wide = key == "id"
+    where = f"WHERE {'+' if is_wide else ''}workflow_id = ? AND {key} BETWEEN ? AND ?"
     return [
-        db.execute(
-            f"{select} WHERE +workflow_id = ? AND {key} BETWEEN ? AND ?"
-            if key == "id"
-            else f"{select} WHERE workflow_id = ? AND {key} BETWEEN ? AND ?",
-            (workflow_id, low, min(low + STEP - 1, last)),
-        ).fetchone()[0]
-        for low in range(first, last + 1, STEP)
+        db.execute(f"{select} {where}", (region.workflow_id, first, last)).fetchone()[0]
+        for first, last in (region.blocks if is_wide else region.stretches)
     ]
 
 
-def _column(db: sqlite3.Connection, select: str, key: str, span: tuple[int, int, int]) -> Int64:
-    return _numbers(_texts(db, select, key, span))
+def _column(db: sqlite3.Connection, select: str, key: str, region: Region) -> Int64:
+    return _numbers(_texts(db, select, key, region))
 
 
-def _pairs(db: sqlite3.Connection, table: str, other: str, span: tuple[int, int, int]) -> tuple[Int64, Int64]:
+def _pairs(db: sqlite3.Connection, table: str, other: str, region: Region) -> tuple[Int64, Int64]:
     """(job ids, other ids) of a table of pairs. Ids stay below 2**31 here, so a pair fits one number."""
-    packed = _column(db, f"SELECT group_concat(job_id * 4294967296 + {other}, ' ') FROM {table}", "job_id", span)
+    packed = _column(db, f"SELECT group_concat(job_id * 4294967296 + {other}, ' ') FROM {table}", "job_id", region)
     return packed >> 32, packed & 0xFFFFFFFF
 
 
@@ -146,14 +153,13 @@ def _load_requirements(db: sqlite3.Connection, workflow_id: int) -> tuple[list[R
 
 def _load_jobs(
     db: sqlite3.Connection,
-    workflow_id: int,
-    span: tuple[int, int, int],
+    region: Region,
     ids: Ids,
     order: Int64,
     requirement_index: dict[int, int],
 ) -> Jobs:
     wide = {
-        name: _column(db, f"SELECT group_concat({expression}, ' ') FROM job", "id", span)[order]
+        name: _column(db, f"SELECT group_concat({expression}, ' ') FROM job", "id", region)[order]
         for name, expression in (
             ("priority", "priority"),
             ("cancel", "cancel_on_failure"),
@@ -162,10 +168,10 @@ def _load_jobs(
         )
     }
     narrow = {
-        name: _column(db, f"SELECT group_concat({name}, ' ') FROM job_state", "job_id", span)[order]
+        name: _column(db, f"SELECT group_concat({name}, ' ') FROM job_state", "job_id", region)[order]
         for name in ("reason", "attempt", "run_id", "worker_id", "claim_counter", "counter")
     }
-    standing = _column(db, "SELECT group_concat(2 * status + may_return, ' ') FROM job_state", "job_id", span)[order]
+    standing = _column(db, "SELECT group_concat(2 * status + may_return, ' ') FROM job_state", "job_id", region)[order]
     requirement = np.full(len(order), -1, dtype=np.int32)
     if requirement_index:
         known = np.array(list(requirement_index), dtype=np.int64)  # ascending, with indexes 0, 1, 2, …
@@ -191,8 +197,7 @@ def _load_jobs(
 
 def _load_files(
     db: sqlite3.Connection,
-    span: tuple[int, int, int],
-    later_scripts: list[str],
+    region: Region,
     ids: Ids,
     place: Int64,
     inputs: tuple[Int64, Int64],
@@ -200,20 +205,17 @@ def _load_files(
     job_count: int,
 ) -> Files:
     count = len(ids)
-    texts = [*_texts(db, "SELECT group_concat(path, char(0)) FROM file", "id", span), *later_scripts]
+    texts = _texts(db, "SELECT group_concat(path, char(0)) FROM file", "id", region)
     paths = b"".join(text.encode(errors="surrogateescape") + b"\0" for text in texts if text)
     ends = np.flatnonzero(np.frombuffer(paths, dtype=np.uint8) == 0) + 1
-    kind = np.ones(count, dtype=np.int64)
-    block = count - len(later_scripts)
-    kind[:block] = _column(db, "SELECT group_concat(2 * may_be_missing + is_script, ' ') FROM file", "id", span)
-    recorded_span = (span[0], span[1], int(ids.ids.max()) if count else -1)
+    kind = _column(db, "SELECT group_concat(2 * may_be_missing + is_script, ' ') FROM file", "id", region)
     mtime_ns = np.zeros(count, dtype=np.int64)
     size = np.full(count, NEVER, dtype=np.int64)
     version = np.zeros(count, dtype=np.int64)
-    recorded = ids.find(_column(db, "SELECT group_concat(file_id, ' ') FROM file_record", "file_id", recorded_span))
+    recorded = ids.find(_column(db, "SELECT group_concat(file_id, ' ') FROM file_record", "file_id", region))
     for column, name in ((mtime_ns, "mtime_ns"), (size, "size"), (version, "version")):
-        column[recorded] = _column(db, f"SELECT group_concat({name}, ' ') FROM file_record", "file_id", recorded_span)
-    digest, is_racy = _load_digests(db, recorded_span, ids)
+        column[recorded] = _column(db, f"SELECT group_concat({name}, ' ') FROM file_record", "file_id", region)
+    digest, is_racy = _load_digests(db, region, ids)
     producer = np.full(count, -1, dtype=np.int32)
     producer[outputs[1]] = place[outputs[0]]
     return Files(
@@ -233,17 +235,17 @@ def _load_files(
     )
 
 
-def _load_digests(db: sqlite3.Connection, span: tuple[int, int, int], ids: Ids) -> tuple[Digests, NDArray[np.bool_]]:
+def _load_digests(db: sqlite3.Connection, region: Region, ids: Ids) -> tuple[Digests, NDArray[np.bool_]]:
     """Of each file: the digest of its recorded content, and whether that was read too soon after its mtime."""
     digest, is_racy = np.zeros(len(ids), dtype=DIGEST), np.zeros(len(ids), dtype=np.bool_)
 
     def select(expression: str) -> str:
         return f"SELECT group_concat({expression}, ' ') FILTER (WHERE digest IS NOT NULL) FROM file_record"
 
-    known = ids.find(_column(db, select("file_id"), "file_id", span))
-    texts = _texts(db, select("hex(digest)"), "file_id", span)
+    known = ids.find(_column(db, select("file_id"), "file_id", region))
+    texts = _texts(db, select("hex(digest)"), "file_id", region)
     digest[known] = np.frombuffer(bytes.fromhex("".join(text for text in texts if text)), dtype=DIGEST)
-    is_racy[known] = _column(db, select("is_racy"), "file_id", span).astype(np.bool_)
+    is_racy[known] = _column(db, select("is_racy"), "file_id", region).astype(np.bool_)
     return digest, is_racy
 
 

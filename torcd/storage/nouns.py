@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from torcd.core.status import Status, StatusReason, reason_name, status_name
+from torcd.core.status import Status, reason_name, status_name
 from torcd.protocol.errors import NotFound
 from torcd.protocol.model import Event, File, Job, Result, Task, UserData, Worker, Workflow
 from torcd.storage.lists import FLAG, NUMBER, STATUS, TEXT, Listing, Row, load_page, reason_filter
@@ -82,24 +82,18 @@ def _make_job(row: Row) -> Job:
     )
 
 
-IS_CURRENT = (
-    f"s.status IN {ENDED} AND (s.status <> {Status.CANCELED:d} OR r.status = {Status.CANCELED:d})"
-    f" AND (s.reason <> {StatusReason.ACCEPTED:d} OR r.status = {Status.COMPLETED:d})"
-)
-"""Of a result `r` of a job's latest attempt: whether it tells of the status in which the job is. One of a job that was
-reset and then canceled does not, nor one of a job that failed and was accepted: that attempt is history."""
+IS_CURRENT = f"s.status IN {ENDED} AND s.worker_id > 0"
+"""Whether a job's latest attempt tells of the status in which the job is. One of a job that was reset and then canceled
+does not, nor one of a job that was accepted: that attempt is history."""
 _RETURN_CODE = f"CASE WHEN {IS_CURRENT} THEN r.return_code END"
 _WORKER = f"CASE WHEN s.status IN {LIVE} THEN s.worker_id END"
 JOBS = Listing(
     select=f"SELECT j.id, j.workflow_id, j.name, j.command, s.status, s.reason, s.run_id, s.attempt, {_RETURN_CODE},"
-    f" {_WORKER}, j.priority, q.name FROM job j"
-    " JOIN job_state s ON s.workflow_id = j.workflow_id AND s.job_id = j.id"
+    f" {_WORKER}, j.priority, q.name FROM job_state s JOIN job j ON j.id = s.job_id AND +j.workflow_id = s.workflow_id"
     " LEFT JOIN result r ON r.workflow_id = j.workflow_id AND r.job_id = j.id AND r.attempt_id = s.attempt"
     " LEFT JOIN requirement q ON q.id = j.requirement_id",
-    where="+j.workflow_id = ?1 AND j.id BETWEEN"
-    " (SELECT first_job FROM workflow WHERE id = ?1) AND"
-    " (SELECT last_job FROM workflow WHERE id = ?1)",
-    key="j.id",
+    where="s.workflow_id = ?",
+    key="s.job_id",
     filters={
         "id": ("j.id", NUMBER),
         "job_key": ("j.id", NUMBER),
@@ -139,10 +133,7 @@ FILES = Listing(
     select=f"SELECT f.id, f.workflow_id, f.name, f.path, f.is_script, {_MTIME_NS}, {_SIZE}, r.version, {_RECORDED}"
     " FROM file f"
     " LEFT JOIN file_record r ON r.workflow_id = f.workflow_id AND r.file_id = f.id",
-    where="+f.workflow_id = ?1 AND f.id BETWEEN"
-    " (SELECT first_file FROM workflow WHERE id = ?1) AND"
-    " (SELECT max(last_file, coalesce((SELECT max(id) FROM file WHERE workflow_id = ?1 AND is_script = 1),"
-    " 0)) FROM workflow WHERE id = ?1)",
+    where="f.workflow_id = ?",
     key="f.id",
     filters={
         "id": ("f.id", NUMBER),
@@ -315,6 +306,11 @@ def load_one(
     return listing.make(row)
 
 
+def load_workflow(db: sqlite3.Connection, workflow_id: int) -> Workflow:
+    """One workflow; raises NotFound."""
+    return load_one(db, WORKFLOWS, "workflow", "id = ?", (workflow_id,), workflow_id)
+
+
 def load_events(db: sqlite3.Connection, workflow_id: int, after_seq: int, limit: int) -> list[Event]:
     """A stretch of a workflow's log."""
     return load_page(db, EVENTS, (workflow_id,), (), after_seq, limit)[0]
@@ -330,6 +326,7 @@ def count_statuses(db: sqlite3.Connection, workflow_id: int) -> dict[str, int]:
 
 OWNERS = {
     "job": "SELECT workflow_id FROM job WHERE id = ?",
+    "file": "SELECT workflow_id FROM file WHERE id = ?",
     "user_data": "SELECT workflow_id FROM user_data WHERE id = ?",
     "task": "SELECT workflow_id FROM task WHERE id = ?",
 }

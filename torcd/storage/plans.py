@@ -1,4 +1,7 @@
-"""Shows stored plans: puts names, paths and values to the ids of a packed plan, a page at a time."""
+"""Shows stored plans: puts names, paths and values to the ids of a packed plan, a page at a time.
+
+What an update of the workflow has removed since then is shown as `removed job 12`, without a path or values.
+"""
 
 import sqlite3
 from typing import Any
@@ -54,11 +57,11 @@ class _Names:
         others = np.concatenate(
             (ref[np.isin(kind, JOB_IN_REF)], self._columns["old_a"][np.isin(kind, JOB_IN_OLD)])
         ).tolist()
-        self.jobs = _look_up(db, "SELECT id, name FROM job", [*ids, *others])
+        self.jobs = _find_names(db, "job", [*ids, *others])
         files = ref[np.isin(kind, FILE_KINDS)].tolist()
-        self._files = _look_up(db, "SELECT id, name FROM file", files)
+        self._files = _find_names(db, "file", files)
         self._paths = _look_up(db, "SELECT id, path FROM file", files)
-        self._values = _look_up(db, "SELECT id, name FROM user_data", ref[kind == Kind.USER_DATA_CHANGED].tolist())
+        self._values = _find_names(db, "user_data", ref[kind == Kind.USER_DATA_CHANGED].tolist())
 
     def show(self, place: int) -> tuple[int, Reason]:
         """The job of one row, and the reason as users see it."""
@@ -107,7 +110,7 @@ class _Names:
                 return {"kind": "requested"}
 
     def _file(self, file_id: int) -> Reason:
-        return {"file": self._files[file_id], "path": self._paths[file_id]}
+        return {"file": self._files[file_id], "path": self._paths.get(file_id)}
 
     def _value(self, user_data_id: int, version: int) -> Any:
         row = self._db.execute(
@@ -121,6 +124,12 @@ class _Names:
 def _record(mtime_ns: int, size: int) -> Reason | None:
     """A record in a reason; None: absent, or never recorded."""
     return None if size in {ABSENT, NEVER} else {"mtime_ns": mtime_ns, "size": size}
+
+
+def _find_names(db: sqlite3.Connection, table: str, ids: list[int]) -> dict[int, str]:
+    """The name of each object, or what stands for it when it was removed."""
+    removed = {each: f"removed {table.replace('_', ' ')} {each}" for each in ids}
+    return removed | _look_up(db, f"SELECT id, name FROM {table}", ids)
 
 
 def _look_up(db: sqlite3.Connection, select: str, ids: list[int]) -> dict[int, str]:

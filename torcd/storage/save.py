@@ -26,7 +26,7 @@ from torcd.core.delta import (
 )
 from torcd.core.ranges import find_ranges
 from torcd.core.state import NEVER, State, has_digest
-from torcd.core.status import Status
+from torcd.core.status import Status, ends_attempt, revives_attempt
 
 Int64 = NDArray[np.int64]
 DENSE = 4
@@ -80,11 +80,14 @@ def save_delta(db: sqlite3.Connection, keys: Keys, delta: Delta) -> None:
                 _update(db, keys, change.jobs, "may_return = ?", (int(change.may_return),))
             case Rebase():
                 db.executemany(
-                    "UPDATE job_state SET counter = ? WHERE workflow_id = ? AND job_id = ?",
-                    [
-                        (counter, keys.workflow_id, job)
-                        for counter, job in zip(change.counters.tolist(), keys.jobs[change.jobs].tolist(), strict=True)
-                    ],
+                    "UPDATE job_state SET counter = ?, worker_id = ? WHERE workflow_id = ? AND job_id = ?",
+                    zip(
+                        change.counters.tolist(),
+                        change.workers.tolist(),
+                        [keys.workflow_id] * len(change.jobs),
+                        keys.jobs[change.jobs].tolist(),
+                        strict=True,
+                    ),
                 )
             case JobEdit():
                 _save_edit(db, keys, change)
@@ -125,7 +128,12 @@ def _update(db: sqlite3.Connection, keys: Keys, jobs: Int64, columns: str, value
 
 
 def _save_move(db: sqlite3.Connection, keys: Keys, move: Move) -> None:
-    _update(db, keys, move.jobs, "status = ?, reason = ?", (move.status, move.reason))
+    columns = "status = ?, reason = ?"
+    if ends_attempt(move.status, move.reason):
+        columns += ", worker_id = -abs(worker_id)"
+    elif revives_attempt(move.status, move.reason):
+        columns += ", worker_id = abs(worker_id)"
+    _update(db, keys, move.jobs, columns, (move.status, move.reason))
 
 
 def _save_claim(db: sqlite3.Connection, keys: Keys, claim: Claim) -> None:
@@ -159,6 +167,11 @@ def _save_records(db: sqlite3.Connection, keys: Keys, records: Records) -> None:
             " AND (size >= 0 OR EXISTS (SELECT 1 FROM file_history h WHERE h.workflow_id = r.workflow_id"
             " AND h.file_id = r.file_id))",
             (keys.workflow_id, str(ids)),
+        )
+    if records.is_restored:
+        db.executemany(
+            "DELETE FROM file_history WHERE workflow_id = ? AND file_id = ? AND version >= ?",
+            zip([keys.workflow_id] * len(ids), ids, records.version.tolist(), strict=True),
         )
     known = has_digest(records.digest)
     digests = records.digest.tobytes()

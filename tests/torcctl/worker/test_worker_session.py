@@ -1,6 +1,7 @@
 """The worker against a daemon: real processes, real frames (SEMANTICS 8)."""
 
 import os
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,9 +12,11 @@ import trio
 import trio.testing
 from worker_daemon import FakeDaemon, launch
 
+from torcctl.worker import outputs
 from torcctl.worker.conversation import WAIT_S
 from torcctl.worker.resources import Offer
 from torcctl.worker.session import Session, WorkerOutcome
+from torcd.protocol.content import Content, read_content
 from torcd.protocol.errors import NotFound, Refused, Unavailable, Unreachable
 from torcd.protocol.worker_requests import AttemptRef, JobOutput
 
@@ -148,6 +151,52 @@ async def test_outputs_are_vouched_for_by_the_worker(daemon: FakeDaemon, tmp_pat
     assert [seen.file_id for seen in many] == list(range(150))
     assert many[10].mtime_ns == (tmp_path / "out10").stat().st_mtime_ns
     assert many[149].mtime_ns is None
+
+
+async def test_contents_are_read_where_they_are_wanted_and_only_after_success(
+    daemon: FakeDaemon, tmp_path: Path
+) -> None:
+    """SEMANTICS 4.9, 8.3"""
+    outputs = [JobOutput(file_id=n, path=str(tmp_path / f"out{n}")) for n in range(3)]
+    command = "printf abc > out0; mkdir -p out1; rm -f out2"
+    daemon.ready.append(launch(1, command, outputs=outputs, reads_content=True))
+    daemon.ready.append(launch(2, f"{command}; exit 4", outputs=outputs, reads_content=True))
+    daemon.ready.append(launch(3, command, outputs=outputs))
+    daemon.ready.append(launch(4, "true", reads_content=True))
+    async with working(daemon, offer=Offer(num_cpus=1, memory_bytes=1)) as work:
+        await work.result()
+    digests = {key[0]: [output.digest for output in end.outputs] for key, end in daemon.ended.items()}
+    assert digests == {1: ["6437b3ac38465133ffb63b75273a8db5", "", ""], 2: [""] * 3, 3: [""] * 3, 4: []}
+    seen = daemon.ended[1, 1].outputs
+    assert [(output.mtime_ns is None, output.error) for output in seen] == [(False, None), (False, None), (True, None)]
+    assert seen[0].size == 3
+    assert seen[0].is_racy, "it was read right after it was written"
+
+
+async def test_a_worker_goes_on_while_it_reads_what_a_job_has_left_behind(
+    daemon: FakeDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large outputs take their time: the job is still its own to the worker, and another one runs meanwhile."""
+    go_on = threading.Event()
+
+    def read_slowly(path: str) -> Content:
+        assert go_on.wait(30)
+        return read_content(path)
+
+    monkeypatch.setattr(outputs, "read_content", read_slowly)
+    output = JobOutput(file_id=1, path=str(tmp_path / "large"))
+    daemon.ready.append(launch(1, "echo x > large", outputs=[output], reads_content=True))
+    daemon.ready.append(launch(2, "true"))
+    async with working(daemon, offer=Offer(num_cpus=1, memory_bytes=1)) as work:
+        await daemon.until(lambda: (2, 1) in daemon.ended)
+        assert (1, 1) not in daemon.ended
+        daemon.vanish()
+        await daemon.come_back()
+        await daemon.until(lambda: len(daemon.registrations) == 2)
+        assert AttemptRef(job_id=1, attempt_id=1) in daemon.registrations[1].attempts
+        go_on.set()
+        await work.result()
+    assert daemon.ended[1, 1].outputs[0].digest == read_content(tmp_path / "large").digest.hex()
 
 
 async def test_a_job_that_cannot_be_started_ends_and_the_others_go_on(daemon: FakeDaemon, tmp_path: Path) -> None:

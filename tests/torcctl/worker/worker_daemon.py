@@ -48,12 +48,14 @@ def launch(
     num_cpus: int = 1,
     memory_bytes: int = 1,
     num_gpus: int = 0,
+    reads_content: bool = False,
 ) -> JobLaunch:
     """A job as the daemon hands it out."""
     return JobLaunch(
         job_id=job_id, name=name or f"job{job_id}", command=command, invocation_script=invocation_script,
         env=env or {}, run_id=1, attempt_id=attempt_id, outputs=outputs or [], num_cpus=num_cpus,
         memory_bytes=memory_bytes, num_gpus=num_gpus, runtime_s=60, supports_termination=False,
+        reads_content=reads_content,
     )  # fmt: skip
 
 

@@ -1,0 +1,108 @@
+"""The keys of `jobs reset-status`, and of every other command about many jobs."""
+
+import io
+import sys
+from typing import Any
+
+import cli_samples as samples
+import pytest
+from cli_outcome import Cli
+from cli_server import FakeDaemon, Session
+
+from torcd.protocol.errors import NotFound
+
+PLAN = samples.plan(samples.plan_job(4), operation="jobs reset-status", cause="on request")
+
+
+@pytest.fixture
+def reset(daemon: FakeDaemon) -> None:
+    """A daemon that knows every job: a name's id is its length; ids are of workflow 9."""
+
+    def find(params: dict[str, Any], session: Session) -> Any:
+        found = [*params.get("ids", []), *(len(name) for name in params.get("names", []))]
+        return {"workflow_id": params.get("workflow_id") or 9, "jobs": found}
+
+    daemon.on("jobs.find", find)
+    daemon.on("jobs.reset_status", {**samples.task(status="succeeded"), "subscription": None})
+    daemon.on("tasks.get", samples.task(result=PLAN))
+
+
+def selected(daemon: FakeDaemon) -> tuple[int, list[int], str | None, int | None]:
+    """What the operation was asked to reset."""
+    (request,) = daemon.requests("jobs.reset_status")
+    return request["workflow_id"], request.get("jobs", []), request.get("status"), request.get("return_code")
+
+
+@pytest.mark.usefixtures("reset")
+@pytest.mark.parametrize(
+    ("argv", "environ", "expected"),
+    [
+        (("4", "5"), {"TORC_WORKFLOW_ID": "7"}, (9, [4, 5], None, None)),
+        (("4", "04", "4"), {}, (9, [4], None, None)),
+        (("abc", "4", "abcde"), {}, (9, [4, 3, 5], None, None)),
+        (("abc",), {"TORC_WORKFLOW_ID": "7"}, (7, [3], None, None)),
+        (("--workflow-id", "8", "abc", "4"), {"TORC_WORKFLOW_ID": "7"}, (8, [4, 3], None, None)),
+        (("4", "--status", "failed"), {}, (9, [4], "failed", None)),
+        (("--return-code", "1"), {"TORC_WORKFLOW_ID": "7"}, (7, [], None, 1)),
+    ],
+)
+def test_ids_imply_their_workflow_and_names_are_those_of_the_selected_one(
+    daemon: FakeDaemon, cli: Cli, argv: tuple[str, ...], environ: dict[str, str], expected: Any
+) -> None:
+    """INTERFACE 1: digits are an id"""
+    assert cli("jobs", "reset-status", *argv, **environ).out == "Reset 1 job on request\n"
+    assert selected(daemon) == expected
+
+
+@pytest.mark.usefixtures("reset")
+def test_a_dash_stands_for_the_keys_on_standard_input(
+    daemon: FakeDaemon, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("5 6\n\n\tabc\n4"))
+    assert cli("jobs", "reset-status", "4", "-", "--status", "failed").code == 0
+    assert selected(daemon) == (9, [4, 5, 6, 3], "failed", None)
+
+
+@pytest.mark.parametrize(("argv", "stdin"), [((), ""), (("-",), ""), (("-",), " \n")])
+def test_no_key_at_all_is_a_warning_and_nothing_is_asked(
+    daemon: FakeDaemon, cli: Cli, monkeypatch: pytest.MonkeyPatch, argv: tuple[str, ...], stdin: str
+) -> None:
+    """SEMANTICS §5: an empty shell expansion, or an empty input"""
+    monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+    outcome = cli("-f", "json", "jobs", "reset-status", *argv)
+    assert (outcome.code, outcome.json) == (0, {"task": None})
+    assert outcome.err == "warning: no job was named: nothing was changed\n"
+    assert daemon.calls == []
+
+
+@pytest.mark.usefixtures("reset")
+def test_thousands_of_keys_are_looked_up_in_a_few_requests(daemon: FakeDaemon, cli: Cli) -> None:
+    keys = [str(number) for number in range(1, 12_001)]
+    assert cli("jobs", "reset-status", *keys).code == 0
+    asked = daemon.requests("jobs.find")
+    assert [len(request["ids"]) for request in asked] == [5000, 5000, 2000]
+    assert [request.get("workflow_id") for request in asked] == [None, 9, 9]
+    assert selected(daemon)[1] == list(range(1, 12_001))
+
+
+@pytest.mark.usefixtures("reset")
+def test_what_does_not_exist_refuses_all(daemon: FakeDaemon, cli: Cli) -> None:
+    """SEMANTICS §5: all or nothing"""
+    daemon.on("jobs.find", NotFound("there is no job 5", noun="job", id=5))
+    assert cli("jobs", "reset-status", "4", "5").code == 3
+    assert daemon.requests("jobs.reset_status") == []
+
+
+@pytest.mark.parametrize("token", ["--stauts", "-4", "-x"])
+def test_a_key_that_begins_with_a_dash_is_an_unknown_option(daemon: FakeDaemon, cli: Cli, token: str) -> None:
+    outcome = cli("jobs", "reset-status", "4", token)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert token in outcome.err
+    assert daemon.calls == []
+
+
+def test_input_that_is_closed_or_no_text_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9"), "utf-8"))
+    assert cli("jobs", "reset-status", "-").code == 7
+    monkeypatch.setattr(sys, "stdin", None)
+    assert cli("jobs", "reset-status", "-").code == 2

@@ -1,0 +1,82 @@
+"""Explanations of jobs as text."""
+
+import sys
+from typing import Any
+
+from torcctl.output import cell
+from torcctl.plans import reason_text
+from torcd.protocol.model import Decision, Explanation
+
+VERDICTS = {
+    "would_rerun": "a reinit would reset it:",
+    "up_to_date": "up to date: a reinit would leave it as it is",
+    "not_retried": "what it takes has not changed, so a reinit would not retry it; use restart or reset-status",
+    "upstream_failed": "canceled because of what failed upstream:",
+    "waits": "it waits:",
+    "runs": "it runs now",
+    "disabled": "disabled: operations leave it as it is, and staleness ends here",
+}
+
+WAITS = {
+    "not_evaluated": "until `run`, `restart` or `reinit` makes it ready or blocked",
+    "no_worker": "for a worker: none is connected",
+    "archived": "the workflow is archived",
+}
+
+KEPT = {
+    "up_to_date": "nothing that it takes had changed",
+    "not_selected": "it was not among the jobs that were meant",
+    "unchanged_and_not_retried": "nothing that it takes had changed, and it is not retried for its failure",
+    "waits_already": "it was going to run anyway",
+    "runs": "it ran, and nothing affected it",
+    "disabled": "it was disabled",
+}
+
+REASONS = {
+    "unchanged_inputs": "it returned to completed without running: all that it takes turned out unchanged",
+    "accepted": "it counts as completed because somebody accepted it as it is",
+}
+"""Status reasons that say more than their name."""
+
+
+def write_explanation(told: Explanation) -> None:
+    """Prints an explanation."""
+    status = told.status if told.status_reason is None else f"{told.status} ({told.status_reason})"
+    lines = [f"{cell(told.name)} (job {told.job_id} of workflow {told.workflow_id}): {status}"]
+    if told.status_reason in REASONS:
+        lines.append(REASONS[told.status_reason])
+    lines.append(VERDICTS.get(told.verdict, told.verdict))
+    lines += [f"  {reason_text(reason)}" for reason in told.reasons]
+    if told.root is not None:
+        lines.append(f"because of {cell(told.root.name)}:")
+        lines += [f"  {reason_text(reason)}" for reason in told.root.reasons]
+        lines.append(f"  by way of {' → '.join(cell(name) for name in told.path)}")
+    lines += [f"  {_wait_text(wait)}" for wait in told.waits]
+    if told.decisions:
+        lines.append("operations, newest first:")
+        lines += [line for decision in told.decisions for line in _decision_lines(decision)]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _wait_text(wait: dict[str, Any]) -> str:
+    match wait["kind"]:
+        case "dependency":
+            return f"for {cell(wait['name'])} ({wait['status']})"
+        case "behind":
+            return f"for {cell(wait['name'])} ({wait['status']}), which those wait for"
+        case "failed_upstream":
+            return f"{cell(wait['name'])} is {wait['status']}"
+        case "worker":
+            return f"worker {wait['worker_id']} on {cell(wait['hostname'])} is {wait['why']}"
+        case kind:
+            return WAITS.get(kind) or cell(wait.get("why") or kind)
+
+
+def _decision_lines(decision: Decision) -> list[str]:
+    head = f"  task {decision.task_id}, {decision.operation}, run {decision.run_id}, {decision.finished_at}"
+    if decision.decision == "kept":
+        return [f"{head}: left {decision.from_}: {KEPT.get(decision.why or '', decision.why)}"]
+    return [
+        f"{head}: {decision.from_} → {decision.to}",
+        *(f"      {reason_text(reason)}" for reason in decision.reasons),
+    ]
