@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from builders import insert, job, new_workflow, open_memory
+from builders import job, new_workflow
 from fakes import FakeDisk
 from workbench import Workbench
 
@@ -20,7 +20,9 @@ from torcd.operations.importing import describe_import, prepare_import, write_im
 from torcd.operations.operate import Planned
 from torcd.protocol.pieces import cut
 from torcd.protocol.transfer_requests import ImportWorkflow
+from torcd.storage import nouns
 from torcd.storage.exported import load_exported
+from torcd.storage.lists import load_page
 from torcd.storage.load import load_state
 
 NOW_MS = 5_000
@@ -66,11 +68,9 @@ class ImportedBench(Workbench):
         self, document: dict[str, Any] | list[str], disk: FakeDisk | None = None, *, directory: str | None = None
     ) -> None:
         pieces = document if isinstance(document, list) else pieces_of(document)
-        self.db = open_memory()
-        self.disk = copy.deepcopy(disk) if disk else FakeDisk()
-        insert(self.db, new_workflow([job(f"other{number}", output_files=[f"o{number}"]) for number in range(7)]))
+        others = [job(f"other{number}", output_files=[f"o{number}"]) for number in range(7)]
+        super().__init__(new_workflow(others), copy.deepcopy(disk))
         self.workflow_id = bring_in(self.db, pieces, directory=directory)
-        self.now_ms = 1_000_000
         self.state = load_state(self.db, self.workflow_id)
 
     @property
@@ -154,6 +154,13 @@ def describe(bench: Workbench, *, as_imported: bool = False) -> dict[str, Any]:
             " WHERE workflow_id = ?",
             workflow,
         ),
+        "return codes": {
+            each.name: each.return_code for each in load_page(db, nouns.JOBS, (workflow,), (), 0, 1000)[0]
+        },
+        "current results": sorted(
+            (result.job_name, result.attempt_id)
+            for result in load_page(db, nouns.CURRENT_RESULTS, (workflow,), (), 0, 1000)[0]
+        ),
         "results": _rows(
             db,
             "SELECT j.name, r.attempt_id, r.run_id, r.return_code, r.status, r.reason, r.started_at_ms, r.ended_at_ms,"
@@ -167,10 +174,11 @@ def describe(bench: Workbench, *, as_imported: bool = False) -> dict[str, Any]:
 def _job(state: State, index: int, as_imported: bool) -> tuple[object, ...]:
     jobs = state.jobs
     status, reason = int(jobs.status[index]), int(jobs.reason[index])
+    tells = int(np.sign(jobs.worker[index]))
     if as_imported and status in LIVE:
-        status = reason = int(Status.UNINITIALIZED)
+        status, reason, tells = int(Status.UNINITIALIZED), 0, -1
     columns = (jobs.attempt, jobs.run_id, jobs.counter, jobs.cancel_on_failure, jobs.priority, jobs.may_return)
-    return status, reason, *(column[index].item() for column in columns)
+    return status, reason, tells, *(column[index].item() for column in columns)
 
 
 def _plain(value: object) -> object:

@@ -187,6 +187,17 @@ def test_an_export_asks_nobody_for_leave(alone: System) -> None:
     assert set(alone.statuses(copied).values()) == {"completed"}
 
 
+def test_an_archived_workflow_is_exported(system: System) -> None:
+    """SEMANTICS 5.5: reading works."""
+    workflow_id = system.create({"name": "w", "jobs": [{"name": "a", "command": "true"}]})
+    system.torcctl("workflows", "archive", workflow_id)
+    done = system.bash(f"torcctl workflows export {workflow_id} | torcctl workflows import -")
+    assert done.stderr == "warning: the exported workflow was archived; this one is not\n"
+    copied = int(done.stdout.split()[2])
+    system.torcctl("run", copied)
+    assert system.statuses(copied) == {"a": "completed"}
+
+
 # ---- the wire ----
 
 

@@ -63,7 +63,7 @@ def test_a_document_of_an_earlier_version_is_imported_for_ever(path: Path) -> No
         again = export(bench)
         for each in sample["jobs"]:
             if each["status"] in LIVE:
-                each["status"] = "uninitialized"
+                each |= {"status": "uninitialized", "attempt_is_history": True}
         sample["state"].pop("is_archived", None)
         assert {**again, "source": None} == {**sample, "source": None}
         bench.check()
@@ -217,6 +217,7 @@ REFUSED: list[tuple[tuple[Any, ...], Any, str, str]] = [
     ((*JOB, "output_files"), ["gone"], "jobs[2].output_files[0]", "already an output of job 'clean'"),
     ((*JOB, "depends_on"), ["waits"], "jobs[0].depends_on[0]", "cycle"),
     (("jobs", 10, "depends_on"), [], "jobs[10].status", "nothing that it depends on is still to end"),
+    (("jobs", 10, "status"), "ready", "jobs[10].status", "something that it depends on is still to end"),
     ((*FILE, "path"), "", "files[0].path", "empty"),
     ((*FILE, "path"), "work/clean.csv", "files[2].path", "same path"),
     ((*FILE, "on_missing"), "keep", "files[0].on_missing", "Invalid enum value"),

@@ -27,11 +27,16 @@ from torcd.protocol.document import (
 )
 
 _ENDED = [name for name, status in STATUS_OF.items() if status in ENDED]
+_WAITS = {"blocked": True, "ready": False}
+"""Whether a job with this status waits for another one."""
 _NO_MTIME = -1
 """What a scan gives for the time of an absent file."""
 
-JobRow = tuple[int, int, int, int, int, bool]
-"""Status, reason, attempt, run_id, version counter at the last start, may_return."""
+NOBODY = 2**31 - 1
+"""Who held the attempts that an import brings along: a worker whom this database has never had, nor will have."""
+
+JobRow = tuple[int, int, int, int, int, int, bool]
+"""Status, reason, attempt, run_id, worker, version counter at the last start, may_return."""
 RecordRow = tuple[int, int, int, int, bytes | None, bool]
 """File, mtime_ns, size, version, digest, is_racy."""
 FormerRow = tuple[int, int, int, int, bytes | None]
@@ -81,7 +86,7 @@ class Restorer:
         self._check_scripts()
         records, replaced = self._take_records()
         rows = [self._take_job(index, job) for index, job in enumerate(document.jobs)]
-        self._check_blocked()
+        self._check_waiting()
         definitions = self._take_definitions()
         return Restoration(
             run_id=state.run_id,
@@ -153,27 +158,30 @@ class Restorer:
         if job.started_at_version is not None:
             counter = job.started_at_version
             self._checks.check_version(f"jobs[{index}].started_at_version", counter)
+        worker = 0 if not job.attempt_id else -NOBODY if job.attempt_is_history or status in LIVE else NOBODY
         if status in LIVE:
             status, reason = Status.UNINITIALIZED, StatusReason.NONE
-        return status, reason, job.attempt_id, job.run_id, counter, job.may_return
+        return status, reason, job.attempt_id, job.run_id, worker, counter, job.may_return
 
-    def _check_blocked(self) -> None:
-        """A blocked job that waits for nothing would wait for ever."""
+    def _check_waiting(self) -> None:
+        """A blocked job that waits for nothing would wait for ever, a ready one that waits would run too soon."""
         entries, expansion = self._document.jobs, self._expansion
         is_open = [STATUS_OF.get(job.status) not in SETTLED for job in entries]
         file_producer = {file: index for index, job in enumerate(expansion.jobs) for file in job.output_files}
         data_producer = {data: index for index, job in enumerate(expansion.jobs) for data in job.output_user_data}
         for index, job in enumerate(expansion.jobs):
-            if entries[index].status != "blocked":
+            status = entries[index].status
+            if status not in _WAITS:
                 continue
             upstream = (
                 *job.depends_on,
                 *(file_producer.get(file, -1) for file in job.input_files),
                 *(data_producer.get(data, -1) for data in job.input_user_data),
             )
-            if not any(other >= 0 and is_open[other] for other in upstream):
-                message = "blocked, but nothing that it depends on is still to end; write uninitialized"
-                self._problems.add(f"jobs[{index}].status", "blocked", message)
+            if any(other >= 0 and is_open[other] for other in upstream) != _WAITS[status]:
+                what = "something that it depends on is" if status == "ready" else "nothing that it depends on is"
+                message = f"{status}, but {what} still to end; write uninitialized"
+                self._problems.add(f"jobs[{index}].status", status, message)
 
     def _take_definitions(self) -> list[tuple[int, int, str]]:
         found = []

@@ -145,7 +145,7 @@ class _Entries:
         definitions = _group(exported.definitions)
         for (
             job_id, name, command, script, env, requirement_id, scheduler, priority, cancels, supports_termination,
-            status, reason, attempt, run_id, counter, may_return,
+            status, reason, attempt, run_id, worker_id, counter, may_return,
         ) in exported.jobs:  # fmt: skip
             versions = definitions.get(job_id, ())
             yield JobEntry(
@@ -170,6 +170,7 @@ class _Entries:
                 status_reason=reason_name(reason),
                 attempt_id=attempt,
                 run_id=run_id,
+                attempt_is_history=worker_id < 0,
                 started_at_version=None if counter < 0 else counter,
                 may_return=bool(may_return),
             )

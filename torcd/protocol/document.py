@@ -137,6 +137,8 @@ class JobEntry(Part, frozen=True, kw_only=True):
     """The number of its latest attempt; 0: it had none."""
     run_id: Number = 0
     """The run of that attempt."""
+    attempt_is_history: bool = False
+    """That attempt does not tell of the present status: the job was reset since, or accepted (SEMANTICS 8.5)."""
     started_at_version: Version | None = None
     """The version counter when its latest attempt that started did so; None: none ever has."""
     may_return: bool = False

@@ -4,7 +4,7 @@ import sqlite3
 
 import msgspec
 
-from torcd.core.restoration import Restoration
+from torcd.core.restoration import NOBODY, Restoration
 
 
 def restore_state(db: sqlite3.Connection, workflow_id: int, new: Restoration) -> None:
@@ -32,8 +32,8 @@ def _ids(db: sqlite3.Connection, select: str, workflow_id: int) -> list[int]:
 def _restore_jobs(db: sqlite3.Connection, workflow_id: int, new: Restoration) -> None:
     jobs = _ids(db, "SELECT job_id FROM job_state WHERE workflow_id = ? ORDER BY job_id", workflow_id)
     db.executemany(
-        "UPDATE job_state SET status = ?, reason = ?, attempt = ?, run_id = ?, counter = ?, may_return = ?"
-        " WHERE workflow_id = ? AND job_id = ?",
+        "UPDATE job_state SET status = ?, reason = ?, attempt = ?, run_id = ?, worker_id = ?, counter = ?,"
+        " may_return = ? WHERE workflow_id = ? AND job_id = ?",
         ((*row, workflow_id, job_id) for row, job_id in zip(new.jobs, jobs, strict=True)),
     )
     db.executemany(
@@ -47,8 +47,8 @@ def _restore_jobs(db: sqlite3.Connection, workflow_id: int, new: Restoration) ->
     db.executemany(
         "INSERT INTO result (workflow_id, worker_id, job_id, attempt_id, run_id, return_code, status, reason,"
         " started_at_ms, ended_at_ms, exec_time_s, peak_memory_bytes, cpu_seconds, hostname, stdout_path,"
-        " stderr_path) VALUES (?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        ((workflow_id, jobs[index], *rest) for index, *rest in new.results),
+        " stderr_path) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        ((workflow_id, NOBODY, jobs[index], *rest) for index, *rest in new.results),
     )
 
 
