@@ -2,6 +2,7 @@
 
 import os
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +10,14 @@ import msgspec
 
 from torcctl.context import user_name
 from torcctl.follow import new_request_key
-from torcctl.specification import find_lines, load_specification, split
+from torcctl.specification import find_lines_of, load_specification, split
 from torcd.protocol.errors import Refused
 from torcd.protocol.model import Workflow
-from torcd.protocol.requests import AppendUpload, CreateWorkflow, ListWorkflows
+from torcd.protocol.requests import AppendUpload, CreateWorkflow, ListWorkflows, Request
 
 if TYPE_CHECKING:
     from torcctl.context import Context
+    from torcctl.document import Document
     from torcctl.specification import Loaded
     from torcd.protocol.client import Connection
     from torcd.protocol.specification import Header, WorkflowSpec
@@ -75,11 +77,12 @@ def send_specification(session: "Connection", spec: "WorkflowSpec") -> tuple["He
     upload = new_request_key()
     header, pieces = split(spec, PIECE_BYTES)
     uploads = [AppendUpload(upload=upload, piece=piece) for piece in pieces]
-    _send_pieces(session, uploads)
+    send_pieces(session, uploads)
     return header, upload if uploads else None
 
 
-def _send_pieces(session: "Connection", pieces: list[AppendUpload]) -> None:
+def send_pieces(session: "Connection", pieces: Iterable[Request]) -> None:
+    """Sends the pieces of an upload, some ahead of their answers."""
     calls: deque[int] = deque()
     for piece in pieces:
         if len(calls) == PIECES_IN_FLIGHT:
@@ -89,19 +92,19 @@ def _send_pieces(session: "Connection", pieces: list[AppendUpload]) -> None:
         session.finish(calls.popleft())
 
 
-def with_lines(error: Refused, loaded: "Loaded") -> Refused:
+def with_lines(error: Refused, read: "Loaded | Document") -> Refused:
     """The same error with `FILE:LINE` before each of its parts, where the line is known."""
     parts = error.data.get("errors")
     if not parts:
         return error
-    lines = find_lines(loaded, [part["path"] for part in parts])
-    located = [{**part, "file": loaded.source, "line": lines.get(part["path"])} for part in parts]
+    lines = find_lines_of(read.text, read.format, [part["path"] for part in parts])
+    located = [{**part, "file": read.source, "line": lines.get(part["path"])} for part in parts]
     texts = [_located_text(part) for part in located]
     count = error.data.get("count", len(parts))
     if count > len(texts):
         texts.append(f"… and {count - len(texts)} more")
     if count > 1:
-        texts.insert(0, f"the specification has {count} errors:")
+        texts.insert(0, f"the {read.noun} has {count} errors:")
     return Refused("\n".join(texts), **{**error.data, "errors": located})
 
 

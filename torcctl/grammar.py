@@ -4,13 +4,13 @@ Nouns are imported when they are asked for: a command line names one, and only h
 """
 
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import FunctionType
 from typing import Annotated, Any
 
-from cyclopts import App, CycloptsError, Parameter, UnknownOptionError
+from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError
 
 from torcctl import parameters
 from torcctl.context import Context
@@ -20,8 +20,18 @@ from torcctl.parameters import Command
 
 WORKFLOW_HELP = "Id of the workflow. Left out: -k, TORC_WORKFLOW_ID, or the only workflow there is."
 
+
+def _to_source(_: type[Path], tokens: Sequence[Token]) -> Path:
+    """A file's path, or a lone dash; other words with a dash are mistyped options."""
+    text = tokens[0].value
+    if text.startswith("-") and text != "-":
+        raise ValueError(f"Unknown option: {text}")
+    return Path(text)
+
+
 WORDS: dict[str, Any] = {
     "Path": Path,
+    "Source": Annotated[Path, Parameter(allow_leading_hyphen=True, converter=_to_source)],
     "Shell": parameters.Shell,
     "Switch": Annotated[bool | None, Parameter(negative=None)],
     "Context": Annotated[Context, Parameter(parse=False)],

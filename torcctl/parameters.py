@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from torcctl.exits import UsageError
@@ -40,6 +41,9 @@ FLAG_NAMES = {"Reinitialize": ("--reinitialize", "--reinit")}
 
 Switch = bool | None
 """An option with a `--no-…` form; None when neither was given."""
+
+Source = Path
+"""A file to be read, or `-` for standard input."""
 
 HpcJobs = int
 """`-n/--num-hpc-jobs`: how many Slurm jobs to submit."""

@@ -8,9 +8,10 @@ from api_rig import Refusal, running_server
 from torcd.api.limits import Limits
 from torcd.api.session import Session
 from torcd.api.uploads import Uploads
-from torcd.protocol.errors import Busy, NotFound, TooLarge
+from torcd.protocol.errors import Busy, NotFound, Refused, TooLarge
 from torcd.protocol.requests import AppendUpload, CreateWorkflow
 from torcd.protocol.specification import JobSpec, Piece
+from torcd.protocol.transfer_requests import AppendDocument
 
 
 def _append(upload: str, name: str = "j") -> AppendUpload:
@@ -22,9 +23,9 @@ def test_pieces_are_taken_once_and_in_order() -> None:
     for name in "abc":
         answer = uploads.append(_append("u", name), 10)
     assert answer == {"upload": "u", "pieces": 3, "bytes": 30}
-    assert [piece.jobs[0].name for piece in uploads.take("u")] == ["a", "b", "c"]
+    assert [piece.jobs[0].name for piece in uploads.take("u", Piece)] == ["a", "b", "c"]
     with pytest.raises(NotFound) as caught:
-        uploads.take("u")
+        uploads.take("u", Piece)
     assert caught.value.data == {"noun": "upload", "id": "u"}
 
 
@@ -35,7 +36,7 @@ def test_the_number_of_uploads_is_limited() -> None:
     with pytest.raises(Busy):
         uploads.append(_append("c"), 1)
     uploads.append(_append("b"), 1)
-    uploads.take("a")
+    uploads.take("a", Piece)
     uploads.append(_append("c"), 1)
 
 
@@ -46,14 +47,25 @@ def test_the_bytes_of_all_uploads_are_limited() -> None:
     with pytest.raises(TooLarge) as caught:
         uploads.append(_append("b"), 1)
     assert caught.value.data == {"limit": 100}
-    uploads.take("a")
+    uploads.take("a", Piece)
     uploads.append(_append("b"), 60)
+
+
+def test_pieces_of_two_kinds_do_not_mix() -> None:
+    """What would have been a specification is no document, whatever it is called."""
+    uploads = Uploads(Limits())
+    uploads.append(AppendDocument(upload="u", piece="text"), 4)
+    with pytest.raises(Refused):
+        uploads.append(_append("u"), 1)
+    with pytest.raises(NotFound):
+        uploads.take("u", Piece)
+    assert uploads.take("u", str) == ["text"]
 
 
 async def test_pieces_sent_without_waiting_keep_their_order_and_their_session(tmp_path: Path) -> None:
     async def on_create(session: Session, request: CreateWorkflow) -> object:
         assert request.upload is not None
-        return [job.name for piece in session.uploads.take(request.upload) for job in piece.jobs]
+        return [job.name for piece in session.uploads.take(request.upload, Piece) for job in piece.jobs]
 
     async with running_server(tmp_path, {CreateWorkflow: on_create}) as rig, rig.greeted() as client:
         create = {"header": {"name": "w"}, "upload": "u", "directory": "/", "user": "me"}

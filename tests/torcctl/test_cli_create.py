@@ -53,6 +53,14 @@ def test_a_specification_is_uploaded_and_created_in_the_current_directory(
     assert request["request_key"]
 
 
+def test_standard_input_is_a_dash(daemon: FakeDaemon, cli: Cli, spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    accept(daemon)
+    with spec.open() as file:
+        monkeypatch.setattr("sys.stdin", file)
+        assert cli("workflows", "create", "-").code == 0
+    assert cli("workflows", "create", "--nothing-like-it").code == 2
+
+
 def test_programs_get_the_workflow(daemon: FakeDaemon, cli: Cli, spec: Path) -> None:
     accept(daemon)
     (spec.parent / "sub").mkdir()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torcctl.context import Context
-    from torcctl.parameters import Command, Filters, RunOptions, WorkflowId
+    from torcctl.parameters import Command, Filters, RunOptions, Source, WorkflowId
 
 COLUMNS = {
     "id": "id",
@@ -30,11 +30,11 @@ COLUMNS = {
 }
 
 
-def create(spec: Path, /, *, dry_run: bool = False, directory: Path | None = None, context: Context) -> None:
+def create(spec: Source, /, *, dry_run: bool = False, directory: Path | None = None, context: Context) -> None:
     """Create a workflow from a specification: all of it, or nothing.
 
     Args:
-        spec: A YAML, JSON, JSON5 or TOML file.
+        spec: A YAML, JSON, JSON5 or TOML file; - is standard input.
         dry_run: Check the specification and count what it holds; create nothing.
         directory: What relative paths are relative to; the current directory by default.
     """
@@ -146,6 +146,49 @@ def delete(workflow: WorkflowId = None, /, *, context: Context) -> None:
     context.show_done(context.call(DeleteWorkflow(workflow_id=workflow_id)), f"Deleted workflow {workflow_id}")
 
 
+def export(
+    workflow: WorkflowId = None,
+    /,
+    *,
+    results: bool = False,
+    output: Path | None = None,
+    force: bool = False,
+    context: Context,
+) -> None:
+    """Print a workflow and where everything stands as one JSON document, for `workflows import`.
+
+    Args:
+        results: Also what the attempts of jobs left behind.
+        output: Write it to this file instead.
+        force: Replace the file if it exists.
+    """
+    from torcctl.exporting import print_document, save_document
+    from torcd.protocol.transfer_requests import ExportWorkflow
+
+    request = ExportWorkflow(workflow_id=choose_workflow(context, workflow), results=results)
+    if output is None:
+        print_document(context, request)
+    else:
+        save_document(context, request, output, force=force)
+
+
+def import_(file: Source, /, *, directory: Path | None = None, context: Context) -> None:
+    """Create a workflow from an exported one, in the state in which that was: all of it, or nothing.
+
+    Args:
+        file: What `workflows export` wrote; - is standard input.
+        directory: What relative paths are relative to; the directory of the exported workflow by default.
+    """
+    from torcctl.create import write_created
+    from torcctl.importing import import_workflow
+
+    answer = import_workflow(context, file, directory=directory)
+    if context.options.json:
+        output.write_json(answer)
+    else:
+        write_created(answer)
+
+
 VERBS: dict[str, Command] = {
     "create": create,
     "update": update,
@@ -165,4 +208,6 @@ VERBS: dict[str, Command] = {
     "archive": archive,
     "unarchive": unarchive,
     "delete": delete,
+    "export": export,
+    "import": import_,
 }

@@ -4,7 +4,7 @@ import gc
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, ClassVar, Literal
 
 import msgspec
 
@@ -28,6 +28,7 @@ _SUFFIXES: dict[str, Format] = {
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     """A specification with the text it was read from."""
 
+    noun: ClassVar[str] = "specification"
     spec: WorkflowSpec
     source: str
     """The file as the user named it."""
@@ -43,7 +44,7 @@ def load_specification(path: Path) -> Loaded:
     tells it), field and value.
     """
     source = "<stdin>" if str(path) == "-" else str(path)
-    text = _read(path, source)
+    text = read_text(path, source, "; use parameters instead of listing jobs")
     known = _SUFFIXES.get(path.suffix.lower())
     if known is None and path.suffix.lower() == ".kdl":
         raise refuse(source, "KDL specifications cannot be read yet; write YAML, JSON, JSON5 or TOML")
@@ -66,10 +67,11 @@ def find_line(loaded: Loaded, path: str | None) -> int | None:
 
 def find_lines(loaded: Loaded, paths: Iterable[str]) -> dict[str, int]:
     """The lines of several positions, in one pass; those without a line are left out."""
-    return _find_lines(loaded.text, loaded.format, paths)
+    return find_lines_of(loaded.text, loaded.format, paths)
 
 
-def _find_lines(text: bytes, kind: Format, paths: Iterable[str]) -> dict[str, int]:
+def find_lines_of(text: bytes, kind: Format, paths: Iterable[str]) -> dict[str, int]:
+    """The same for a text."""
     marks: Iterator[Mark]
     if kind == "toml":
         return {}
@@ -79,14 +81,17 @@ def _find_lines(text: bytes, kind: Format, paths: Iterable[str]) -> dict[str, in
     return {path: lines[place] for path, place in steps.items() if place in lines}
 
 
-def _read(path: Path, source: str) -> bytes:
-    """The text, UTF-8 without a byte order mark."""
+def read_text(path: Path, source: str, advice: str = "") -> bytes:
+    """The text of a file, or of standard input: UTF-8 without a byte order mark.
+
+    Raises Refused; for a file that is too large with `advice`.
+    """
     try:
         if source == "<stdin>":
-            text = _read_all(sys.stdin.buffer, source)
+            text = _read_all(sys.stdin.buffer, source, advice)
         else:
             with path.open("rb") as file:
-                text = _read_all(file, source)
+                text = _read_all(file, source, advice)
     except OSError as error:
         raise refuse(source, f"cannot be read: {error.strerror or error}") from error
     text = text.removeprefix(b"\xef\xbb\xbf")
@@ -98,10 +103,10 @@ def _read(path: Path, source: str) -> bytes:
     return text
 
 
-def _read_all(file: BinaryIO, source: str) -> bytes:
+def _read_all(file: BinaryIO, source: str, advice: str) -> bytes:
     text = file.read(MAX_BYTES + 1)
     if len(text) > MAX_BYTES:
-        raise refuse(source, f"larger than {MAX_BYTES // 1024**2} MiB; use parameters instead of listing jobs")
+        raise refuse(source, f"larger than {MAX_BYTES // 1024**2} MiB{advice}")
     return text
 
 
@@ -128,7 +133,7 @@ def _load(text: bytes, kind: Format, source: str) -> Loaded:
         column = f" (column {error.column})" if error.column is not None else ""
         raise refuse(source, f"{error.message}{column}", line=error.line) from error
     if isinstance(spec, Mismatch):
-        line = _find_lines(text, kind, [spec.path]).get(spec.path)
+        line = find_lines_of(text, kind, [spec.path]).get(spec.path)
         raise refuse(source, spec.message, line=line, path=spec.path or None, value=spec.value)
     return Loaded(spec=spec, source=source, format=kind, text=text)
 

@@ -20,6 +20,7 @@ from torcd.api.explanations import Explanations
 from torcd.api.lookups import Lookups
 from torcd.api.plan_shelf import PlanShelf
 from torcd.api.session import Handler, Session
+from torcd.api.transfers import Transfers
 from torcd.api.updates import Updates
 from torcd.operations.create import prepare_workflow
 from torcd.operations.edit import prepare_edit
@@ -28,6 +29,7 @@ from torcd.protocol import model
 from torcd.protocol import requests as r
 from torcd.protocol import worker_requests as w
 from torcd.protocol.errors import BadRequest, NotFound, Refused, TimedOut, TorcError
+from torcd.protocol.specification import Piece
 from torcd.storage import nouns
 from torcd.storage.create import find_created, insert_workflow
 from torcd.storage.database import Database
@@ -43,7 +45,7 @@ OPERATIONS = (
 )  # fmt: skip
 
 CREATES_AT_ONCE = 2
-"""Specifications expanded at the same time: each takes a core, and the memory of all its jobs."""
+"""Specifications expanded, or exports and imports made, at the same time: each takes a core and much memory."""
 
 
 class Dispatch:
@@ -106,6 +108,7 @@ class Dispatch:
             Edits(self._database, self._supervisor),
             Explanations(self._database, self._supervisor),
             Lookups(self._database),
+            Transfers(self._database, self._creates),
             self._updates,
         ):
             table |= others.handlers()
@@ -130,7 +133,7 @@ class Dispatch:
             created = await self._read(lambda db: find_created(db, request.request_key))
             if created is not None:
                 return await self._created(created, {})
-        pieces = session.uploads.take(request.upload) if request.upload is not None else []
+        pieces = session.uploads.take(request.upload, Piece) if request.upload is not None else []
         async with self._creates:
             new = await trio.to_thread.run_sync(prepare_workflow, request, pieces, now_ms(), abandon_on_cancel=True)
             counts = {

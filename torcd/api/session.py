@@ -23,6 +23,7 @@ from torcd.bus import Bus, Subscription
 from torcd.protocol import rpc
 from torcd.protocol.errors import Busy, NotAMessage, NotFound, TooLarge, TorcError, Unauthorized, UnknownMethod
 from torcd.protocol.requests import AppendUpload, Hello, Request
+from torcd.protocol.transfer_requests import AppendDocument
 
 logger = logging.getLogger(__name__)
 
@@ -161,7 +162,7 @@ class Session:
         request = rpc.decode_request(call)
         if isinstance(request, Hello):
             return rpc.encode_result(call_id, self._greet(request))
-        if isinstance(request, AppendUpload):
+        if isinstance(request, AppendUpload | AppendDocument):
             # Here, not in a task: the pieces of an upload keep the order in which they were sent.
             return rpc.encode_result(call_id, self.uploads.append(request, size_bytes))
         handler = self._services.handlers.get(type(request))

@@ -14,6 +14,7 @@ from torcd.operations.create import prepare_specification
 from torcd.operations.update_workflow import Update, count_changes, find_update
 from torcd.protocol import update as u
 from torcd.protocol.requests import Request
+from torcd.protocol.specification import Piece
 from torcd.storage.create import Numbering
 from torcd.storage.database import Database
 from torcd.storage.nouns import WORKFLOWS, load_one
@@ -34,7 +35,7 @@ class Updates:
         return {u.UpdateWorkflow: self._update, u.GetUpdate: self._get_page}
 
     async def _update(self, session: Session, request: u.UpdateWorkflow) -> object:
-        pieces = session.uploads.take(request.upload) if request.upload is not None else []
+        pieces = session.uploads.take(request.upload, Piece) if request.upload is not None else []
         workflow_id = request.workflow_id
         workflow = await self._database.read(
             lambda db: load_one(db, WORKFLOWS, "workflow", "id = ?", (workflow_id,), workflow_id)

@@ -1,4 +1,4 @@
-"""The problems found in a specification, collected so that a user can mend several in one go."""
+"""The problems found in a specification or a document, collected so that a user can mend several in one go."""
 
 import difflib
 from bisect import bisect
@@ -18,13 +18,14 @@ MAX_CANDIDATES = 500
 
 
 class Problems:
-    """Collects problems; `raise_any` turns them into one refusal.
+    """Collects problems of a specification, or whatever `noun` says; `raise_any` turns them into one refusal.
 
     A path such as `jobs[3].depends_on[0]` is a position in the specification as written, so that a client
     can turn it into a line.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, noun: str = "specification") -> None:
+        self._noun = noun
         self._count = 0
         self._errors: list[dict[str, Any]] = []
 
@@ -44,6 +45,11 @@ class Problems:
         field = path.rpartition(".")[2].partition("[")[0]
         self._errors.append({"path": path, "field": field, "value": value, "message": message})
 
+    @property
+    def is_full(self) -> bool:
+        """Whether more problems would only be counted."""
+        return self._count >= MAX_REPORTED
+
     def raise_any(self) -> None:
         """Raises Refused if there is any problem; `data.errors` holds them, `data.count` their number."""
         if self._count:
@@ -54,7 +60,7 @@ class Problems:
         if self._count > len(lines):
             lines.append(f"… and {self._count - len(lines)} more")
         if self._count > 1:
-            lines.insert(0, f"the specification has {self._count} errors:")
+            lines.insert(0, f"the {self._noun} has {self._count} errors:")
         raise Refused("\n".join(lines), errors=self._errors, count=self._count)
 
 

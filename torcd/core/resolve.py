@@ -42,8 +42,11 @@ class Resolver:
         files: list[FileSpec],
         names: tuple[Names, Names, Names],
         problems: Problems,
+        *,
+        is_literal: bool = False,
     ) -> None:
-        """`names` are those of the jobs, the files and the user data."""
+        """`names` are those of the jobs, the files and the user data; `is_literal`: commands hold no variables."""
+        self._is_literal = is_literal
         self._jobs = jobs
         self._files = files
         self._job_names, self._file_names, self._user_data_names = names
@@ -57,7 +60,7 @@ class Resolver:
         """The job with this index, not to be used if there is a problem."""
         spec = self._jobs.specs[index]
         command, script, implied = spec.command, spec.invocation_script, _NOTHING
-        if "${" in command or (script is not None and "${" in script):
+        if not self._is_literal and ("${" in command or (script is not None and "${" in script)):
             implied = {}
             command = self._substitute(index, "command", command, implied)
             script = script and self._substitute(index, "invocation_script", script, implied)

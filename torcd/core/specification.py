@@ -4,8 +4,6 @@ Pure and synchronous (it runs in a thread of the daemon); SEMANTICS 3. It knows 
 how a specification was read.
 """
 
-import posixpath
-import re
 from collections.abc import Sequence
 
 import msgspec
@@ -13,6 +11,7 @@ import msgspec
 from torcd.core.dependencies import Dependencies
 from torcd.core.expansion import Expansion, NewFile, NewUserData
 from torcd.core.fingerprint import user_data_digest
+from torcd.core.paths import base_of, resolve_path
 from torcd.core.problems import Problems
 from torcd.core.references import Names
 from torcd.core.requirements import BAD_NAME, check_env, check_header, is_bad_name, parse_requirements
@@ -21,11 +20,20 @@ from torcd.core.unfold import SpecT, Unfolded, Unfolder
 from torcd.protocol.errors import Refused
 from torcd.protocol.specification import FileSpec, Header, Piece, UserDataSpec
 
-_REDUNDANT = re.compile(r"/(?:\.?/)+")
+BAD_PATH = "a path must not be empty and must not hold NUL"
 
 
-def expand(header: Header, pieces: Sequence[Piece], directory: str) -> Expansion:
+def expand(
+    header: Header,
+    pieces: Sequence[Piece],
+    directory: str,
+    problems: Problems | None = None,
+    *,
+    is_literal: bool = False,
+) -> Expansion:
     """The expansion of a specification whose relative paths resolve against an absolute directory.
+
+    `is_literal`: commands hold no variables to be replaced. Problems are added to those given.
 
     Raises Refused with `data.errors`: a list of {path, field, value, message}, where `path` is the position
     in the specification as written (jobs are counted over all pieces). Problems are looked for in three
@@ -33,7 +41,7 @@ def expand(header: Header, pieces: Sequence[Piece], directory: str) -> Expansion
     """
     if not directory.startswith("/"):
         raise Refused(f"the submission directory {directory!r} is not absolute", value=directory)
-    problems = Problems()
+    problems = problems or Problems()
     check_header(header, problems)
     check_env(header.env, "env", problems)
     requirements = parse_requirements(header.resource_requirements, problems)
@@ -49,7 +57,7 @@ def expand(header: Header, pieces: Sequence[Piece], directory: str) -> Expansion
     new_files = _build_files(files, directory, problems)
     problems.raise_any()
 
-    resolver = Resolver(header, jobs, files.specs, names, problems)
+    resolver = Resolver(header, jobs, files.specs, names, problems, is_literal=is_literal)
     new_jobs = [resolver.resolve(index) for index in range(len(jobs.specs))]
     new_user_data = _build_user_data(user_data, problems)
     problems.raise_any()
@@ -81,23 +89,14 @@ def _name(unfolded: Unfolded[SpecT], noun: str, plural: str, problems: Problems)
 
 
 def _build_files(unfolded: Unfolded[FileSpec], directory: str, problems: Problems) -> list[NewFile]:
-    """The files with absolute paths; notes bad and duplicate paths.
-
-    Of a path only what never means anything is removed, `.` and doubled slashes: `..` after a symbolic link
-    leads elsewhere than the text says.
-    """
-    base = posixpath.join(directory, "")
+    """The files with absolute paths; notes bad and duplicate paths."""
+    base = base_of(directory)
     files = []
     by_path: dict[str, int] = {}
     for index, spec in enumerate(unfolded.specs):
-        path = spec.path
-        if not path or "\0" in path:
-            where = f"files[{unfolded.origins[index]}].path"
-            problems.add(where, path, "a path must not be empty and must not hold NUL")
-        if path[0:1] != "/":
-            path = base + path
-        if "//" in path or "/." in path:
-            path = _REDUNDANT.sub("/", path)
+        if not spec.path or "\0" in spec.path:
+            problems.add(f"files[{unfolded.origins[index]}].path", spec.path, BAD_PATH)
+        path = resolve_path(spec.path, base)
         other = by_path.setdefault(path.rstrip("/") if path[-1] == "/" else path, index)
         if other != index:
             where = f"files[{unfolded.origins[index]}].path"

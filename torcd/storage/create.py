@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from typing import Any
 
 import msgspec
 
@@ -25,6 +26,8 @@ class NewWorkflow(msgspec.Struct, frozen=True, kw_only=True):
     directory: str
     request_key: str | None
     created_at_ms: int
+    origin: dict[str, Any] = msgspec.field(default_factory=dict)
+    """What the event of its creation says besides."""
 
 
 def find_created(db: sqlite3.Connection, request_key: str | None) -> int | None:
@@ -64,7 +67,7 @@ def insert_workflow(db: sqlite3.Connection, new: NewWorkflow) -> int:
         (
             workflow_id,
             new.created_at_ms,
-            msgspec.json.encode({"name": new.header.name, "jobs": len(expansion.jobs)}).decode(),
+            msgspec.json.encode({"name": new.header.name, "jobs": len(expansion.jobs), **new.origin}).decode(),
         ),
     )
     return workflow_id
