@@ -49,7 +49,8 @@ def _sum_up(plan: Plan, count: int) -> str:
     noun = "job" if count == 1 else "jobs"
     if plan.operation == "jobs accept":
         return f"{count} {noun} downstream {'would no longer wait' if plan.dry_run else 'no longer wait'}"
-    return f"{count} uninitialized {noun} {'would be' if plan.dry_run else 'were'} evaluated"
+    be = "would be" if plan.dry_run else "was" if count == 1 else "were"
+    return f"{count} uninitialized {noun} {be} evaluated"
 
 
 def _split(plan: Plan) -> tuple[list[PlanJob], list[PlanJob]]:
@@ -97,7 +98,7 @@ def _input_missing(reason: dict[str, Any]) -> str:
     stored = reason.get("stored") or {}
     known = stored.get("mtime_ns")
     was = f"; it was modified {time_text(known)}, {size_text(stored.get('size'))}" if known is not None else ""
-    return f"{_input_name(reason)} disappeared{was}"
+    return f"{_input_name(reason)} {'disappeared' if was else 'does not exist'}{was}"
 
 
 def _input_name(reason: dict[str, Any]) -> str:

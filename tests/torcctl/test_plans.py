@@ -64,6 +64,10 @@ def test_an_explanation_stands_below_each_job(capsys: pytest.CaptureFixture[str]
             {"kind": "input_missing", "file": "a", "path": "/d/a", "stored": {"mtime_ns": 0, "size": 1}},
             "input a (/d/a) disappeared; it was modified 1970-01-01T00:00:00.000000000Z, 1 bytes",
         ),
+        (
+            {"kind": "input_missing", "file": "a", "path": "/d/a", "stored": None},
+            "input a (/d/a) does not exist",
+        ),
         ({"kind": "output_missing", "file": "o", "path": "/d/o"}, "output o (/d/o) is missing"),
         (
             {"kind": "definition_changed", "field": "command", "old": "a\n", "new": "b"},
