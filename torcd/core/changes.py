@@ -143,16 +143,20 @@ def find_changes(state: State, seen: Observation, history: History) -> Changes:
     `seen` must not hold unknown files any more: the caller has refused them or taken them out.
     """
     examined = mask_of(ENDED)[state.jobs.status] & (state.jobs.counter >= 0)
+    changed = has_changed(state.files, seen)
+    recording = changed if seen.digest is None else needs_recording(state.files, seen)
     reasons = [
-        _changed_inputs(state, examined, seen, history),
+        _changed_inputs(state, examined, seen, changed, history),
         _missing_outputs(state, seen),
         _changed_definitions(state, examined),
         _changed_user_data(state, examined),
     ]
-    return Changes(records=seen.rows(needs_recording(state.files, seen)), reasons=reasons)
+    return Changes(records=seen.rows(recording), reasons=reasons)
 
 
-def _changed_inputs(state: State, examined: NDArray[np.bool_], seen: Observation, history: History) -> Reasons:
+def _changed_inputs(
+    state: State, examined: NDArray[np.bool_], seen: Observation, changed: NDArray[np.bool_], history: History
+) -> Reasons:
     """SEMANTICS 4.1, 4.7 and 4.9: an input has a newer version than the job's last attempt started with.
 
     Where the record was replaced since then the job's own is an older one, from the history: content that is
@@ -160,7 +164,7 @@ def _changed_inputs(state: State, examined: NDArray[np.bool_], seen: Observation
     """
     files, counter = state.files, state.jobs.counter
     version = files.version.copy()
-    version[seen.files[has_changed(files, seen)]] = state.version_counter + 1
+    version[seen.files[changed]] = state.version_counter + 1
     owner, item = files.inputs.owners(), files.inputs.items
     edges = np.flatnonzero(version[item] > counter[owner])
     edges = edges[examined[owner[edges]]]

@@ -22,11 +22,14 @@ Mask = NDArray[np.bool_]
 def set_aside(state: State, seen: Observation) -> tuple[Observation, Mask]:
     """What was seen without the files that are gone and may be; and those, as a mask over files."""
     files = state.files
-    may_be = files.may_be_missing[seen.files] & (files.producer[seen.files] >= 0)
-    gone = (seen.size == ABSENT) & may_be
     purged = np.zeros(len(files.size), dtype=np.bool_)
+    absent = np.flatnonzero(seen.size == ABSENT)
+    chosen = seen.files[absent]
+    gone = absent[files.may_be_missing[chosen] & (files.producer[chosen] >= 0)]
+    if not len(gone):
+        return seen, purged
     purged[seen.files[gone]] = True
-    return (seen.rows(~gone) if gone.any() else seen), purged
+    return seen.rows(~purged[seen.files]), purged
 
 
 def find_taken(state: State, jobs: Mask) -> Mask:
