@@ -277,7 +277,7 @@ def test_a_chain_of_100_000_jobs_returns_in_reasonable_time() -> None:
         records={f"f{number}": PRESENT for number in range(count + 1)},
     )
     made.state.jobs.may_return[:] = True
-    began = time.perf_counter()
+    began = time.process_time()
     Draft(made.state, 1).move(made.jobs("j0"), S.COMPLETED)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     assert made.state.counts[S.COMPLETED] == count

@@ -87,9 +87,9 @@ def test_a_chain_of_100_000_jobs_takes_no_recursion_and_no_second() -> None:
     names = list(range(count))
     random.Random(1).shuffle(names)
     edges = pack(np.array(names[:-1]), np.array(names[1:]))
-    began = time.perf_counter()
+    began = time.process_time()
     made, order = build_graph(count, edges)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
     assert order.tolist() == names
     assert len(made.levels) == count + 1
 

@@ -82,9 +82,9 @@ def ladder() -> Graph:
 def test_a_ladder_is_walked_by_its_edges_and_not_by_its_paths(ladder: Graph) -> None:
     """SEMANTICS 2.1, 4.6"""
     roots, stops = np.array([1]), np.zeros(2_000, dtype=np.bool_)
-    began = time.perf_counter()
+    began = time.process_time()
     closure = find_closure(ladder, roots, stops)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
     assert closure.jobs.tolist() == [1, *range(2, 2_000)]
     assert set(closure.root.tolist()) == {NONE, 1}
     assert closure.via[1:3].tolist() == [1, 1]
@@ -114,8 +114,8 @@ def test_a_closure_that_grows_too_large_for_plain_python_is_begun_anew(ladder: G
 def test_a_chain_of_100_000_jobs_takes_no_recursion_and_no_second() -> None:
     count = 100_000
     graph, _ = build_graph(count, links(zip(range(count - 1), range(1, count), strict=True)))
-    began = time.perf_counter()
+    began = time.process_time()
     closure = find_closure(graph, np.array([0]), np.zeros(count, dtype=np.bool_))
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
     assert len(closure.jobs) == count
     assert closure.via[1:].tolist() == list(range(count - 1))
