@@ -214,11 +214,12 @@ def plan_rerun(state: State, request: Operation, known: Known, own: list[Reasons
 
 
 def _find_renewing(state: State) -> Int64:
-    """Jobs that have yet to end though one that depends on them has: an update of the workflow put them before it."""
-    status = state.jobs.status
-    outrun = np.flatnonzero(mask_of(ENDED)[status] & (state.waiting > 0))
-    upstream, _ = state.graph.upstream.gather(outrun)
-    return sorted_unique(upstream[~IS_SETTLED[status[upstream]]].astype(np.int64))
+    """Jobs that have yet to run at all though one that depends on them has ended: an update put them before it."""
+    jobs = state.jobs
+    outrun = np.flatnonzero(mask_of(ENDED)[jobs.status] & (state.waiting > 0))
+    upstream = sorted_unique(state.graph.upstream.gather(outrun)[0].astype(np.int64))
+    never_ran: Int64 = upstream[~IS_SETTLED[jobs.status[upstream]] & (jobs.counter[upstream] < 0)]
+    return never_ran
 
 
 def _plan_reset(state: State, request: ResetStatus | ResetJobs, known: Known) -> Plan:
