@@ -151,6 +151,12 @@ def forget_outdated(model: Model, seen: Mapping[str, Seen], version: int) -> dic
     return {file: what for file, what in seen.items() if model.records[file][-1][0] <= version}
 
 
+def leave_to_workers(model: Model, seen: Mapping[str, Seen]) -> dict[str, Seen]:
+    """SEMANTICS 8.3: what a live job makes is for its worker to tell. Reading: until then it is as it was recorded."""
+    made = {file for name in model.with_status(*LIVE) for file in model.jobs[name].blueprint.outputs}
+    return {file: what for file, what in seen.items() if file not in made}
+
+
 # ---- the plan, and its effects -----------------------------------------------------------------------------------
 
 
@@ -158,6 +164,7 @@ def make_plan(model: Model, request: Request, seen: Mapping[str, Seen]) -> Plan:
     """What an operation does, from what was observed; raises Refusal."""
     request = resolve(model, request)
     traits = traits_of(request)
+    seen = leave_to_workers(model, seen)
     check(model, request, traits, seen)
     observed = {file: what for file, what in seen.items() if what != UNKNOWN}  # 4.8: unchanged, with --force
     own = find_reasons(model, request, traits, observed)
