@@ -634,3 +634,39 @@ def test_a_cycle_is_found_exactly_when_there_is_one(upstream: list[list[int]]) -
         assert len(set(cycle)) == len(cycle)
         for before, after in zip(cycle, [*cycle[1:], cycle[0]], strict=True):
             assert before in upstream[after]
+
+
+# ---- what may be missing, what ends, how changes are told ----
+
+
+def test_a_file_says_what_its_absence_means() -> None:
+    """on_missing"""
+    files = [
+        file("kept"),
+        file("made", on_missing="rerun"),
+        file("scratch{i}", on_missing="ignore", parameters={"i": "1:2"}),
+    ]
+    found = {each.name: each.may_be_missing for each in expanded(job("a"), files=files).files}
+    assert found == {"kept": False, "made": False, "scratch1": True, "scratch2": True}
+
+
+def test_user_data_says_whether_its_value_ends_with_the_run_that_wrote_it() -> None:
+    values = [{"name": "long"}, {"name": "short{i}", "is_ephemeral": True, "parameters": {"i": "1:2"}}]
+    found = {each.name: each.is_ephemeral for each in expanded(job("a"), user_data=values).user_data}
+    assert found == {"long": False, "short1": True, "short2": True}
+
+
+@pytest.mark.parametrize(
+    ("what", "value"), [("files", file("x", on_missing="maybe")), ("files", file("x", on_missing=True))]
+)
+def test_another_way_to_deal_with_absence_is_no_specification(what: str, value: dict[str, Any]) -> None:
+    """SEMANTICS 3.5"""
+    with pytest.raises(msgspec.ValidationError, match="on_missing"):
+        expanded(job("a"), **{what: [value]})
+
+
+@pytest.mark.parametrize("detect", ["size", "", None, "Content"])
+def test_another_way_to_tell_changes_is_no_specification(detect: str | None) -> None:
+    """SEMANTICS 3.5, 4.9"""
+    with pytest.raises(msgspec.ValidationError, match="detect"):
+        expanded(job("a"), detect=detect)

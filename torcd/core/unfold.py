@@ -71,7 +71,7 @@ class Unfolder:
             names = self._render(combinations, f"{where}.name", spec.name)
             paths = self._render(combinations, f"{where}.path", spec.path)
             for name, path in zip(names, paths, strict=True):
-                unfolded.add(FileSpec(name=name, path=path), origin)
+                unfolded.add(FileSpec(name=name, path=path, on_missing=spec.on_missing), origin)
         return unfolded
 
     def unfold_user_data(self, specs: Sequence[UserDataSpec]) -> Unfolded[UserDataSpec]:
