@@ -15,10 +15,11 @@ class AttemptRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     attempt_id: Integer
 
 
-class OutputSeen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+class OutputSeen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """A worker's own stat of an output when the job ended. Absent: no mtime; unknown: `error`.
 
-    `digest` (hexadecimal, see `content`) and `is_racy` where the worker was to read its content; else empty.
+    `digest` (hexadecimal, see `content`) and `is_racy` where the worker was to read its content; else left out, so that
+    daemons that know nothing of contents understand it.
     """
 
     file_id: Integer

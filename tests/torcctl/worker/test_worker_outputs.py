@@ -72,6 +72,13 @@ def test_what_is_reported_passes_the_protocol(tmp_path: Path) -> None:
         assert msgspec.json.decode(msgspec.json.encode(seen), type=OutputSeen) == seen
 
 
+def test_where_no_content_is_wanted_nothing_is_said_of_it(tmp_path: Path) -> None:
+    """A daemon from before contents were compared refuses fields that it does not know."""
+    (tmp_path / "out").write_bytes(b"abc")
+    for path, fields in ((tmp_path / "out", {"file_id", "mtime_ns", "size"}), (tmp_path / "missing", {"file_id"})):
+        assert set(msgspec.json.decode(msgspec.json.encode(observe(str(path))))) == fields
+
+
 @pytest.mark.parametrize("digest", ["A" * 32, "0" * 31, "0" * 33, "g" * 32, "0x" + "0" * 30])
 def test_what_is_no_digest_does_not_pass_the_protocol(digest: str) -> None:
     with pytest.raises(msgspec.ValidationError):
