@@ -84,6 +84,19 @@ def test_a_plan_moves_by_way_of_uninitialized_and_never_a_live_job(before: Statu
             check_moves(*columns, by=By.RESET)
 
 
+@pytest.mark.parametrize(("before", "after"), PAIRS, ids=lambda status: status.name.lower())
+def test_an_undo_moves_back_from_where_operations_leave_jobs_and_never_into_a_live_status(
+    before: Status, after: Status
+) -> None:
+    """SEMANTICS §2, 5.6"""
+    columns = np.array([before], dtype=np.uint8), np.array([after], dtype=np.uint8)
+    if before in {S.UNINITIALIZED, S.BLOCKED, S.READY, S.COMPLETED} and after not in LIVE:
+        check_moves(*columns, by=By.UNDO)
+    else:
+        with pytest.raises(ImpossibleMove):
+            check_moves(*columns, by=By.UNDO)
+
+
 def test_an_impossible_move_raises_and_changes_nothing() -> None:
     """SEMANTICS 2.3"""
     made = sketch("a>b", status=S.BLOCKED)
