@@ -7,8 +7,18 @@ import trio
 from actor_rig import Hand, House, answer_of, error_of
 from builders import DIRECTORY, job, linked
 
+from torcd.actors import tasks
 from torcd.protocol.errors import Conflict
-from torcd.protocol.requests import AcceptJobs, CancelWorkflow, Initialize, Operation, Reinit, ResetJobs, Undo
+from torcd.protocol.requests import (
+    AcceptJobs,
+    CancelTask,
+    CancelWorkflow,
+    Initialize,
+    Operation,
+    Reinit,
+    ResetJobs,
+    Undo,
+)
 from torcd.protocol.worker_requests import JobLaunch
 
 
@@ -267,6 +277,41 @@ async def test_only_what_the_accepted_jobs_take_and_make_is_looked_at(house: Hou
     house.scanner.read_paths.clear()
     await house.run(AcceptJobs, chain, jobs=[ids["b"]], reason="r")
     assert [sorted(paths) for paths in house.scanner.scanned] == [[f"{DIRECTORY}/a.out", f"{DIRECTORY}/b.out"]]
+
+
+# ---- cancellation ----
+
+
+async def test_a_task_that_is_canceled_while_it_reads_changes_nothing_and_frees_the_slot(
+    house: House, chain: int
+) -> None:
+    """SEMANTICS 6.7"""
+    house.disk.write("x")
+    before = await house.rows("SELECT * FROM file_record ORDER BY file_id")
+    task_id, _ = await held(house, chain, Reinit, reading=True)
+    assert await house.send(chain, CancelTask(task_id=task_id))
+    assert (await house.wait(task_id)).status == "canceled"
+    assert await house.rows("SELECT * FROM file_record ORDER BY file_id") == before
+    house.scanner.hold_reading().set()
+    task = await house.run(Reinit, chain)
+    assert task.result is not None
+    assert task.result["count"] == 3
+
+
+@pytest.mark.parametrize("threads", [False, True])
+async def test_a_large_workflow_is_planned_in_threads_with_the_same_result(
+    house: House, chain: int, threads: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if threads:
+        monkeypatch.setattr(tasks, "INLINE_JOBS", 0)
+    ids = await house.ids(chain)
+    await reset(house, chain)
+    await house.run(Undo, chain)
+    await reset(house, chain)
+    await house.run(AcceptJobs, chain, jobs=[ids["a"]], reason="r")
+    assert await house.status(chain) == {"a": "completed", "b": "completed", "c": "completed"}
+    assert await stale(house, chain) == 0
+    await house.check(chain)
 
 
 # ---- progress ----

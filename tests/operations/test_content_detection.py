@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from builders import DIRECTORY, job
+from msgspec import structs
 from workbench import Workbench
 
 from torcd.core.status import Status
@@ -338,6 +339,39 @@ def test_an_output_that_is_a_directory_is_recorded_without_a_digest(make_bench: 
     bench.run_all()
     assert not record(bench, "made")[3]
     assert bench.operate(Reinit).summary.listed == 0
+
+
+def test_in_one_report_some_outputs_have_a_digest_and_others_none(make_bench: Make) -> None:
+    """SEMANTICS 8.3"""
+    bench = make_bench([job("a", output_files=["directory", "file"]), job("b")], detect="content")
+    bench.operate(Initialize)
+    bench.disk.make_special("directory")
+    bench.claim()
+    bench.report(started=[bench.attempt("a"), bench.attempt("b")])
+    bench.write_outputs("a")
+    assert bench.report(ended=[bench.end("b"), bench.end("a")]) == []
+    assert not record(bench, "directory")[3]
+    assert record(bench, "file")[3]
+    bench.check()
+
+
+def test_a_digest_of_a_file_that_is_not_the_jobs_own_is_not_taken(make_bench: Make) -> None:
+    """SEMANTICS 8.3"""
+    bench = make_bench([job("a", output_files=["y"]), job("b", output_files=["z"])], detect="content")
+    bench.operate(Initialize)
+    bench.run_all()
+    before = record(bench, "y")
+    bench.operate(ResetJobs, jobs=[bench.id("b")], reinitialize=True)
+    bench.claim()
+    bench.report(started=[bench.attempt("b")])
+    bench.write_outputs("b")
+    own, *_ = bench.end("b").outputs
+    foreign = structs.replace(own, file_id=bench.id("y", "file"))
+    unknown = structs.replace(own, file_id=999)
+    assert bench.report(ended=[structs.replace(bench.end("b"), outputs=[foreign, unknown, own])]) == []
+    assert record(bench, "y") == before
+    assert bench.status() == {"a": "completed", "b": "completed"}
+    bench.check()
 
 
 def test_a_file_that_becomes_a_directory_has_changed(bench: Workbench) -> None:
