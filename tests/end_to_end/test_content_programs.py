@@ -131,7 +131,7 @@ def test_a_daemon_that_is_killed_in_between_spares_them_all_the_same(alone: Syst
     if killed == "before the run":
         system.kill_daemon()
         system.start_daemon()
-    run = system.spawn("run", workflow_id)
+    run = system.spawn("run", workflow_id, env={"TORC_NO_AUTOSTART": "1"})  # or it might start a daemon of its own
     started.read_line()
     if killed == "during the run":
         system.kill_daemon()
