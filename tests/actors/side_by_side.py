@@ -318,6 +318,7 @@ class SideBySide(Pair):
         """Nothing waits for ever: workers end all there is to do, and what is left has a reason the model knows."""
         if self.held is not None:
             await self.let_go("commit")
+            await self.absorb()  # what it makes ready
         for file in list(self.unreadable):
             self.set_readable(file, readable=True)
         for worker in self.workers.values():

@@ -26,8 +26,8 @@ from side_by_side import NO_DIGEST, SideBySide
 from torcd.actors import roster as roster_module
 from torcd.actors import supervisor as supervisor_module
 
-HISTORIES = int(os.environ.get("TORC_TEST_HISTORIES", "30"))
-STEPS = 50
+HISTORIES = int(os.environ.get("TORC_TEST_HISTORIES", "25"))
+STEPS = 40
 MOST_WORKERS = 3
 USER_FILES = ("x", "y", "z")
 MEMORY = Path("/dev/shm")
@@ -102,6 +102,8 @@ EDITS: list[dict[str, Any]] = [
     {"cancels": True},
     {"cancels": False},
 ]
+PATIENT = st.sampled_from([True, True, True, False])
+"""Whether workers come back at once after a crash."""
 VALUES = [0, 1, 1.0, [1]]
 """Of user data; two of them are the same."""
 
@@ -294,11 +296,17 @@ class Histories(RuleBasedStateMachine):
             self.do(self.pair.hire)
             return
         worker = self.pick(data, [*self.away, *self.present])
-        presented = self.pair.known(worker, "pending", "running", "lost", "canceled")
         if holds == "some":
-            presented = self.some(data, self.pair.known(worker))
-        strange = [("?", 1)] if holds == "some" else []
-        self.do(self.pair.come_back, worker, [*(each.ref for each in presented), *strange])
+            presented = [each.ref for each in self.some(data, self.pair.known(worker))]
+            self.do(self.pair.come_back, worker, [*presented, ("?", 1)])
+        else:
+            self.come_back(worker)
+
+    def come_back(self, *workers: Worker) -> None:
+        """Workers register again with all that they hold."""
+        for worker in workers:
+            held = self.pair.known(worker, "pending", "running", "lost", "canceled")
+            self.do(self.pair.come_back, worker, [each.ref for each in held])
 
     # ---- workers that say something odd, late or twice ----
 
@@ -316,25 +324,28 @@ class Histories(RuleBasedStateMachine):
             room=self.room(data),
         )
 
-    @rule(data=st.data(), how=st.sampled_from(["now", "now", "unheard"]))
-    def say_anything(self, data: st.DataObject, how: str) -> None:
+    @rule(data=st.data(), how=st.sampled_from(["now", "now", "unheard"]), patient=PATIENT)
+    def say_anything(self, data: st.DataObject, how: str, patient: bool) -> None:
         """SEMANTICS 5.3, 8.4: a worker that is away is told to register; an answer is lost, as the actor dies"""
         worker = self.pick(data, self.holding() or self.workers)
         report = self.words(data, worker)
         if not worker.is_present:
             self.do(self.pair.report_from_nowhere, worker, report)
         elif how == "unheard" and self.pair.held is None:
+            present = self.present
             self.do(self.pair.lose_answer, worker, report)
+            self.come_back(*present if patient else ())
         else:
             self.do(self.pair.report, worker, report)
 
     @precondition(lambda self: any(self.pair.known(each) for each in self.workers))
-    @rule(data=st.data(), tells=st.booleans())
-    def end_late(self, data: st.DataObject, tells: bool) -> None:
+    @rule(data=st.data(), tells=st.booleans(), again=st.booleans())
+    def end_late(self, data: st.DataObject, tells: bool, again: bool) -> None:
         """SEMANTICS 5.3, 8.4: any attempt ends, perhaps a second time; letters are sent, perhaps again"""
         worker = self.pick(data, [each for each in self.workers if self.pair.known(each)])
-        refs = [each.ref for each in reversed(self.pair.known(worker))]
-        attempt = self.model.attempt(self.pick(data, refs))
+        known = self.pair.known(worker)
+        unclear = [] if again else [each for each in known if each.phase in {"lost", "canceled", "running"}]
+        attempt = self.model.attempt(self.pick(data, [each.ref for each in reversed(unclear or known)]))
         assert attempt is not None
         self.letter(data, attempt)
         if tells and worker.is_present:
@@ -351,12 +362,20 @@ class Histories(RuleBasedStateMachine):
 
     # ---- what is rare ----
 
+    @rule(when=st.sampled_from(["not now", "when it runs", "when it runs", "anyway"]))
+    def cancel(self, when: str) -> None:
+        """SEMANTICS §2"""
+        if when == "anyway" or (when == "when it runs" and self.model.with_status("running")):
+            self.do(self.pair.cancel)
+
     @rule(
-        what=st.sampled_from(["commit", "actor", "scan", "daemon", "workflow"]),
+        what=st.sampled_from(["commit", "actor", "scan", "daemon"]),
         which=st.sampled_from(["cancel", "hire", "operate"]),
+        patient=PATIENT,
     )
-    def disturb(self, what: str, which: str) -> None:
-        """SEMANTICS §2, 6.6, 8.4: a commit fails, the actor crashes, the daemon is restarted, the user cancels"""
+    def disturb(self, what: str, which: str, patient: bool) -> None:
+        """SEMANTICS 6.6, 8.4: a commit fails, the actor crashes, the daemon is restarted"""
+        present = self.present
         if what == "commit" and self.pair.held is None:
             self.do(self.pair.fail_commit, which)
         elif what == "actor":
@@ -366,8 +385,7 @@ class Histories(RuleBasedStateMachine):
         elif what == "daemon":
             self.is_sound = False
             self.pair.restart_daemon()
-        elif what == "workflow":
-            self.do(self.pair.cancel)
+        self.come_back(*[each for each in present if not each.is_present] if patient else ())
 
     # ---- edits ----
 
