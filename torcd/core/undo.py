@@ -3,7 +3,7 @@
 `run_id` and the version counter never decrease; records get back the numbers they had.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -60,6 +60,9 @@ class Step:
     operation: str
     before: Before
 
+
+_RECORD = ("mtime_ns", "size", "digest", "is_racy", "version")
+"""The columns of a file's record."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Before).decode
@@ -163,12 +166,8 @@ def plan_undo(state: State, request: Undo, steps: tuple[Step, ...]) -> Plan:
     )
 
 
-_Record = tuple[int, int, bytes, int, int]
-"""mtime_ns, size, digest, is_racy, version."""
-
-
 class _Former:
-    """The former state, put together from steps: columns over all jobs, true where `known`."""
+    """The former state, put together from steps: columns over all jobs, true where `known`, and over all files."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -179,9 +178,10 @@ class _Former:
         self.counter = state.jobs.counter.copy()
         self.attempt = state.jobs.attempt.copy()
         self.worker = state.jobs.worker.copy()
-        self._records: dict[int, _Record] = {}
-        self._given: dict[int, int] = {}
-        """The first of the versions that are taken back, of each file."""
+        self._files = replace(state.files, **{name: getattr(state.files, name).copy() for name in _RECORD})
+        self._is_back = np.zeros(len(state.files.size), dtype=np.bool_)
+        self._given = np.zeros(len(state.files.size), dtype=np.int64)
+        """Of files that go back: the first of the versions that are taken back."""
         self._values: list[tuple[int, int]] = []
 
     def put(self, before: Before) -> None:
@@ -197,51 +197,28 @@ class _Former:
         self._values += before.values
 
     def _put_records(self, before: Before) -> None:
-        files = self._state.files
-        found = files.ids.find(before.files.values())
-        digest = [before.digest[place : place + 16] for place in range(0, len(before.digest), 16)]
-        given = zip(before.given.values().tolist(), before.given_mtime_ns.values().tolist(), strict=True)
-        former = zip(
-            before.mtime_ns.values().tolist(),
-            before.size.values().tolist(),
-            digest,
-            before.is_racy.values().tolist(),
-            before.version.values().tolist(),
-            strict=True,
-        )
-        for file, left, record in zip(found.tolist(), given, former, strict=True):
-            if file < 0:
-                continue
-            if file in self._records:
-                mtime_ns, _, _, _, version = self._records[file]
-            else:
-                mtime_ns, version = int(files.mtime_ns[file]), int(files.version[file])
-            if (version, mtime_ns) == left:
-                self._records[file] = record
-                self._given[file] = left[0]
+        """Only of files whose record is what the operation left behind."""
+        files = self._files
+        found, given = files.ids.find(before.files.values()), before.given.values()
+        is_left = (files.version[found] == given) & (files.mtime_ns[found] == before.given_mtime_ns.values())
+        is_left &= found >= 0
+        back = found[is_left]
+        for name in ("mtime_ns", "size", "is_racy", "version"):
+            column: NDArray[np.generic] = getattr(files, name)
+            column[back] = getattr(before, name).values()[is_left].astype(column.dtype)
+        files.digest[back] = np.frombuffer(before.digest, dtype=DIGEST)[is_left]
+        self._is_back[back] = True
+        self._given[back] = given[is_left]
 
     def records(self) -> Records:
         """The records to put back: not of files that a job has taken since as the operation had recorded them."""
-        used = np.full(len(self._state.files.size), -1, dtype=np.int64)
-        inputs = self._state.files.inputs
-        np.maximum.at(used, inputs.items, self.counter[inputs.owners()])
-        kept = {
-            file: record
-            for file, record in self._records.items()
-            if record[4] == self._given[file] or used[file] < self._given[file]
-        }
-        rows = list(kept.values())
-
-        def column(place: int) -> Int64:
-            return np.array([row[place] for row in rows], dtype=np.int64)
-
+        files = self._files
+        used = np.full(len(files.size), -1, dtype=np.int64)
+        np.maximum.at(used, files.inputs.items, self.counter[files.inputs.owners()])
+        back = np.flatnonzero(self._is_back & ((files.version == self._given) | (used < self._given)))
         return Records(
-            files=np.array(list(kept), dtype=np.int64),
-            mtime_ns=column(0),
-            size=column(1),
-            digest=np.frombuffer(b"".join(row[2] for row in rows), dtype=DIGEST),
-            is_racy=column(3).astype(np.bool_),
-            version=column(4),
+            files=back,
+            **{name: getattr(files, name)[back] for name in _RECORD},
             is_new=False,
             is_restored=True,
         )
