@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from workbench import Workbench, assert_same_state
 
 from torcd.core.delta import Delta, JobEdit, Move
-from torcd.core.state import NEVER, Ids
+from torcd.core.state import NEVER, Ids, has_digest
 from torcd.core.status import Status
 from torcd.protocol.errors import NotFound
-from torcd.protocol.requests import Initialize, Reinit
+from torcd.protocol.requests import Initialize, Reinit, ResetJobs, ResetStatus
 from torcd.protocol.specification import ResourceRequirementsSpec, UserDataSpec
 from torcd.storage import load as load_module
 from torcd.storage import save as save_module
@@ -246,5 +246,43 @@ def test_definitions_are_loaded_of_jobs_that_have_not_run_with_their_latest_one(
             '{"command":"run a"}', '{"command":"after it ran"}', '{"command":"again"}'
         ]  # fmt: skip
         assert bench.reasons(bench.preview(Reinit))["a"][0]["old"] == "after it ran"
+    finally:
+        bench.close()
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 1_000])
+def test_digests_marks_and_policies_are_those_of_their_files_and_jobs(
+    monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """SEMANTICS 4.9: however many ranges of ids there are"""
+    monkeypatch.setattr(load_module, "STEP", step)
+    jobs = [job(f"j{number}", input_files=["x"], output_files=[f"f{number}"]) for number in range(5)]
+    bench = Workbench(new_workflow([*jobs, job("after", input_files=["f0"])], purgeable=["f1", "f4"], detect="content"))
+    try:
+        bench.disk.write("x")
+        bench.operate(Initialize)
+        bench.run_all()
+        bench.disk.make_special("f2")
+        bench.disk.write("f3")
+        bench.operate(Reinit)
+        bench.operate(ResetJobs, jobs=[bench.id("j0")])
+        bench.check()
+        state = load_state(bench.db, bench.workflow_id)
+        files = {state.files.path(index).decode().rpartition("/")[2]: index for index in range(len(state.files.size))}
+        assert {name for name, index in files.items() if state.files.may_be_missing[index]} == {"f1", "f4"}
+        assert {name for name, index in files.items() if has_digest(state.files.digest)[index]} == set(files) - {"f2"}
+        assert np.flatnonzero(state.jobs.may_return).tolist() == [bench.index("after")]
+    finally:
+        bench.close()
+
+
+def test_what_an_undo_needs_goes_with_its_workflow() -> None:
+    bench = Workbench(new_workflow(chained("a")))
+    try:
+        bench.operate(Initialize)
+        bench.operate(ResetStatus)
+        assert bench.rows("SELECT count(*) FROM task_undo") == [(1,)]
+        delete_workflow(bench.db, bench.workflow_id)
+        assert bench.rows("SELECT count(*) FROM task_undo") == [(0,)]
     finally:
         bench.close()
