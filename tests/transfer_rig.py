@@ -13,6 +13,7 @@ from fakes import FakeDisk
 from workbench import Workbench
 
 from torcctl.document import load_document, parse_document
+from torcd.core.fingerprint import Definition, read_definition
 from torcd.core.state import State
 from torcd.core.status import LIVE, Status
 from torcd.operations.exporting import write_document
@@ -110,7 +111,10 @@ def describe(bench: Workbench, *, as_imported: bool = False) -> dict[str, Any]:
         ),
         "former definitions": {
             ordered[job]: [
-                (version, {name: _plain(getattr(definition, name)) for name in definition.__struct_fields__})
+                (
+                    version,
+                    {name: _plain(getattr(read_definition(definition), name)) for name in Definition.__struct_fields__},
+                )
                 for version, definition in versions
             ]
             for job, versions in state.definitions.items()

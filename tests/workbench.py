@@ -18,7 +18,7 @@ from fakes import FakeDisk
 from torcd.core.changes import definition_at
 from torcd.core.delta import TaskBegin
 from torcd.core.draft import Draft
-from torcd.core.fingerprint import Definition
+from torcd.core.fingerprint import Definition, read_definition
 from torcd.core.observation import Observation, needs_reading, with_contents
 from torcd.core.placement import ReadyQueue, Room
 from torcd.core.plan import unpack_plan
@@ -334,7 +334,7 @@ def _edits(state: State) -> dict[int, tuple[Definition, Definition]]:
     """Of each job that was edited since its last attempt began: what it ran with, and what it is."""
     counters = state.jobs.counter.tolist()
     return {
-        job: (definition_at(versions, counters[job]), versions[-1][1])
+        job: (definition_at(versions, counters[job]), read_definition(versions[-1][1]))
         for job, versions in state.definitions.items()
         if 0 <= counters[job] < versions[-1][0]
     }

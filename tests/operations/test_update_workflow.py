@@ -10,6 +10,7 @@ from builders import DIRECTORY, chained, job, linked, new_workflow
 from workbench import Workbench, as_json
 
 from torcd.core.difference_entries import LONGEST_VALUE, show_differences
+from torcd.core.differences import FieldChange
 from torcd.core.plan import unpack_plan
 from torcd.operations.update import load_definition, update_job
 from torcd.operations.update_workflow import Update
@@ -641,5 +642,7 @@ def test_what_a_file_s_absence_means_can_be_changed(make_bench: Make) -> None:
     bench.disk.delete("a.out")
     assert bench.preview(Reinit).summary.count == 0
     update = bench.update(linked("a", "b"))
-    assert [change.fields for change in update.differences.files.changed] == [[("on_missing", "ignore", "rerun")]]
+    assert [change.fields for change in update.differences.files.changed] == [
+        [FieldChange("on_missing", "ignore", "rerun")]
+    ]
     assert set(bench.reasons(bench.operate(Reinit))) == {"a", "b"}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from workbench import Workbench, assert_same_state
 
 from torcd.core.delta import Delta, JobEdit, Move
+from torcd.core.fingerprint import read_definition
 from torcd.core.state import NEVER, Ids, has_digest
 from torcd.core.status import Status
 from torcd.protocol.errors import NotFound
@@ -234,9 +235,9 @@ def test_definitions_are_loaded_of_jobs_that_have_not_run_with_their_latest_one(
         bench.run_all()
         bench.edit("a", command="after it ran")
         loaded = load_state(bench.db, bench.workflow_id).definitions
-        assert {index: [each.command for _, each in versions] for index, versions in loaded.items()} == {
-            bench.index("a"): ["run a", "after it ran"]
-        }
+        assert {
+            index: [read_definition(each).command for _, each in versions] for index, versions in loaded.items()
+        } == {bench.index("a"): ["run a", "after it ran"]}
         bench.operate(Reinit)
         bench.run_all()
         bench.state = load_state(bench.db, bench.workflow_id)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from torcd.core.fingerprint import Definition, find_definition_changes
+from torcd.core.fingerprint import Definition, find_definition_changes, read_definition
 from torcd.core.observation import Observation, has_changed, has_moved, needs_recording
 from torcd.core.state import ABSENT, NEVER, State, has_digest
 from torcd.core.status import ENDED, Status, mask_of
@@ -203,14 +203,14 @@ def _missing_outputs(state: State, seen: Observation) -> Reasons:
     return make_reasons(Kind.OUTPUT_MISSING, producer[lost], absent[lost])
 
 
-def definition_at(versions: list[tuple[int, Definition]], counter: int) -> Definition:
+def definition_at(versions: list[tuple[int, Definition | str]], counter: int) -> Definition:
     """The definition in force when the version counter stood at `counter`."""
     found = versions[0][1]
     for version, definition in versions:
         if version > counter:
             break
         found = definition
-    return found
+    return read_definition(found)
 
 
 def _changed_definitions(state: State, examined: NDArray[np.bool_]) -> Reasons:
@@ -220,7 +220,7 @@ def _changed_definitions(state: State, examined: NDArray[np.bool_]) -> Reasons:
     for job, versions in state.definitions.items():
         if examined[job]:
             then = definition_at(versions, int(state.jobs.counter[job]))
-            for change in find_definition_changes(then, versions[-1][1]):
+            for change in find_definition_changes(then, read_definition(versions[-1][1])):
                 jobs.append(job)
                 details.append(change)
     return make_reasons(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torcd.core.changes import definition_at
-from torcd.core.fingerprint import find_definition_changes
+from torcd.core.fingerprint import find_definition_changes, read_definition
 from torcd.core.state import State
 from torcd.core.status import WAITING, Status, mask_of
 
@@ -128,7 +128,7 @@ def _has_same_values(state: State, job: int) -> bool:
     values, counter = state.values, int(state.jobs.counter[job])
     if job in state.definitions:
         versions = state.definitions[job]
-        if find_definition_changes(definition_at(versions, counter), versions[-1][1]):
+        if find_definition_changes(definition_at(versions, counter), read_definition(versions[-1][1])):
             return False
     if not len(values.ids):
         return True

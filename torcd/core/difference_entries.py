@@ -19,7 +19,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 def show_fields(fields: Sequence[FieldChange]) -> list[FieldDifference]:
     """Fields that differ."""
-    return [FieldDifference(field=name, old=_shorten(old), new=_shorten(new)) for name, old, new in fields]
+    return [FieldDifference(field=each.field, old=_shorten(each.old), new=_shorten(each.new)) for each in fields]
 
 
 def _shorten(value: Any) -> Any:

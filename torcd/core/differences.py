@@ -4,14 +4,14 @@ It knows neither how the present is stored nor what is done about a difference. 
 are compared by their digest, so that a hundred thousand jobs that stay as they are cost nothing.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from torcd.core.expansion import Expansion, NewJob, NewRequirement
-from torcd.core.fingerprint import Definition, find_definition_changes
+from torcd.core.fingerprint import NO_NAMES, Definition, find_definition_changes
 from torcd.protocol.specification import Header
 from torcd.protocol.update import SECTIONS
 
@@ -22,7 +22,11 @@ TEXTS = frozenset(("command", "invocation_script"))
 """Those that may name scripts (SEMANTICS 4.5)."""
 
 
-class Attributes(NamedTuple):
+class Item(msgspec.Struct, frozen=True, gc=False):
+    """Base of what there may be a million of: the garbage collector never looks at it."""
+
+
+class Attributes(Item, frozen=True, gc=False):
     """What of a job may change without making it stale, under its names in specifications."""
 
     priority: int
@@ -32,7 +36,7 @@ class Attributes(NamedTuple):
     supports_termination: bool
 
 
-class PresentJob(NamedTuple):
+class PresentJob(Item, frozen=True, gc=False):
     """A job as it is."""
 
     id: int
@@ -41,7 +45,7 @@ class PresentJob(NamedTuple):
     attributes: Attributes
 
 
-class PresentFile(NamedTuple):
+class PresentFile(Item, frozen=True, gc=False):
     """A declared file as it is."""
 
     id: int
@@ -49,7 +53,7 @@ class PresentFile(NamedTuple):
     may_be_missing: bool
 
 
-class PresentValue(NamedTuple):
+class PresentValue(Item, frozen=True, gc=False):
     """User data as they are; no digest: there is no value."""
 
     id: int
@@ -57,7 +61,7 @@ class PresentValue(NamedTuple):
     digest: bytes | None
 
 
-class PresentRequirement(NamedTuple):
+class PresentRequirement(Item, frozen=True, gc=False):
     """Resource requirements as they are."""
 
     id: int
@@ -77,7 +81,7 @@ class Present:
     requirements: Mapping[str, PresentRequirement]
 
 
-class FieldChange(NamedTuple):
+class FieldChange(Item, frozen=True, gc=False):
     """A field that differs, by its name in specifications."""
 
     field: str
@@ -85,7 +89,7 @@ class FieldChange(NamedTuple):
     new: Any
 
 
-class Changed(NamedTuple):
+class Changed(Item, frozen=True, gc=False):
     """An object that is on both sides and differs: its id, its index in the expansion, and how."""
 
     id: int
@@ -97,7 +101,7 @@ class Changed(NamedTuple):
         return any(each.field in names for each in self.fields)
 
 
-class Removed(NamedTuple):
+class Removed(Item, frozen=True, gc=False):
     """An object that the specification has no more."""
 
     id: int
@@ -185,16 +189,19 @@ def find_differences(
 
 def definition_of(expansion: Expansion, job: NewJob) -> Definition:
     """The critical attributes of a job, by names."""
-    files, values, jobs = expansion.files, expansion.user_data, expansion.jobs
+
+    def names(objects: Sequence[Any], indexes: list[int]) -> list[str]:
+        return [objects[index].name for index in indexes] if indexes else NO_NAMES
+
     return Definition(
         command=job.command,
         invocation_script=job.invocation_script,
         env=job.env,
-        input_files=[files[index].name for index in job.input_files],
-        output_files=[files[index].name for index in job.output_files],
-        input_user_data=[values[index].name for index in job.input_user_data],
-        output_user_data=[values[index].name for index in job.output_user_data],
-        depends_on=[jobs[index].name for index in job.depends_on],
+        input_files=names(expansion.files, job.input_files),
+        output_files=names(expansion.files, job.output_files),
+        input_user_data=names(expansion.user_data, job.input_user_data),
+        output_user_data=names(expansion.user_data, job.output_user_data),
+        depends_on=names(expansion.jobs, job.depends_on),
     )
 
 
@@ -222,15 +229,11 @@ def _compare_jobs(
         if index not in redefined and attributes == before.attributes:
             continue
         changes = find_definition_changes(*redefined[index]) if index in redefined else []
-        fields = [FieldChange(*change) for change in changes] + _field_changes(before.attributes, attributes)
+        fields = [FieldChange(*change) for change in changes]
+        fields += _struct_changes(before.attributes, attributes, Attributes.__struct_fields__)
         section.changed.append(Changed(before.id, index, fields))
     _note_removed(section, present.jobs, (job.name for job in expansion.jobs))
     return section
-
-
-def _field_changes(before: Attributes, after: Attributes) -> list[FieldChange]:
-    columns = zip(Attributes._fields, before, after, strict=True)
-    return [FieldChange(name, old, new) for name, old, new in columns if old != new]
 
 
 def _compare_files(present: Present, expansion: Expansion) -> Section:
@@ -284,8 +287,8 @@ def _compare_headers(before: Header, after: Header) -> list[FieldChange]:
     """The fields that differ, but for the requirements: those have a section of their own."""
     names = [name for name in Header.__struct_fields__ if name != "resource_requirements"]
     return [
-        FieldChange(name, msgspec.to_builtins(old), msgspec.to_builtins(new))
-        for name, old, new in _struct_changes(before, after, names)
+        FieldChange(each.field, msgspec.to_builtins(each.old), msgspec.to_builtins(each.new))
+        for each in _struct_changes(before, after, names)
     ]
 
 

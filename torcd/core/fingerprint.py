@@ -15,6 +15,13 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?')
 
 
+NO_NAMES: list[str] = []
+"""For the lists of definitions made in masses: most are empty, and a shared one costs nothing. Never changed."""
+
+NO_ENV: dict[str, str] = {}
+"""The same for environments."""
+
+
 class Definition(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """The critical attributes of a job. Of the lists only the set of names counts.
 
@@ -34,12 +41,20 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
     """Explicit dependencies; the implied ones follow from the files and user data."""
 
 
+def read_definition(kept: Definition | str) -> Definition:
+    """A definition that may be kept as the JSON text it was stored as: a large workflow's are rarely looked at."""
+    return _decode(kept) if isinstance(kept, str) else kept
+
+
 class DefinitionChange(NamedTuple):
     """A critical attribute that differs, by the name of its field."""
 
     field: str
     old: Any
     new: Any
+
+
+_decode = msgspec.json.Decoder(Definition).decode
 
 
 def _sorted(names: list[str]) -> list[str]:

@@ -195,7 +195,7 @@ class State:
     values: Values
     requirements: list[Requirement]
     sort_method: str
-    definitions: dict[int, list[tuple[int, Definition]]]
+    definitions: dict[int, list[tuple[int, Definition | str]]]
     """Of each job that was edited since its last attempt began, and perhaps of others: (version, definition), oldest
     first. What was in force before the first one is that one."""
     ready: ReadyQueue = field(init=False)

@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from torcd.core.delta import JobEdit
 from torcd.core.draft import Draft
-from torcd.core.fingerprint import Definition, definition_digest, user_data_digest
+from torcd.core.fingerprint import Definition, definition_digest, read_definition, user_data_digest
 from torcd.core.problems import Problems
 from torcd.core.requirements import check_env
 from torcd.core.state import State
@@ -58,7 +58,7 @@ def update_job(draft: Draft, request: UpdateJob, now: Definition, requirement_id
     if requirement_id is not None and all(need.name != request.resource_requirements for need in state.requirements):
         raise _no_requirement(state.workflow_id, str(request.resource_requirements))  # removed since it was looked up
     if job in state.definitions:
-        now = state.definitions[job][-1][1]  # edited since it was looked up, perhaps
+        now = read_definition(state.definitions[job][-1][1])  # edited since it was looked up, perhaps
     changed: dict[str, Any] = {
         name: getattr(request, name)
         for name in ("command", "invocation_script", "env")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from torcd.core.fingerprint import Definition
+from torcd.core.fingerprint import NO_ENV, NO_NAMES, Definition
 
 FILES = (
     "SELECT e.job_id, f.name FROM {} e JOIN file f ON f.id = e.file_id WHERE e.workflow_id = ?"
@@ -28,14 +28,21 @@ LISTS = {
 def load_definitions(db: sqlite3.Connection, workflow_id: int, job_ids: Sequence[int]) -> dict[int, Definition]:
     """The definition of each of a workflow's jobs that is asked for."""
     wanted = str(list(job_ids))
-    fields = {
-        job_id: {"command": command, "invocation_script": script, "env": msgspec.json.decode(env)}
-        for job_id, command, script, env in db.execute(
-            "SELECT id, command, invocation_script, env FROM job WHERE id IN (SELECT value FROM json_each(?))",
-            (wanted,),
-        )
-    }
+    lists: dict[str, dict[int, list[str]]] = {}
     for name, select in LISTS.items():
+        names = lists[name] = {}
         for job_id, listed in db.execute(select, (workflow_id, wanted)):
-            fields[job_id].setdefault(name, []).append(listed)
-    return {job_id: Definition(**known) for job_id, known in fields.items()}
+            names.setdefault(job_id, []).append(listed)
+    rows = db.execute(
+        "SELECT id, command, invocation_script, env FROM job WHERE id IN (SELECT value FROM json_each(?))", (wanted,)
+    )
+    decode = msgspec.json.Decoder(dict[str, str]).decode
+    return {
+        job_id: Definition(
+            command=command,
+            invocation_script=script,
+            env=decode(env) if env != "{}" else NO_ENV,
+            **{name: names.get(job_id, NO_NAMES) for name, names in lists.items()},
+        )
+        for job_id, command, script, env in rows
+    }

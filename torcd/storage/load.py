@@ -7,7 +7,6 @@ each text far below SQLite's limit.
 import sqlite3
 from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -289,16 +288,16 @@ def _load_value_edges(
     return found[0], found[1]
 
 
-def _load_definitions(db: sqlite3.Connection, workflow_id: int, jobs: Ids) -> dict[int, list[tuple[int, Definition]]]:
+def _load_definitions(
+    db: sqlite3.Connection, workflow_id: int, jobs: Ids
+) -> dict[int, list[tuple[int, Definition | str]]]:
     """Only of jobs that have not run with their latest one: an update may edit all jobs of a large workflow."""
-    definitions: dict[int, list[tuple[int, Definition]]] = {}
+    definitions: dict[int, list[tuple[int, Definition | str]]] = {}
     for job_id, version, text in db.execute(
         "SELECT d.job_id, d.version, d.definition FROM job_definition d"
         " JOIN job_state s ON s.workflow_id = d.workflow_id AND s.job_id = d.job_id JOIN job j ON j.id = d.job_id"
-        " WHERE d.workflow_id = ? AND j.definition_version > s.counter"
-        " ORDER BY d.job_id, d.version",
+        " WHERE d.workflow_id = ? AND j.definition_version > s.counter ORDER BY d.job_id, d.version",
         (workflow_id,),
     ):
-        definition = msgspec.json.decode(text, type=Definition)
-        definitions.setdefault(jobs.find_one(job_id), []).append((version, definition))
+        definitions.setdefault(jobs.find_one(job_id), []).append((version, text))
     return definitions
