@@ -93,15 +93,21 @@ class Reference:
         now, then, spec = self.taken(name), self.used[name], self.specs[name]
         return any(now[thing] != then[thing] for thing in ("command", *spec.input_files, *spec.input_user_data))
 
+    def stays_canceled(self, name: str) -> bool:
+        """Whether a job is below a failure that stands: it cannot run, and what follows it has nothing to follow."""
+        bad = {"failed", "canceled"} & {self.status[other] for other in self.upstream(name)}
+        return self.status[name] == "canceled" and bool(bad)
+
     def reinit(self, *, retries: bool) -> None:
         """Resets what is stale, with `retries` also what failed and what that canceled, and all that follows."""
         own = {name for name in self.specs if self.is_stale(name)}
         if retries:
             own |= {name for name, status in self.status.items() if status in ("failed", "canceled")}
-        reset = set(own)
+        followed = own if retries else {name for name in own if not self.stays_canceled(name)}
         for name in self.specs:
-            if self.upstream(name) & reset:
-                reset.add(name)
+            if self.upstream(name) & followed:
+                followed = followed | {name}
+        reset = own | followed
         mute = {name for name, spec in self.specs.items() if not (spec.output_files or spec.output_user_data)}
         self.must_run = own | {
             name for name in reset if self.status[name] != "completed" or self.upstream(name) & reset & mute
