@@ -10,6 +10,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 from real_system import PATIENCE_S, System
@@ -48,10 +49,16 @@ class Shell:
         told, _, self._seen = self._seen.partition(end)
         return told.replace(self._directory, SHOWN_AS.encode()).decode()
 
-    def close(self) -> None:
-        self._ours.shutdown(socket.SHUT_WR)
-        assert self._bash.wait(PATIENCE_S) == 0
-        self._ours.close()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        with self._ours:
+            self._ours.shutdown(socket.SHUT_WR)
+            if kind is not None:
+                self._bash.kill()
+            code = self._bash.wait(PATIENCE_S)
+        assert kind is not None or code == 0
 
 
 def read_commands(block: str) -> Iterator[tuple[str, str]]:
@@ -75,18 +82,17 @@ def test_an_ellipsis_stands_for_part_of_a_line_or_for_lines() -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_shows_what_happens(alone: System, page: str) -> None:
     text = (DOCS / page).read_text()
-    shell = Shell(alone)
     checked = 0
-    for block in BLOCK.finditer(text):
-        if block["name"]:
-            alone.write(block["name"], block["text"])
-        elif block["kind"] == "console":
-            for command, shown in read_commands(block["text"]):
-                seen = shell.run(command)
-                line = text[: block.start()].count("\n") + 1
-                assert re.fullmatch(pattern_of(shown), seen), (
-                    f"{page}:{line}: {command}\nshown:\n{shown}\nseen:\n{seen}"
-                )
-                checked += 1
-    shell.close()
+    with Shell(alone) as shell:
+        for block in BLOCK.finditer(text):
+            if block["name"]:
+                alone.write(block["name"], block["text"])
+            elif block["kind"] == "console":
+                for command, shown in read_commands(block["text"]):
+                    seen = shell.run(command)
+                    line = text[: block.start()].count("\n") + 1
+                    assert re.fullmatch(pattern_of(shown), seen), (
+                        f"{page}:{line}: {command}\nshown:\n{shown}\nseen:\n{seen}"
+                    )
+                    checked += 1
     assert checked >= 10
