@@ -13,8 +13,8 @@ import msgspec
 from torcctl.exits import TaskFailed
 from torcctl.progress import Progress
 from torcd.protocol.errors import Conflict, NotFound, Refused, TimedOut, TorcError, error_from_wire
-from torcd.protocol.model import TASK_ENDED, Task
-from torcd.protocol.requests import GetTask, GetTaskPlan, Operation, WaitTask
+from torcd.protocol.model import Task
+from torcd.protocol.requests import GetTaskPlan, Operation, WaitTask
 
 if TYPE_CHECKING:
     from torcctl.context import Context
@@ -32,17 +32,6 @@ class Handle(msgspec.Struct, frozen=True, kw_only=True):
     task_id: int
     status: str
     existing: bool = False
-    subscription: int | None = None
-
-
-class TaskEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """The params of an `event` notification, as far as the end of a task goes."""
-
-    class Entry(msgspec.Struct, frozen=True, kw_only=True):
-        kind: str
-        data: dict[str, Any] = {}
-
-    event: Entry
 
 
 def new_request_key() -> str:
@@ -88,7 +77,7 @@ def wait_for_task(context: "Context", task_id: int, timeout_s: float | None = No
 
 
 class Wait:
-    """Waits for the end of a task: by the subscription that its request made, or else by `tasks.wait`."""
+    """Waits for the end of a task by `tasks.wait`, which also tells of its progress."""
 
     def __init__(self, context: "Context", handle: Handle, title: str, timeout_s: float | None) -> None:
         self._context = context
@@ -96,8 +85,6 @@ class Wait:
         self._progress = Progress(title)
         self._timeout_s = timeout_s
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        self._is_subscribed = handle.subscription is not None
-        """Whether this session is told of the task's end. A new session is not."""
 
     def run(self) -> dict[str, Any]:
         """The ended task, as the daemon sent it."""
@@ -110,26 +97,6 @@ class Wait:
             raise
 
     def _try(self) -> dict[str, Any]:
-        is_subscribed, self._is_subscribed = self._is_subscribed, False
-        if self._handle.status in TASK_ENDED or (is_subscribed and self._listen()):
-            return self._context.get(GetTask(task_id=self._handle.task_id), dict[str, Any])
-        return self._ask()
-
-    def _listen(self) -> bool:
-        """Takes in notifications to the end of the task; False when they cannot tell it any more."""
-        while True:
-            notification = self._context.connection.receive(self._remaining_s())
-            if notification is None:
-                raise self._timed_out()
-            if notification.method in ("lagged", "ended"):
-                return False
-            if notification.method == "event":
-                entry = msgspec.json.decode(notification.params, type=TaskEvent).event
-                if entry.kind == "task_ended" and entry.data.get("task_id") == self._handle.task_id:
-                    return True
-            self._progress.on_notification(notification)
-
-    def _ask(self) -> dict[str, Any]:
         remaining_s = self._remaining_s()
         request = WaitTask(task_id=self._handle.task_id, timeout_s=remaining_s, follow=True)
         try:

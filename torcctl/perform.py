@@ -37,7 +37,6 @@ def perform(context: "Context", kind: type[Operation], options: "OperationOption
         stop_live=options.stop_live,
         expect=options.expect,
         request_key=None if options.dry_run else new_request_key(),
-        follow=not options.dry_run and not options.async_,
         **parameters,
     )
     if options.dry_run:

@@ -32,7 +32,7 @@ def encode_event(event: Event) -> str:
 class _Feed:
     """What the subscriptions of one workflow share. `next_seq` follows the newest event of `ring`.
 
-    It is None as long as nothing was published since the feed was made or refreshed.
+    It is None as long as nothing was published since the feed was made, or since `begin` found unpublished events.
     """
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class Subscription:
 
     def __init__(self, bus: "Bus", workflow_id: int, feed: _Feed, from_seq: int | None) -> None:
         self.workflow_id = workflow_id
-        self.next_seq = feed.next_seq if from_seq is None else from_seq + 1
+        self.next_seq = bus.next_seq(workflow_id) if from_seq is None else from_seq + 1
         """The event that comes next; None: the first one published from now on."""
         self._bus = bus
         self._feed = feed
@@ -158,11 +158,40 @@ class Bus:
 
     def __init__(self) -> None:
         self._feeds: dict[int, _Feed] = {}
+        self._last: dict[int, int] = {}
+        """Of each workflow whose actor has begun: the number of the event that was published last."""
+
+    def begin(self, workflow_id: int, last_seq: int) -> None:
+        """Tells up to which event a workflow's log goes, when its state has been loaded.
+
+        What lies between that and the event published last was committed and never published: followers, also those
+        who asked for what comes from now on, find it in the log.
+        """
+        published = self._last.get(workflow_id, last_seq)
+        self._last[workflow_id] = last_seq
+        feed = self._feeds.get(workflow_id)
+        if feed is None:
+            return
+        for subscription in feed.subscriptions:
+            subscription.start_at(published + 1)
+        if last_seq > published:
+            feed.ring.clear()
+            feed.next_seq = None
+            feed.version += 1
+            feed.notify()
+
+    def next_seq(self, workflow_id: int) -> int | None:
+        """The number of the event that is published next; None before the workflow's actor has begun."""
+        last = self._last.get(workflow_id)
+        return None if last is None else last + 1
 
     def publish(self, workflow_id: int, events: Sequence[Event]) -> None:
         """Hands out committed events, numbered without gaps. Never blocks; cheap when nobody follows."""
+        if not events:
+            return
+        self._last[workflow_id] = events[-1].seq
         feed = self._feeds.get(workflow_id)
-        if feed is None or not events:
+        if feed is None:
             return
         feed.append(events)
         feed.notify()
@@ -176,18 +205,9 @@ class Bus:
         feed.progress_count += 1
         feed.notify()
 
-    def refresh(self, workflow_id: int) -> None:
-        """Sends followers to the log: it may hold events that were committed and never published."""
-        feed = self._feeds.get(workflow_id)
-        if feed is None:
-            return
-        feed.ring.clear()
-        feed.next_seq = None
-        feed.version += 1
-        feed.notify()
-
     def close_workflow(self, workflow_id: int) -> None:
         """Ends the subscriptions of a deleted workflow, after what is in memory."""
+        self._last.pop(workflow_id, None)
         feed = self._feeds.pop(workflow_id, None)
         if feed is not None:
             feed.is_closed = True

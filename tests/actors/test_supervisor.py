@@ -12,8 +12,10 @@ from torcd.actors import supervisor as supervisor_module
 from torcd.actors import workflow as workflow_module
 from torcd.actors.messages import CommitEdit, Nudge, Preview
 from torcd.actors.supervisor import Supervisor
+from torcd.bus import Subscription
 from torcd.protocol.errors import Busy, NotFound, Unavailable
 from torcd.protocol.requests import CancelWorkflow, DeleteWorkflow, Initialize, Reinit
+from torcd.storage.nouns import load_events
 
 
 class Bug(Exception):
@@ -152,15 +154,41 @@ async def test_leases_begin_after_a_crash_though_nobody_asks_for_anything(house:
     assert house.actor(workflow).roster._entries[hand.worker_id].lease is not None
 
 
-async def test_followers_read_the_log_after_a_crash(house: House, workflow: int) -> None:
-    """SEMANTICS 7.1: events may have been committed and not published"""
-    follower = house.bus.subscribe(workflow, 0)
-    version = follower.log_version()
-    follower.end_log(version)
-    assert follower.log_after() is None
-    await blow_up(house, workflow)
-    assert follower.log_after() == 0
+@pytest.mark.parametrize("crashes_before", [0, 3])
+async def test_followers_read_in_the_log_what_was_committed_and_never_published(
+    house: House, workflow: int, crashes_before: int
+) -> None:
+    """SEMANTICS 7.1; also who asked only for what comes from now on, and also when it is the last crash"""
+    for _ in range(crashes_before):
+        await blow_up(house, workflow)
+    gate = house.scanner.hold()
+    task_id = await house.begin(Reinit, workflow)
+    await house.scanner.begun.wait()
+    follower = house.bus.subscribe(workflow, None)
+    house.database.fatal_commit = trio.Event()
+    gate.set()
+    await house.wait(task_id)
+    assert await follow(house, follower) == ["operation", "task_ended"]
     follower.close()
+
+
+async def test_followers_are_told_of_a_task_that_a_crash_ends(house: House, workflow: int) -> None:
+    """SEMANTICS 6.6"""
+    follower = house.bus.subscribe(workflow, None)
+    house.scanner.error = Bug("in the scan")
+    task_id = await house.begin(Reinit, workflow)
+    assert (await house.wait(task_id)).status == "failed"
+    assert await follow(house, follower) == ["task_ended"]
+    follower.close()
+
+
+async def follow(house: House, follower: Subscription) -> list[str]:
+    """The kinds of what a follower is sent to the log for."""
+    after = follower.log_after()
+    assert after is not None
+    return [
+        event.kind for event in await house.database.read(lambda db: load_events(db, follower.workflow_id, after, 100))
+    ]
 
 
 # ---- faulted ----

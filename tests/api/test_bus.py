@@ -103,17 +103,39 @@ def test_events_that_were_never_published_are_found_in_the_log() -> None:
     assert subscription.log_after() == 3
     subscription.skip_past(5)
     assert _taken(subscription) == [6]
-    bus.refresh(7)
+    bus.begin(7, 6)
+    assert subscription.log_after() is None
+    bus.begin(7, 8)
     assert subscription.log_after() == 6
 
 
-async def test_whoever_sleeps_is_woken_by_events_progress_refresh_and_the_end() -> None:
+def test_whoever_asked_for_what_comes_from_now_on_finds_unpublished_events_in_the_log() -> None:
+    """An actor that crashed between a commit and its publication, before or after anything was published."""
+    bus = Bus()
+    early = bus.subscribe(7, None)
+    bus.begin(7, 5)
+    late = bus.subscribe(7, None)
+    assert (early.log_after(), late.log_after()) == (None, None)
+    bus.begin(7, 6)
+    assert (early.log_after(), late.log_after()) == (5, 5)
+
+
+def test_a_place_from_now_on_holds_for_a_workflow_that_nobody_followed_before() -> None:
+    bus = Bus()
+    bus.begin(7, 5)
+    bus.publish(7, _events(6, 2))
+    subscription = bus.subscribe(7, None)
+    bus.begin(7, 8)
+    assert subscription.log_after() == 7
+
+
+async def test_whoever_sleeps_is_woken_by_events_progress_a_new_beginning_and_the_end() -> None:
     bus = Bus()
     subscription = bus.subscribe(7, None)
     acts: list[Callable[[], None]] = [
         lambda: bus.publish(7, _events(1, 1)),
         lambda: bus.progress(7, {}),
-        lambda: bus.refresh(7),
+        lambda: bus.begin(7, 2),
         lambda: bus.close_workflow(7),
     ]
     for act in acts:
@@ -171,14 +193,15 @@ steps = st.lists(
 )
 
 
-@given(steps=steps, before=st.integers(0, 30), back=st.integers(0, 30))
+@given(steps=steps, before=st.integers(0, 30), back=st.one_of(st.none(), st.integers(0, 30)))
 def test_a_reader_gets_every_event_once_whatever_the_timing(
-    steps: list[tuple[str, int]], before: int, back: int
+    steps: list[tuple[str, int]], before: int, back: int | None
 ) -> None:
-    """SEMANTICS 7.1"""
+    """SEMANTICS 7.1; back from now, or (None) from now on"""
     bus, log = Bus(), _events(1, before)
-    start = max(0, before - back)
-    subscription = bus.subscribe(7, start)
+    bus.begin(7, before)
+    start = max(0, before - (back or 0))
+    subscription = bus.subscribe(7, None if back is None else start)
     published = before
     got: list[int] = []
 
@@ -205,7 +228,7 @@ def test_a_reader_gets_every_event_once_whatever_the_timing(
             published = len(log)
         elif step == "lose":
             published = len(log)
-            bus.refresh(7)
+            bus.begin(7, published)
         else:
             read(number)
     bus.publish(7, log[published:])

@@ -8,7 +8,7 @@ from builders import chained, insert, new_workflow, open_memory
 
 from torcd.core.delta import TaskBegin, TaskEnd
 from torcd.protocol.errors import NotFound
-from torcd.storage.save import INTERRUPTED, begin_task, end_task, fail_active_tasks
+from torcd.storage.save import ABANDONED, INTERRUPTED, begin_task, end_task, fail_active_tasks, load_event_seq
 from torcd.storage.tasks import begin_or_find, find_active, find_by_key, load_plan, load_task
 
 
@@ -90,9 +90,12 @@ def test_tasks_that_a_restart_finds_active_have_failed(db: sqlite3.Connection) -
     assert load_task(db, other).status == "running"
     assert fail_active_tasks(db, 11) == [(2, other)]
     assert fail_active_tasks(db, 12) == []
-    for task_id, at_ms in ((active, 10), (other, 11)):
+    for workflow_id, task_id, error, at_ms in ((1, active, ABANDONED, 10), (2, other, INTERRUPTED, 11)):
         task = load_task(db, task_id)
-        assert (task.status, task.error, task.error_code, task.finished_at_ms) == ("failed", INTERRUPTED, 503, at_ms)
+        assert (task.status, task.error, task.error_code, task.finished_at_ms) == ("failed", error, 503, at_ms)
+        event = db.execute("SELECT * FROM event WHERE workflow_id = ? ORDER BY seq DESC", (workflow_id,)).fetchone()
+        data = f'{{"task_id":{task_id},"status":"failed"}}'
+        assert event == (workflow_id, load_event_seq(db, workflow_id), at_ms, "task_ended", data)
     assert load_task(db, ended).status == "succeeded"
     assert INTERRUPTED == "daemon restarted while the task was in progress; nothing was changed"
 

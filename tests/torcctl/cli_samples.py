@@ -113,12 +113,6 @@ def task(number: int = 12, **changes: Any) -> dict[str, Any]:
     return {**fields, **changes}
 
 
-def task_ended(number: int = 12, status: str = "succeeded") -> dict[str, Any]:
-    """The params of the notification that a task has ended."""
-    data = {"task_id": number, "status": status}
-    return {"subscription": 1, "event": event(5, kind="task_ended", data=data)}
-
-
 def event(seq: int, **changes: Any) -> dict[str, Any]:
     fields = {"seq": seq, "workflow_id": 7, "timestamp": "2026-01-02T03:04:05Z", "kind": "job", "data": {}}
     return {**fields, **changes}

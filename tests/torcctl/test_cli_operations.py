@@ -16,15 +16,14 @@ STALE = samples.plan(samples.plan_job(1), samples.plan_job(2), samples.plan_job(
 def succeed(daemon: FakeDaemon, method: str, result: dict[str, Any], number: int = 12) -> None:
     """Lets an operation run: progress, then its end."""
 
-    def operate(params: dict[str, Any], session: Session) -> Any:
-        if params.get("follow"):
-            session.notify("progress", subscription=1, progress={"phase": "scan", "done": 1, "total": 2})
-            session.notify("event", subscription=1, event=samples.event(4))
-            session.notify("event", **samples.task_ended(number))
-        return {**samples.task(number, status="running"), "subscription": 1 if params.get("follow") else None}
+    def wait(params: dict[str, Any], session: Session) -> Any:
+        assert params["follow"]
+        session.notify("progress", subscription=1, progress={"phase": "scan", "done": 1, "total": 2})
+        session.notify("event", subscription=1, event=samples.event(4))
+        return samples.task(number, result=result)
 
-    daemon.on(method, operate)
-    daemon.on("tasks.get", samples.task(number, result=result))
+    daemon.on(method, samples.task(number, status="running"))
+    daemon.on("tasks.wait", wait)
 
 
 def without_jobs(plan: dict[str, Any]) -> dict[str, Any]:
@@ -36,7 +35,6 @@ def test_a_reinit_prints_its_sentence_and_nothing_else(daemon: FakeDaemon, cli: 
     outcome = cli("workflows", "reinit", "7")
     assert (outcome.code, outcome.out, outcome.err) == (0, "Reset 3 jobs due to changed inputs\n", "")
     (request,) = daemon.requests("workflows.reinit")
-    assert request["follow"]
     assert len(request["request_key"]) == 32
     assert "@" in request["requested_by"]
     assert daemon.requests("tasks.plan") == []
@@ -93,7 +91,6 @@ def test_a_dry_run_lists_each_job_once_in_the_order_of_the_plan(daemon: FakeDaem
     assert outcome.out == ("Dry run: 3 jobs would be reset due to changed inputs\n  - job-5\n  - job-1\n  - job-3\n")
     (request,) = daemon.requests("workflows.reinit")
     assert request.get("request_key") is None
-    assert not request.get("follow")
 
 
 @pytest.mark.parametrize(("plan", "code"), [(STALE, 10), (samples.plan(), 0)])
@@ -115,8 +112,7 @@ def test_async_prints_the_handle_and_does_not_wait(daemon: FakeDaemon, cli: Cli)
     succeed(daemon, "workflows.reinit", STALE)
     outcome = cli("-f", "json", "workflows", "reinit", "7", "--async")
     assert outcome.json["task_id"] == 12
-    assert not daemon.requests("workflows.reinit")[0].get("follow")
-    assert daemon.requests("tasks.get") == []
+    assert daemon.requests("tasks.wait") == []
 
 
 @pytest.mark.parametrize(
@@ -133,7 +129,7 @@ def test_a_failed_task_decides_the_exit_code(
     daemon: FakeDaemon, cli: Cli, changes: dict[str, Any], code: int, name: str
 ) -> None:
     succeed(daemon, "workflows.reinit", STALE)
-    daemon.on("tasks.get", samples.task(**{"status": "failed", **changes}))
+    daemon.on("tasks.wait", samples.task(**{"status": "failed", **changes}))
     outcome = cli("-f", "json", "workflows", "reinit", "7")
     assert outcome.code == code
     assert outcome.json["error"]["name"] == name
@@ -148,7 +144,8 @@ def test_a_refusal_says_what_the_daemon_said(daemon: FakeDaemon, cli: Cli) -> No
 
 def test_a_wait_that_times_out_says_how_to_go_on(daemon: FakeDaemon, cli: Cli) -> None:
     """SEMANTICS 6.7"""
-    daemon.on("workflows.reinit", {**samples.task(status="running"), "subscription": 1})
+    daemon.on("workflows.reinit", samples.task(status="running"))
+    daemon.on("tasks.wait", TimedOut("still running"))
     outcome = cli("workflows", "reinit", "7", "--wait-timeout", "0.01")
     assert outcome.code == 6
     assert "torcctl tasks wait 12" in outcome.err
@@ -165,7 +162,7 @@ def test_a_lost_answer_is_asked_for_again_under_the_same_key(daemon: FakeDaemon,
         return samples.task(status="succeeded", existing=True)
 
     daemon.on("workflows.reinit", operate)
-    daemon.on("tasks.get", samples.task(result=STALE))
+    daemon.on("tasks.wait", samples.task(result=STALE))
     assert cli("workflows", "reinit", "7").code == 0
     assert len(keys) == 2
     assert keys[0] == keys[1]
@@ -176,7 +173,7 @@ def test_a_daemon_that_restarts_during_the_task_is_asked_how_it_ended(daemon: Fa
 
     def operate(params: dict[str, Any], session: Session) -> Any:
         session.drop_after_answer()
-        return {**samples.task(status="running"), "subscription": 1}
+        return samples.task(status="running")
 
     error = "daemon restarted while the task was in progress; nothing was changed"
     daemon.on("workflows.reinit", operate)
@@ -196,19 +193,6 @@ def test_a_daemon_that_stays_away_is_given_up(daemon: FakeDaemon, cli: Cli, monk
 
     daemon.on("workflows.reinit", operate)
     assert cli("workflows", "reinit", "7").code == 5
-
-
-@pytest.mark.parametrize("method", ["lagged", "ended"])
-def test_a_subscription_that_can_no_longer_tell_is_replaced_by_a_wait(
-    daemon: FakeDaemon, cli: Cli, method: str
-) -> None:
-    def operate(params: dict[str, Any], session: Session) -> Any:
-        session.notify(method, subscription=1)
-        return {**samples.task(status="running"), "subscription": 1}
-
-    daemon.on("workflows.reinit", operate)
-    daemon.on("tasks.wait", samples.task(result=STALE))
-    assert cli("workflows", "reinit", "7").out == "Reset 3 jobs due to changed inputs\n"
 
 
 # ---- tasks -------------------------------------------------------------------------------------------------

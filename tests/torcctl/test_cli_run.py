@@ -37,7 +37,7 @@ def ready(daemon: FakeDaemon, **counts: int) -> None:
     """A workflow that can be prepared and ends with these counts."""
     status = {"workflow_id": 7, "run_id": 1, "total": sum(counts.values()), "counts": counts, "complete": True}
     daemon.on("workflows.prepare", samples.task(status="succeeded"))
-    daemon.on("tasks.get", samples.task())
+    daemon.on("tasks.wait", samples.task())
     daemon.on("workflows.status", status)
 
 
@@ -107,7 +107,7 @@ def test_an_operation_under_way_is_waited_for(daemon: FakeDaemon, cli: Cli, work
 def test_a_workflow_that_cannot_be_prepared_is_not_run(daemon: FakeDaemon, cli: Cli, worker: FakeWorker) -> None:
     """SEMANTICS 5.1"""
     ready(daemon)
-    daemon.on("tasks.get", samples.task(status="failed", error="input a is missing", error_code=422))
+    daemon.on("tasks.wait", samples.task(status="failed", error="input a is missing", error_code=422))
     assert cli("run", "7").code == 7
     assert worker.calls == []
 

@@ -24,7 +24,7 @@ def reset(daemon: FakeDaemon) -> None:
 
     daemon.on("jobs.find", find)
     daemon.on("jobs.reset_status", {**samples.task(status="succeeded"), "subscription": None})
-    daemon.on("tasks.get", samples.task(result=PLAN))
+    daemon.on("tasks.wait", samples.task(result=PLAN))
 
 
 def selected(daemon: FakeDaemon) -> tuple[int, list[int], str | None, int | None]:

@@ -100,7 +100,6 @@ def prepare(context: Context, workflow_id: int) -> None:
             workflow_id=workflow_id,
             requested_by=requester(context),
             request_key=new_request_key(),
-            follow=True,
         )
         try:
             handle = begin(context, request)

@@ -6,6 +6,7 @@ is faulted: its requests are refused, the others go on.
 """
 
 import logging
+import sqlite3
 from collections import deque
 from typing import Any
 
@@ -19,7 +20,7 @@ from torcd.bus import Bus
 from torcd.files.scan import Scanner
 from torcd.protocol.errors import NotFound, TorcError, Unavailable
 from torcd.storage.database import Database
-from torcd.storage.save import fail_active_tasks
+from torcd.storage.save import fail_active_tasks, load_event_seq
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,10 @@ class Supervisor:
         """Set when the task ends, if it has not ended before the call."""
         return self._task_ends.setdefault(task_id, trio.Event())
 
+    def forget_task_end(self, task_id: int) -> None:
+        """Drops what `task_end` made for a task that turned out to have ended before."""
+        self._task_ends.pop(task_id, None)
+
     def _on_task_end(self, task_id: int) -> None:
         event = self._task_ends.pop(task_id, None)
         if event is not None:
@@ -140,18 +145,22 @@ class Supervisor:
             return
         _answer(actor.unanswered(), crash)
         self._start(workflow_id, actor.mailbox, orphan)
-        self._bus.refresh(workflow_id)
 
     async def _end_tasks(self, workflow_id: int, orphan: int | None) -> None:
         """Ends what a faulted workflow's actor was at, since none will start to do it.
 
         `orphan`: the task that it was at; it may have been committed, with nobody told.
         """
+
+        def work(db: sqlite3.Connection) -> tuple[list[tuple[int, int]], int]:
+            return fail_active_tasks(db, now_ms(), workflow_id), load_event_seq(db, workflow_id)
+
         try:
-            ended = await self._database.commit(lambda db: fail_active_tasks(db, now_ms(), workflow_id))
+            ended, event_seq = await self._database.commit(work)
         except TorcError as error:
             logger.error("workflow %d: its task could not be ended: %s", workflow_id, error.message)
             return
+        self._bus.begin(workflow_id, event_seq)
         for _, task_id in ended:
             self._on_task_end(task_id)
         if orphan is not None:

@@ -104,8 +104,9 @@ class WorkflowActor:
 
     async def run(self) -> None:
         """Loads the state and serves the mailbox."""
+        ended = await self.database.commit(lambda db: fail_active_tasks(db, now_ms(), self.workflow_id))
         await self.load()
-        await self._end_stale_tasks()
+        self._tell_of_ended_tasks([task_id for _, task_id in ended])
         async with trio.open_nursery() as self.nursery:
             await self.roster.load()
             try:
@@ -125,16 +126,16 @@ class WorkflowActor:
     async def load(self) -> None:
         """Replaces the state by what the database holds."""
         self._adopt(await self.database.read(lambda db: load_state(db, self.workflow_id), long=True))
+        self.bus.begin(self.workflow_id, self.state.event_seq)
 
     def _adopt(self, state: State) -> None:
         self.state = state
         self.paths = Paths.from_blob(state.files.paths, state.files.offsets)
         self.published = Published(state)
 
-    async def _end_stale_tasks(self) -> None:
-        """A task that an earlier life of this actor left behind has no one to finish it."""
-        ended = await self.database.commit(lambda db: fail_active_tasks(db, now_ms(), self.workflow_id))
-        for _, task_id in ended:
+    def _tell_of_ended_tasks(self, task_ids: list[int]) -> None:
+        """A task that an earlier life of this actor left behind had no one to finish it."""
+        for task_id in task_ids:
             self.on_task_end(task_id)
         if self.orphan is not None:  # committed, but nobody was told
             self.on_task_end(self.orphan)

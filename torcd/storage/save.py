@@ -279,13 +279,30 @@ def end_task(db: sqlite3.Connection, end: TaskEnd) -> None:
 
 INTERRUPTED = "daemon restarted while the task was in progress; nothing was changed"
 
+ABANDONED = (
+    "the workflow's actor crashed while the task was in progress; nothing was changed. The daemon's log has the cause"
+)
+
+
+def load_event_seq(db: sqlite3.Connection, workflow_id: int) -> int:
+    """The number of the last event in a workflow's log; 0 when there is none, or no such workflow."""
+    row = db.execute("SELECT event_seq FROM workflow WHERE id = ?", (workflow_id,)).fetchone()
+    return 0 if row is None else int(row[0])
+
 
 def fail_active_tasks(db: sqlite3.Connection, at_ms: int, workflow_id: int | None = None) -> list[tuple[int, int]]:
-    """Ends tasks that nobody works on any more (SEMANTICS 6.6): (workflow, task) ids."""
+    """Ends tasks that nobody works on any more (SEMANTICS 6.6), of all workflows or of one: (workflow, task) ids."""
     where = "status IN ('queued', 'running') AND (? IS NULL OR workflow_id = ?)"
     found = db.execute(f"SELECT workflow_id, id FROM task WHERE {where}", (workflow_id, workflow_id)).fetchall()
     db.execute(
         f"UPDATE task SET status = 'failed', error = ?, error_code = 503, finished_at_ms = ? WHERE {where}",
-        (INTERRUPTED, at_ms, workflow_id, workflow_id),
+        (INTERRUPTED if workflow_id is None else ABANDONED, at_ms, workflow_id, workflow_id),
     )
+    for owner, task_id in found:
+        data = msgspec.json.encode({"task_id": task_id, "status": "failed"}).decode()
+        db.execute("UPDATE workflow SET event_seq = event_seq + 1 WHERE id = ?", (owner,))
+        db.execute(
+            "INSERT INTO event SELECT id, event_seq, ?, 'task_ended', ? FROM workflow WHERE id = ?",
+            (at_ms, data, owner),
+        )
     return found
