@@ -57,6 +57,9 @@ class FragileDatabase:
         """How many of the next long reads fail."""
         self.fatal_commit: trio.Event | None = None
         """While there is one, the next commit is made, sets it, and crashes whoever asked for it."""
+        self.read_gate: trio.Event | None = None
+        """While there is one, the next short read takes it away and waits for it."""
+        self.read_begun = trio.Event()
         self.commits = 0
         self.commit_gate: trio.Event | None = None
         """While there is one, commits wait for it."""
@@ -86,6 +89,10 @@ class FragileDatabase:
         if long and self.failing_loads:
             self.failing_loads -= 1
             raise Unavailable("the disk reports an error")
+        if not long and self.read_gate is not None:
+            gate, self.read_gate = self.read_gate, None
+            self.read_begun.set()
+            await gate.wait()
         return await self._database.read(work, timeout_s=timeout_s, long=long)
 
 

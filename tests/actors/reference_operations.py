@@ -193,10 +193,10 @@ def make_plan(model: Model, request: Request, seen: Mapping[str, Seen]) -> Plan:
     )
 
 
-def apply_plan(model: Model, plan: Plan, *, keeps_cancel: bool = False) -> None:
-    """SEMANTICS §5: all effects at once. `keeps_cancel`: the workflow was canceled after the operation was accepted."""
+def apply_plan(model: Model, plan: Plan) -> None:
+    """SEMANTICS §5: all effects at once."""
     model.run_id = plan.run_id
-    model.is_canceled = model.is_canceled and (keeps_cancel or not plan.clears_cancel)
+    model.is_canceled = model.is_canceled and not plan.clears_cancel
     model.accept(plan.records)
     for name, move in plan.moves.items():
         supersede(model.jobs[name], is_stopped=name in plan.stopped)

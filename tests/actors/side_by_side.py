@@ -182,7 +182,9 @@ class SideBySide(Pair):
     async def _apply(self, task_id: int, plan: Plan) -> None:
         summary, packed = await self.house.database.read(lambda db: load_plan(db, task_id))
         await self._compare(summary, packed, plan)
-        apply_plan(self.model, plan, keeps_cancel=self.held is not None and self.outlived_cancel)
+        apply_plan(self.model, plan)
+        if self.held is not None and self.outlived_cancel:
+            self.model.cancel()
 
     async def _compare(self, summary: Summary, packed: bytes, plan: Plan) -> None:
         assert (summary.run_id, summary.listed, summary.count) == (plan.run_id, len(plan.moves), plan.count)

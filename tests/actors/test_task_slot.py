@@ -6,9 +6,10 @@ import pytest
 import trio
 import trio.testing
 from actor_rig import Hand, House, answer_of, error_of, ref
-from builders import DIRECTORY, chained, job
+from builders import DIRECTORY, chained, job, new_specification
 
 from torcd.actors.mailbox import Message
+from torcd.actors.messages import MakeUpdate, Preview
 from torcd.core.delta import TaskBegin
 from torcd.protocol.edits import ArchiveWorkflow
 from torcd.protocol.errors import Conflict, Refused, TorcError
@@ -26,7 +27,7 @@ from torcd.protocol.requests import (
     UpdateUserData,
 )
 from torcd.protocol.specification import UserDataSpec
-from torcd.storage.save import INTERRUPTED, begin_task
+from torcd.storage.save import ABANDONED, begin_task
 from torcd.storage.tasks import find_by_key
 
 JOBS = [
@@ -285,13 +286,37 @@ async def test_a_dry_run_makes_no_task_and_writes_nothing(house: House, workflow
     await house.check(workflow)
 
 
-async def test_a_cancel_of_the_workflow_does_not_wait_for_the_task(house: House, workflow: int) -> None:
-    """SEMANTICS 6.3"""
-    task_id, gate = await held(house, workflow)
+@pytest.mark.parametrize("kind", [Initialize, Reinit, Restart, Prepare])
+async def test_a_cancel_of_the_workflow_does_not_wait_for_the_task_and_outlives_it(
+    house: House, workflow: int, kind: type[Operation]
+) -> None:
+    """SEMANTICS 6.3: as if the operation had come first and the cancel then"""
+    await house.run(ResetStatus, workflow)
+    task_id, gate = await held(house, workflow, kind)
     assert await house.send(workflow, CancelWorkflow(workflow_id=workflow)) == {"workflow_id": workflow, "canceled": 3}
     gate.set()
     assert (await house.wait(task_id)).status == "succeeded"
+    assert set((await house.status(workflow)).values()) == {"canceled"}
+    assert await house.rows("SELECT is_canceled FROM workflow") == [(1,)]
     await house.check(workflow)
+    assert not await (await house.hire(workflow)).claim()
+
+
+async def test_a_dry_run_goes_on_when_an_update_takes_files_away(house: House) -> None:
+    """SEMANTICS 5.4: planned on the committed state; 6.3: no conflict"""
+    files = [f"x{number}" for number in range(10)]
+    house.disk.write(*files)
+    workflow = await house.create([job(f"reads-{file}", input_files=[file]) for file in files])
+    await house.run(Initialize, workflow)
+    actor = house.actor(workflow)
+    gate = house.database.read_gate = trio.Event()
+    preview = Preview(Reinit(workflow_id=workflow, dry_run=True))
+    await house.send(workflow, preview)
+    await house.database.read_begun.wait()
+    await house.send(workflow, MakeUpdate(new_specification([job("reads-x0", input_files=["x0"])]), None))
+    gate.set()
+    assert (await preview.reply.wait()).summary.count == 0
+    assert house.actor(workflow) is actor, "it did not crash"
 
 
 async def test_progress_is_told_to_followers_and_kept_nowhere(house: House, workflow: int) -> None:
@@ -403,7 +428,7 @@ async def test_a_task_that_a_former_daemon_left_behind_has_failed(house: House) 
     waiting = house.supervisor.task_end(task_id)
     assert (await house.run(Initialize, workflow_id)).status == "succeeded", "it does not hold the slot"
     task = await house.task(task_id)
-    assert (task.status, task.error, task.error_code) == ("failed", INTERRUPTED, 503)
+    assert (task.status, task.error, task.error_code) == ("failed", ABANDONED, 503)
     assert waiting.is_set(), "whoever waited is told"
 
 

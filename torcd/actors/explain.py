@@ -46,10 +46,11 @@ class Explainer:
     async def _look(self, question: Explain, job: int) -> None:
         state = self._actor.state
         counter, mtime_ns = state.version_counter, state.files.mtime_ns.copy()
+        look_up = LookUp(self._actor, self._request())
         known: Known | TorcError
         try:
             around = await trio.to_thread.run_sync(lambda: files_around(state, find_ancestors(state, job)))
-            known = await LookUp(self._actor, state, self._request()).run(around)
+            known = await look_up.run(around)
         except TorcError as error:
             known = error
         await self._actor.mailbox.post(ExplainReady(question, state, counter, mtime_ns, known))

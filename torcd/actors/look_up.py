@@ -11,7 +11,6 @@ from torcd.core.changes import History
 from torcd.core.observation import Observation, needs_reading, with_contents
 from torcd.core.planning import Known, detects_content, files_to_observe
 from torcd.core.selection import Selection
-from torcd.core.state import State
 from torcd.core.undo import Step
 from torcd.files.assembly import OnProgress
 from torcd.operations.operate import find_replaced, load_history, load_steps, select_attempts
@@ -24,13 +23,15 @@ Int64 = NDArray[np.int64]
 
 
 class LookUp:
-    """One look at what an operation needs to know; `task` is told of the progress."""
+    """One look at what an operation needs to know; `task` is told of the progress.
 
-    def __init__(
-        self, actor: "WorkflowActor", state: State, request: Operation, task: ActiveTask | None = None
-    ) -> None:
+    It is made when it is decided on, and sees the state of that moment to its end, whatever the actor loads meanwhile.
+    """
+
+    def __init__(self, actor: "WorkflowActor", request: Operation, task: ActiveTask | None = None) -> None:
         self._actor = actor
-        self._state = state
+        self._state = actor.state
+        self._paths = actor.paths
         self._request = request
         self._task = task
 
@@ -53,7 +54,7 @@ class LookUp:
 
     async def _observe(self, files: Int64) -> Observation:
         """What the files are like; with detection by content also what some of them hold."""
-        actor, paths = self._actor, self._actor.paths
+        actor, paths = self._actor, self._paths
         whole = len(files) == len(paths)
         found = await actor.scanner.scan(
             actor.workflow_id, paths, indices=None if whole else files, on_progress=self._tell("scan")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 import trio
 
 from torcd.actors.clock import now_ms
@@ -19,6 +20,8 @@ from torcd.core.delta import TaskBegin, TaskEnd
 from torcd.core.observation import drop_outdated
 from torcd.core.planning import needs_preparing
 from torcd.core.refusals import check_not_archived
+from torcd.core.status import LIVE, mask_of
+from torcd.operations.cancel import cancel_workflow
 from torcd.operations.operate import (
     Planned,
     apply_plan,
@@ -105,7 +108,7 @@ class TaskSlot:
         return _fill_in(request, is_new=state.run_id == 0, detect=state.detect)
 
     def note_cancel(self) -> None:
-        """The workflow was canceled: the active task, which was accepted before, does not take that back."""
+        """The workflow was canceled: so is what the active task, which was asked for before, makes runnable."""
         if self.active is not None:
             self.active.outlived_cancel = True
 
@@ -150,7 +153,7 @@ class TaskSlot:
         state = self._actor.state
         preparation = Preparation(request, state.version_counter, state, state.files.mtime_ns.copy())
         try:
-            preparation.known = await LookUp(self._actor, state, request, task).run()
+            preparation.known = await LookUp(self._actor, request, task).run()
         except TorcError as error:
             preparation.error = error
         return preparation
@@ -162,10 +165,14 @@ class TaskSlot:
         if apply.task is not self.active:
             return lambda: None  # canceled after it had been prepared
         planned = await self._plan(apply.preparation)
-        self._actor.roster.ask_to_stop(turn, planned.plan.stopped)
+        is_canceled = apply.task.outlived_cancel
+        live = np.flatnonzero(mask_of(LIVE)[self._actor.state.jobs.status])
+        self._actor.roster.ask_to_stop(turn, live if is_canceled else planned.plan.stopped)
 
         def write() -> None:
-            apply_plan(turn.draft, planned, apply.task.task_id, keeps_cancel=apply.task.outlived_cancel)
+            apply_plan(turn.draft, planned, apply.task.task_id)
+            if is_canceled:  # after the operation had been asked for: what it has made runnable is canceled, too
+                cancel_workflow(turn.draft)
 
         if self._actor.state.count < INLINE_JOBS:
             write()

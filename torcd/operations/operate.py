@@ -116,15 +116,12 @@ def load_steps(db: sqlite3.Connection, workflow_id: int, request: Operation) -> 
     return steps if steps and steps[-1].operation != Prepare.NAME else ()
 
 
-def apply_plan(draft: Draft, planned: Planned, task_id: int | None, *, keeps_cancel: bool = False) -> None:
-    """Makes and notes all of a plan's effects, the end of its task included.
-
-    `keeps_cancel`: the workflow was canceled after the operation had been accepted, so that stands.
-    """
+def apply_plan(draft: Draft, planned: Planned, task_id: int | None) -> None:
+    """Makes and notes all of a plan's effects, the end of its task included."""
     plan = planned.plan
     notebook = Notebook(draft.state, plan) if plan.operation in UNDOABLE else None
     draft.set_run_id(plan.run_id)
-    if plan.clears_cancel and not keeps_cancel:
+    if plan.clears_cancel:
         draft.set_canceled(False)
     _stop(draft, plan)
     draft.record(plan.records)
