@@ -118,6 +118,7 @@ def describe(bench: Workbench, *, as_imported: bool = False) -> dict[str, Any]:
                 for version, definition in versions
             ]
             for job, versions in state.definitions.items()
+            if state.jobs.counter[job] < versions[-1][0]  # of others the memory may keep them
         },
         "edges": [
             _rows(

@@ -50,7 +50,7 @@ def _sum_up(plan: Plan, count: int) -> str:
     if plan.operation == "jobs accept":
         return f"{count} {noun} downstream {'would no longer wait' if plan.dry_run else 'no longer wait'}"
     be = "would be" if plan.dry_run else "was" if count == 1 else "were"
-    return f"{count} uninitialized {noun} {be} evaluated"
+    return f"{count} other {noun} {be} evaluated"
 
 
 def _split(plan: Plan) -> tuple[list[PlanJob], list[PlanJob]]:
@@ -60,7 +60,7 @@ def _split(plan: Plan) -> tuple[list[PlanJob], list[PlanJob]]:
     if plan.operation == "jobs accept":
         is_counted = [any(reason["kind"] == "accepted" for reason in job.reasons) for job in plan.jobs]
     else:
-        is_counted = [job.from_ != "uninitialized" for job in plan.jobs]
+        is_counted = [bool(job.reasons) and job.from_ != "uninitialized" for job in plan.jobs]
     pairs = list(zip(plan.jobs, is_counted, strict=True))
     return [job for job, counts in pairs if counts], [job for job, counts in pairs if not counts]
 

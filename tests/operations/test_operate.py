@@ -10,7 +10,7 @@ from workbench import Workbench
 from torcd.core.state import NEVER
 from torcd.core.status import StatusReason
 from torcd.protocol.errors import Conflict, NotFound, Refused
-from torcd.protocol.requests import Initialize, Operation, Prepare, Reinit, ResetJobs, ResetStatus, Restart
+from torcd.protocol.requests import AcceptJobs, Initialize, Operation, Prepare, Reinit, ResetJobs, ResetStatus, Restart
 
 Make = Callable[..., Workbench]
 
@@ -350,6 +350,39 @@ def test_the_digest_changes_with_everything_that_would_happen(bench: Workbench) 
     digests.append(bench.preview(Reinit).summary.plan_digest)
     assert len(set(digests)) == len(digests)
     assert bench.preview(Reinit).summary.plan_digest == digests[-1]
+
+
+def test_the_digest_tells_jobs_apart_whose_places_are_the_same() -> None:
+    """SEMANTICS 5.4: an update has put another job where the one of the dry run was"""
+    bench = Workbench(new_workflow([job("a")]))
+    digest = bench.preview(Initialize).summary.plan_digest
+    bench.update([job("b")])
+    assert bench.preview(Initialize).summary.plan_digest != digest
+    bench.close()
+
+
+def test_the_digest_of_an_acceptance_is_the_same_for_whoever_asks(bench: Workbench) -> None:
+    """SEMANTICS 5.4"""
+    bench.run_all()
+
+    def digest(**changes: str) -> str:
+        given = {"reason": "checked", "requested_by": "ann", **changes}
+        return bench.preview(AcceptJobs, jobs=[bench.id("a")], **given).summary.plan_digest
+
+    assert digest(requested_by="bob") == digest()
+    assert digest(reason="another") != digest()
+
+
+def test_a_reset_that_goes_on_as_reinit_counts_only_what_is_stale() -> None:
+    """SEMANTICS §5, reinit: uninitialized jobs are evaluated, not counted"""
+    bench = Workbench(new_workflow(chained("a", "b>c")))
+    bench.operate(Initialize)
+    bench.claim(jobs=1)
+    bench.finish("a", code=1)
+    bench.operate(ResetJobs, jobs=[bench.id("b")])
+    summary = bench.preview(ResetStatus, failed_only=True, reinitialize=True).summary
+    assert (summary.count, summary.listed) == (1, 3)
+    bench.close()
 
 
 # ---- what is written ----

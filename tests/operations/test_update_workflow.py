@@ -12,11 +12,12 @@ from workbench import Workbench, as_json
 from torcd.core.difference_entries import LONGEST_VALUE, show_differences
 from torcd.core.differences import FieldChange
 from torcd.core.plan import unpack_plan
+from torcd.operations.cancel import cancel_workflow
 from torcd.operations.update import load_definition, update_job
 from torcd.operations.update_workflow import Update
 from torcd.protocol.errors import Conflict, NotFound, Refused
 from torcd.protocol.requests import Initialize, Prepare, Reinit, Restart, UpdateJob
-from torcd.protocol.specification import ResourceRequirementsSpec, UserDataSpec
+from torcd.protocol.specification import JobSpec, ResourceRequirementsSpec, UserDataSpec
 from torcd.protocol.worker_requests import OutputSeen
 from torcd.storage.plans import show_page
 
@@ -254,14 +255,29 @@ def test_waiting_jobs_are_evaluated_on_the_new_graph(make_bench: Make) -> None:
     assert sorted(bench.run_all()) == ["blocked", "held", "new", "ready"]
 
 
-def test_a_job_that_an_upstream_failure_canceled_stays_so_until_it_is_evaluated(make_bench: Make) -> None:
+@pytest.mark.parametrize("rest", [[job("bad"), job("after")], [job("after")]])
+def test_a_job_is_not_canceled_any_more_by_a_failure_that_is_not_upstream_of_it_now(
+    make_bench: Make, rest: list[JobSpec]
+) -> None:
+    """SEMANTICS 2.1: failure propagates from statuses"""
     bench = make_bench(chained("bad>after"))
     bench.operate(Initialize)
     bench.run_all(failing=["bad"])
-    bench.update([job("bad"), job("after")])
-    assert bench.status() == {"bad": "failed", "after": "canceled"}
-    bench.operate(Restart)
+    bench.update(rest)
+    assert bench.status()["after"] == "ready"
     assert bench.run_all() == ["after"]
+
+
+def test_an_update_makes_nothing_run_in_a_canceled_workflow(make_bench: Make) -> None:
+    bench = make_bench(chained("bad>after", "free"))
+    bench.operate(Initialize)
+    bench.claim(jobs=1)
+    bench.finish("bad", code=1)
+    bench.change(cancel_workflow)
+    bench.update([job("after"), job("free")])
+    assert bench.status() == {"after": "canceled", "free": "canceled"}
+    bench.operate(Restart)
+    assert sorted(bench.run_all()) == ["after", "free"]
 
 
 def test_a_workflow_that_never_ran_is_updated_like_any_other(make_bench: Make) -> None:

@@ -25,9 +25,11 @@ def test_the_sentence_counts(count: int, words: str) -> None:
 def test_jobs_that_are_only_evaluated_are_not_listed_among_the_reset_ones(capsys: pytest.CaptureFixture[str]) -> None:
     """SEMANTICS 5, reinit"""
     fresh = samples.plan_job(2, **{"from": "uninitialized"})
-    write_plan(plan(samples.plan_job(1), fresh, dry_run=True, count=1), explain=False)
+    stale = samples.plan_job(1, reasons=[{"kind": "requested"}])
+    waiting = samples.plan_job(3, **{"from": "canceled"})
+    write_plan(plan(stale, fresh, waiting, dry_run=True, count=1), explain=False)
     assert capsys.readouterr().out == (
-        "Dry run: 1 job would be reset due to changed inputs\n  - job-1\n1 uninitialized job would be evaluated\n"
+        "Dry run: 1 job would be reset due to changed inputs\n  - job-1\n2 other jobs would be evaluated\n"
     )
 
 

@@ -18,7 +18,7 @@ from torcd.core.purged import find_needed
 from torcd.core.refusals import live_conflict
 from torcd.core.state import State
 from torcd.core.status import ENDED, LIVE, WAITING, Status, mask_of
-from torcd.protocol.requests import Operation, Reinit
+from torcd.protocol.requests import Operation
 
 Int64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -49,6 +49,8 @@ class Findings:
     run_id: int
     evaluates: bool
     """Whether uninitialized jobs become ready or blocked."""
+    is_rerun: bool = False
+    """Whether it counts only what is stale: not the jobs that are evaluated on the way (SEMANTICS §5, reinit)."""
 
 
 def follow(state: State, request: Operation, findings: Findings) -> Plan:
@@ -76,7 +78,7 @@ def follow(state: State, request: Operation, findings: Findings) -> Plan:
     reasons = reasons.of(changed)
     has_reason = np.zeros(state.count, dtype=np.bool_)
     has_reason[reasons.job] = True
-    counted = has_reason & (status != Status.UNINITIALIZED) if isinstance(request, Reinit) else changed
+    counted = has_reason & (status != Status.UNINITIALIZED) if findings.is_rerun else changed
     return Plan(
         operation=request.NAME,
         effect=request.effect(),

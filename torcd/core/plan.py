@@ -41,13 +41,14 @@ class Restored:
     """(user data, version) of values that were cleared: that version is taken back."""
     is_canceled: bool
 
-    def columns(self) -> tuple[NDArray[Any], ...]:
-        """All of it."""
-        records = self.records
-        return (
-            records.files, records.mtime_ns, records.size, records.digest, records.is_racy, records.version,
-            self.jobs, self.counters, np.array(self.values, dtype=np.int64), np.array([self.is_canceled]),
-        )  # fmt: skip
+    def columns(self, state: State) -> list[NDArray[Any]]:
+        """All of it, by ids."""
+        records, values = self.records, np.array(self.values, dtype=np.int64).reshape(-1, 2)
+        return [
+            state.files.ids.ids[records.files], records.mtime_ns, records.size, records.digest, records.is_racy,
+            records.version, state.jobs.ids.ids[self.jobs], self.counters,
+            state.values.ids.ids[values[:, 0]], values[:, 1], np.array([self.is_canceled]),
+        ]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,28 +136,31 @@ _decode = msgspec.msgpack.Decoder(PackedPlan).decode
 
 def pack_plan(plan: Plan, state: State) -> bytes:
     """The plan's jobs and reasons with ids instead of indexes."""
-    ids = state.jobs.ids.ids
-    reasons, ref = plan.reasons, plan.reasons.ref.copy()
-    is_file = np.isin(reasons.kind, FILE_KINDS)
-    ref[is_file] = state.files.ids.ids[ref[is_file]]
-    is_value = reasons.kind == Kind.USER_DATA_CHANGED
-    ref[is_value] = state.values.ids.ids[ref[is_value]]
-    old_a, new_a = reasons.old_a.copy(), reasons.new_a.copy()
-    for column, kinds in ((ref, JOB_IN_REF), (old_a, JOB_IN_OLD)):
-        is_job = np.isin(reasons.kind, kinds)
-        column[is_job] = ids[column[is_job]]
-    columns = {"job": ids[reasons.job], "ref": ref, "old_a": old_a, "new_a": new_a}
+    ids, reasons, columns = state.jobs.ids.ids, plan.reasons, _reasons_by_id(plan, state)
     return _encode(
         PackedPlan(
             jobs=pack_column(ids[plan.jobs]),
             before=pack_column(plan.before),
             after=pack_column(plan.after),
             starts=pack_column(np.append(np.searchsorted(reasons.job, plan.jobs), len(reasons.job))),
-            reasons={name: pack_column(columns.get(name, getattr(reasons, name))) for name in COLUMNS},
+            reasons={name: pack_column(column) for name, column in columns.items()},
             details=list(reasons.details),
             others=_pack_others(plan, state),
         )
     )
+
+
+def _reasons_by_id(plan: Plan, state: State) -> dict[str, NDArray[Any]]:
+    ids, reasons, ref, old_a = state.jobs.ids.ids, plan.reasons, plan.reasons.ref.copy(), plan.reasons.old_a.copy()
+    is_file = np.isin(reasons.kind, FILE_KINDS)
+    ref[is_file] = state.files.ids.ids[ref[is_file]]
+    is_value = reasons.kind == Kind.USER_DATA_CHANGED
+    ref[is_value] = state.values.ids.ids[ref[is_value]]
+    for column, kinds in ((ref, JOB_IN_REF), (old_a, JOB_IN_OLD)):
+        is_job = np.isin(reasons.kind, kinds)
+        column[is_job] = ids[column[is_job]]
+    columns = {name: getattr(reasons, name) for name in COLUMNS}
+    return {**columns, "job": ids[reasons.job], "ref": ref, "old_a": old_a}
 
 
 def _pack_others(plan: Plan, state: State) -> bytes:
@@ -192,28 +196,37 @@ def unpack_plan(packed: bytes) -> ShownPlan:
 
 
 def summarize(plan: Plan, state: State) -> Summary:
-    """The plan without its jobs. The digest changes whenever anything that would happen changes."""
-    effects = hashlib.sha256(_encode((plan.operation, state.workflow_id, plan.run_id)))
-    reasons = plan.reasons
-    columns: tuple[NDArray[Any], ...] = (
-        plan.jobs, plan.before, plan.after, plan.after_reason, plan.stopped, *plan.records.columns(),
-        plan.marked, plan.unmarked, plan.cleared, plan.accepted,
-        reasons.job, reasons.kind, reasons.ref, reasons.new_a, reasons.new_b,
-    )  # fmt: skip
-    if plan.restored is not None:
-        columns += plan.restored.columns()
-    for column in columns:
-        effects.update(column.tobytes())
-        effects.update(b"|")
-    effects.update(_encode(reasons.details))
+    """The plan without its jobs."""
     return Summary(
         workflow_id=state.workflow_id,
         operation=plan.operation,
         count=plan.count,
         listed=len(plan.jobs),
-        plan_digest=effects.hexdigest(),
+        plan_digest=digest_plan(plan, state),
         run_id=plan.run_id,
         warnings=list(plan.warnings),
         cause=plan.cause,
         spared=plan.spared,
     )
+
+
+def digest_plan(plan: Plan, state: State) -> str:
+    """Changes whenever anything that would happen changes, but not with who asks for it: hexadecimal.
+
+    Everything is told by its id, since an index means another job after an update.
+    """
+    effects = hashlib.sha256(_encode((plan.operation, state.workflow_id, plan.run_id)))
+    jobs, reasons = state.jobs.ids.ids, _reasons_by_id(plan, state)
+    columns: list[NDArray[Any]] = [
+        plan.before, plan.after, plan.after_reason, state.values.ids.ids[plan.cleared],
+        *(jobs[chosen] for chosen in (plan.jobs, plan.stopped, plan.marked, plan.unmarked, plan.accepted)),
+        state.files.ids.ids[plan.records.files], *plan.records.columns()[1:],
+        *(reasons[name] for name in ("job", "kind", "ref", "new_a", "new_b")),
+    ]  # fmt: skip
+    if plan.restored is not None:
+        columns += plan.restored.columns(state)
+    for column in columns:
+        effects.update(column.tobytes())
+        effects.update(b"|")
+    effects.update(_encode([detail[:2] if detail[0] == "accepted" else detail for detail in plan.reasons.details]))
+    return effects.hexdigest()

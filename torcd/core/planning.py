@@ -209,6 +209,7 @@ def plan_rerun(state: State, request: Operation, known: Known, own: list[Reasons
             cause=cause,
             run_id=state.run_id + 1,
             evaluates=True,
+            is_rerun=not isinstance(request, Restart),
         ),
     )
 

@@ -12,9 +12,9 @@ import numpy as np
 from torcd.core.difference_entries import digest_differences, show_differences
 from torcd.core.differences import Differences, Present, find_differences, find_new_values, find_redefined
 from torcd.core.draft import Draft
-from torcd.core.evaluation import evaluate
+from torcd.core.evaluation import evaluate_downstream
 from torcd.core.refusals import SHOWN, count_jobs
-from torcd.core.status import LIVE, Status, status_name
+from torcd.core.status import LIVE, status_name
 from torcd.protocol.errors import Conflict, Refused
 from torcd.storage.create import Numbering
 from torcd.storage.definitions import load_definitions
@@ -130,12 +130,13 @@ def apply_update(db: sqlite3.Connection, update: Update, now_ms: int) -> Updated
 
 
 def _evaluate_waiting(draft: Draft) -> None:
-    """Ready and blocked jobs wait for other jobs now, perhaps; uninitialized ones go on to wait for an operation."""
+    """Jobs wait for other jobs now, perhaps, or a failure that had canceled them is gone with its job.
+
+    Uninitialized ones go on to wait for an operation, and all of a canceled workflow.
+    """
     state = draft.state
-    waiting = np.flatnonzero((state.jobs.status == Status.READY) | (state.jobs.status == Status.BLOCKED))
-    status = state.jobs.status.copy()
-    status[waiting] = Status.UNINITIALIZED
-    after, reason = evaluate(state.graph, status, waiting, state.jobs.cancel_on_failure)
-    moved = after != state.jobs.status[waiting]
-    if moved.any():
-        draft.place(waiting[moved], after[moved], reason[moved])
+    if state.is_canceled:
+        return
+    placement = evaluate_downstream(state, np.arange(state.count, dtype=np.int64))
+    if len(placement.jobs):
+        draft.place(*placement)
