@@ -319,6 +319,20 @@ async def test_a_dry_run_goes_on_when_an_update_takes_files_away(house: House) -
     assert house.actor(workflow) is actor, "it did not crash"
 
 
+async def test_a_request_that_joined_a_task_gets_it_again_under_its_key(house: House, workflow: int) -> None:
+    """SEMANTICS 6.2, 6.4: also when the task has ended before the request is repeated"""
+    task_id, gate = await held(house, workflow, request_key="first")
+    joining = Reinit(workflow_id=workflow, request_key="second", requested_by="bob")
+    assert await house.send(workflow, joining) == (task_id, True)
+    assert await house.send(workflow, joining) == (task_id, True)
+    gate.set()
+    await house.wait(task_id)
+    assert await house.send(workflow, joining) == (task_id, True)
+    assert await house.rows("SELECT run_id FROM workflow") == [(2,)]
+    with pytest.raises(Conflict, match="use a new key"):
+        await house.send(workflow, Restart(workflow_id=workflow, request_key="second"))
+
+
 async def test_progress_is_told_to_followers_and_kept_nowhere(house: House, workflow: int) -> None:
     """SEMANTICS 7.1: ephemeral"""
     follower = house.bus.subscribe(workflow, None)

@@ -30,7 +30,7 @@ from torcd.operations.operate import (
 from torcd.protocol.errors import Conflict, TorcError
 from torcd.protocol.requests import Initialize, Operation, Prepare
 from torcd.storage.rows import format_time
-from torcd.storage.tasks import begin_or_find, find_by_key
+from torcd.storage.tasks import begin_or_find, find_by_key, join_task
 
 if TYPE_CHECKING:
     from torcd.actors.workflow import Finish, WorkflowActor
@@ -63,6 +63,8 @@ class TaskSlot:
         active = self.active
         if active is not None:
             if active.operation == request.NAME and active.effect == request.effect():
+                if (key := request.request_key) is not None:
+                    turn.query(lambda db: join_task(db, active.task_id, key))
                 return lambda: (active.task_id, True)
             raise self._conflict(request.NAME, differing=_differing(active, request))
         if isinstance(request, Prepare) and not needs_preparing(self._actor.state):

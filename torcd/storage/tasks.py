@@ -16,15 +16,25 @@ COLUMNS = (
     " t.created_at_ms, t.started_at_ms, t.finished_at_ms, p.summary"
 )
 TABLE = "task t LEFT JOIN task_plan p ON p.task_id = t.id"
+BY_KEY = (
+    "SELECT id FROM task WHERE request_key = :key"
+    " UNION ALL SELECT task_id FROM joined_request WHERE request_key = :key"
+)
+"""The task with which a request was answered."""
 
 
 def begin_or_find(db: sqlite3.Connection, workflow_id: int, begin: TaskBegin) -> tuple[int, bool]:
-    """The task's id and whether a request with the same key has made it already (SEMANTICS 6.4)."""
+    """The task's id and whether a request with the same key has been answered with it already (SEMANTICS 6.4)."""
     if begin.request_key is not None:
-        row = db.execute("SELECT id FROM task WHERE request_key = ?", (begin.request_key,)).fetchone()
+        row = db.execute(BY_KEY, {"key": begin.request_key}).fetchone()
         if row is not None:
             return int(row[0]), True
     return begin_task(db, workflow_id, begin), False
+
+
+def join_task(db: sqlite3.Connection, task_id: int, request_key: str) -> None:
+    """Notes that a request was answered with a task that another one has made (SEMANTICS 6.2, 6.4)."""
+    db.execute("INSERT OR IGNORE INTO joined_request VALUES (?, ?)", (request_key, task_id))
 
 
 def make_task(row: tuple[Any, ...], *, existing: bool = False) -> Task:
@@ -58,8 +68,8 @@ def load_task(db: sqlite3.Connection, task_id: int, *, existing: bool = False) -
 
 
 def find_by_key(db: sqlite3.Connection, request_key: str) -> Task | None:
-    """The task that a request with this key has made."""
-    row = db.execute(f"SELECT {COLUMNS} FROM {TABLE} WHERE t.request_key = ?", (request_key,)).fetchone()
+    """The task with which a request with this key was answered."""
+    row = db.execute(f"SELECT {COLUMNS} FROM {TABLE} WHERE t.id = ({BY_KEY})", {"key": request_key}).fetchone()
     return None if row is None else make_task(row, existing=True)
 
 
