@@ -81,6 +81,7 @@ class RunOptions:
     """What a worker on this machine may use.
 
     Args:
+        force: Run in spite of missing inputs or files that cannot be examined.
         max_parallel_jobs: Run at most so many jobs at once, whatever they need.
         num_cpus: Processors to use; all by default.
         memory: Memory to use, as 512k, 1m, 2g; all by default.
@@ -88,6 +89,7 @@ class RunOptions:
         output_dir: Directory of the jobs' stdout and stderr.
     """
 
+    force: bool = False
     max_parallel_jobs: int | None = None
     num_cpus: int | None = None
     memory: str | None = None

@@ -58,6 +58,16 @@ def test_a_run_is_good_when_every_job_is_completed_or_disabled(
     assert len(worker.calls) == 1
 
 
+@pytest.mark.parametrize("argv", [("run", "7", "--force"), ("workflows", "run", "7", "--force"), ("run", "7")])
+def test_a_run_goes_on_without_missing_inputs_when_told_so(
+    daemon: FakeDaemon, cli: Cli, worker: FakeWorker, argv: tuple[str, ...]
+) -> None:
+    """SEMANTICS 5.1: `run` makes the checks of initialize"""
+    ready(daemon, completed=1)
+    assert cli(*argv).code == 0
+    assert daemon.requests("workflows.prepare")[0].get("force", False) == ("--force" in argv)
+
+
 def test_limits_reach_the_worker(daemon: FakeDaemon, cli: Cli, worker: FakeWorker, tmp_path: Path) -> None:
     ready(daemon, completed=1)
     limits = ["--max-parallel-jobs=3", "--num-cpus=2", "--memory=2g", "--num-gpus=1", "--output-dir=logs"]

@@ -62,7 +62,7 @@ def run(spec_or_id: str, /, *, options: RunOptions = RUN_DEFAULTS, context: Cont
 def run_workflow(context: Context, workflow_id: int, options: RunOptions) -> int:
     """Runs a workflow's jobs to their end and prints how it went; the exit code."""
     memory_bytes = options.memory_bytes
-    prepare(context, workflow_id)
+    prepare(context, workflow_id, force=options.force)
     context.close()  # the worker has a session of its own; this one would only collect events
     from torcctl.worker import run_worker
 
@@ -90,7 +90,7 @@ def run_workflow(context: Context, workflow_id: int, options: RunOptions) -> int
     return report(context, workflow_id)
 
 
-def prepare(context: Context, workflow_id: int) -> None:
+def prepare(context: Context, workflow_id: int, *, force: bool) -> None:
     """Initializes the workflow if that was never done, else evaluates its uninitialized jobs.
 
     Another operation that is under way is waited for first.
@@ -98,6 +98,7 @@ def prepare(context: Context, workflow_id: int) -> None:
     while True:
         request = Prepare(
             workflow_id=workflow_id,
+            force=force,
             requested_by=requester(context),
             request_key=new_request_key(),
         )

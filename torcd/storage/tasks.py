@@ -17,8 +17,7 @@ COLUMNS = (
 )
 TABLE = "task t LEFT JOIN task_plan p ON p.task_id = t.id"
 BY_KEY = (
-    "SELECT id FROM task WHERE request_key = :key"
-    " UNION ALL SELECT task_id FROM joined_request WHERE request_key = :key"
+    "SELECT id FROM task WHERE request_key = :key UNION ALL SELECT task_id FROM joined_request WHERE request_key = :key"
 )
 """The task with which a request was answered."""
 
