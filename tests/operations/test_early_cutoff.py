@@ -6,6 +6,7 @@ import pytest
 from builders import job, linked
 from workbench import Workbench
 
+from torcd.core.planning import needs_preparing
 from torcd.core.status import StatusReason
 from torcd.protocol.errors import Refused
 from torcd.protocol.requests import AcceptJobs, Initialize, Prepare, Reinit, ResetJobs, ResetStatus, Restart, Undo
@@ -39,6 +40,27 @@ def test_a_chain_behind_a_job_that_leaves_the_same_behind_is_spared(finished: Re
     assert run(bench) == ["a"]
     assert set(bench.status().values()) == {"completed"}
     assert [bench.reason(name) for name in "abcd"] == [StatusReason.NONE, *[StatusReason.UNCHANGED_INPUTS] * 3]
+
+
+def test_what_changes_before_a_run_is_seen_by_that_run(finished: Ready) -> None:
+    """SEMANTICS 4.9, 5.1: a job whose input or output is not what it was when it was reset is not spared"""
+    jobs = [
+        job("a", input_files=["x"], output_files=["m"]),
+        job("edited", input_files=["m", "z"], output_files=["e"]),
+        job("gone", input_files=["m"], output_files=["g"]),
+        job("after", input_files=["g"], output_files=["h"]),
+        job("same", input_files=["m"], output_files=["s"]),
+    ]
+    bench = finished(jobs)
+    change(bench, "x")
+    assert needs_preparing(bench.state)
+    bench.operate(Prepare)
+    bench.disk.write("z")
+    bench.disk.delete("g")
+    bench.disk.touch("s")
+    bench.operate(Prepare)
+    assert sorted(run(bench)) == ["a", "after", "edited", "gone"]
+    assert not needs_preparing(bench.state)
 
 
 def test_a_spared_job_has_no_new_attempt_and_keeps_its_result(finished: Ready) -> None:

@@ -25,7 +25,7 @@ from torcd.core.refusals import (
 )
 from torcd.core.selection import Selection, select_jobs
 from torcd.core.state import IS_SETTLED, State
-from torcd.core.status import BAD, ENDED, LIVE, Status, StatusReason, mask_of
+from torcd.core.status import BAD, ENDED, LIVE, WAITING, Status, StatusReason, mask_of
 from torcd.core.undo import Step, plan_undo
 from torcd.protocol.errors import Refused
 from torcd.protocol.requests import (
@@ -107,7 +107,12 @@ def needs_scan(request: Operation, run_id: int) -> bool:
 
 def needs_preparing(state: State) -> bool:
     """Whether there is anything for `prepare` to do before jobs run."""
-    return state.run_id == 0 or bool(state.counts[Status.UNINITIALIZED])
+    return state.run_id == 0 or bool(state.counts[Status.UNINITIALIZED]) or len(_find_returnable(state)) > 0
+
+
+def _find_returnable(state: State) -> Int64:
+    """Jobs that wait and may return to completed without running."""
+    return np.flatnonzero(state.jobs.may_return & mask_of(WAITING)[state.jobs.status])
 
 
 def files_to_observe(state: State, request: Operation, selection: Selection) -> Int64:
@@ -124,8 +129,21 @@ def files_to_observe(state: State, request: Operation, selection: Selection) -> 
     else:  # the inputs of uninitialized jobs (5.1); and of all, when some may have to be made again
         jobs = np.flatnonzero(state.jobs.status == Status.UNINITIALIZED)
         chosen[:] = state.files.may_be_missing.any()
+        if isinstance(request, Prepare):
+            chosen[_files_of_returnable(state)] = True
     chosen[state.files.inputs.gather(jobs)[0]] = True
     return np.flatnonzero(chosen)
+
+
+def _files_of_returnable(state: State) -> Int64:
+    """What decides whether jobs return to completed and has had time to change since it was looked at.
+
+    Their outputs, and their inputs but for those that an unfinished job writes.
+    """
+    jobs, producer = _find_returnable(state), state.files.producer
+    taken = state.files.inputs.gather(jobs)[0]
+    is_written = (producer[taken] >= 0) & ~IS_SETTLED[state.jobs.status[producer[taken]]]
+    return np.concatenate([taken[~is_written], state.files.outputs.gather(jobs)[0]])
 
 
 # ---- the operations ----
