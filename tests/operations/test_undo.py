@@ -488,6 +488,21 @@ def test_the_marks_for_early_cutoff_come_back(make_bench: Make) -> None:
     assert bench.run_all() == ["a"], "b is spared again"
 
 
+@pytest.mark.parametrize("is_only_one", [False, True])
+def test_files_that_an_update_has_removed_since_stay_removed(make_bench: Make, is_only_one: bool) -> None:
+    """SEMANTICS 5.7: also when there is no file left at all."""
+    bench = make_bench([job("a", input_files=["x"]), *([] if is_only_one else [job("b", input_files=["z"])])])
+    bench.disk.write("x", "z")
+    bench.operate(Initialize)
+    bench.run_all()
+    bench.disk.write("x")
+    bench.operate(Reinit)
+    bench.update([job("a"), *([] if is_only_one else [job("b", input_files=["z"])])])
+    bench.operate(Undo)
+    assert bench.status()["a"] == "completed"
+    assert bench.run_all() == []
+
+
 # ---- the history of files ----
 
 

@@ -200,8 +200,11 @@ class _Former:
         """Only of files whose record is what the operation left behind."""
         files = self._files
         found, given = files.ids.find(before.files.values()), before.given.values()
-        is_left = (files.version[found] == given) & (files.mtime_ns[found] == before.given_mtime_ns.values())
-        is_left &= found >= 0
+        is_left = found >= 0
+        there = found[is_left]
+        is_left[is_left] = (files.version[there] == given[is_left]) & (
+            files.mtime_ns[there] == before.given_mtime_ns.values()[is_left]
+        )
         back = found[is_left]
         for name in ("mtime_ns", "size", "is_racy", "version"):
             column: NDArray[np.generic] = getattr(files, name)
