@@ -8,6 +8,7 @@ from builders import chained, job, linked
 from workbench import Workbench
 
 from torcd.core.status import StatusReason
+from torcd.operations.disable import disable_jobs, enable_jobs
 from torcd.protocol.errors import Conflict, Refused
 from torcd.protocol.requests import (
     AcceptJobs,
@@ -486,6 +487,70 @@ def test_the_marks_for_early_cutoff_come_back(make_bench: Make) -> None:
     bench.operate(ResetJobs, jobs=[bench.id("b")])
     bench.operate(Undo)
     assert bench.run_all() == ["a"], "b is spared again"
+
+
+def test_what_an_operation_itself_left_canceled_is_put_back(make_bench: Make) -> None:
+    """SEMANTICS 5.6: `b` was ready, and canceled by the reinit that evaluated `u` below a failure."""
+    bench = make_bench(chained("f>u>b"))
+    bench.operate(Initialize)
+    bench.change(lambda draft: disable_jobs(draft, [bench.id("u")]))
+    bench.claim()
+    bench.finish("f", code=1)
+    bench.report(returned=[bench.attempt("b")])
+    bench.change(lambda draft: enable_jobs(draft, [bench.id("u")]))
+    before = contents(bench)
+    bench.operate(Reinit)
+    assert bench.status() == {"f": "failed", "u": "canceled", "b": "canceled"}
+    bench.operate(Undo)
+    assert contents(bench) == before
+
+
+def test_a_job_that_was_canceled_for_another_reason_gets_that_one_back(make_bench: Make) -> None:
+    """SEMANTICS 2.4: the restart found that a failure upstream keeps it from running."""
+    bench = make_bench(chained("f>c", "r>c"))
+    bench.operate(Initialize)
+    bench.claim()
+    bench.report(started=[bench.attempt("f"), bench.attempt("r")])
+    bench.finish("f", code=1)
+    bench.cancel()
+    bench.operate(AcceptJobs, jobs=[bench.id("r")], reason="r")
+    before = contents(bench)
+    bench.operate(Restart)
+    assert bench.reason("c") == StatusReason.UPSTREAM_FAILED
+    bench.operate(Undo)
+    assert bench.reason("c") == StatusReason.BY_USER
+    assert contents(bench) == before
+
+
+def test_what_a_failure_beside_it_has_canceled_since_is_put_back(beside: Workbench) -> None:
+    """SEMANTICS §2"""
+    beside.operate(AcceptJobs, jobs=[beside.id("b")], reason="r")
+    beside.operate(ResetJobs, jobs=[beside.id("also")])
+    beside.operate(Prepare)
+    beside.finish("live", code=1)
+    assert beside.status()["also"] == "canceled"
+    beside.operate(Undo)
+    assert (beside.status()["also"], beside.reason("also")) == ("canceled", StatusReason.UPSTREAM_FAILED)
+    beside.check()
+
+
+@pytest.mark.parametrize("settles", ["canceled", "accepted"])
+def test_what_would_wait_again_in_a_workflow_that_was_canceled_since_is_not_put_back(
+    make_bench: Make, settles: str
+) -> None:
+    """A cancel by the user stands: it would have canceled these jobs, too."""
+    bench = make_bench(chained("f>u"))
+    bench.operate(Initialize)
+    if settles == "canceled":
+        bench.run_all(failing=["f"])
+        bench.operate(ResetJobs, jobs=[bench.id("u")])
+        bench.operate(Reinit)
+    else:
+        bench.operate(AcceptJobs, jobs=[bench.id("f"), bench.id("u")], reason="r")
+    assert bench.status()["u"] == {"canceled": "canceled", "accepted": "completed"}[settles]
+    bench.cancel()
+    with pytest.raises(Refused, match="changed otherwise"):
+        bench.operate(Undo)
 
 
 @pytest.mark.parametrize("is_only_one", [False, True])

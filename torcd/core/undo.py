@@ -17,7 +17,7 @@ from torcd.core.evaluation import evaluate
 from torcd.core.plan import Plan, Restored
 from torcd.core.refusals import count_jobs, name_jobs
 from torcd.core.state import DIGEST, State
-from torcd.core.status import LIVE, Status, StatusReason, mask_of
+from torcd.core.status import LIVE, WAITING, Status, StatusReason, mask_of
 from torcd.protocol.errors import Refused
 from torcd.protocol.requests import Undo
 
@@ -244,13 +244,20 @@ def _check(state: State, last: Step, former: _Former, stopped: int) -> None:
     started = former.known & ((jobs.attempt != former.attempt) | mask_of(LIVE)[jobs.status])
     if started.any():
         raise _refusal(state, last, f"{what}: since then {{}} started", np.flatnonzero(started))
-    returned = (jobs.status == Status.COMPLETED) & np.isin(
-        jobs.reason, (StatusReason.UNCHANGED_INPUTS, StatusReason.ACCEPTED)
-    )
-    as_left = np.isin(jobs.status, (Status.UNINITIALIZED, Status.BLOCKED, Status.READY)) | returned
-    moved = former.known & ~as_left & ((jobs.status != former.status) | (jobs.reason != former.reason))
+    moved = _find_moved(state, last, former)
     if moved.any():
         raise _refusal(state, last, f"{what}: since then {{}} changed otherwise", np.flatnonzero(moved))
+
+
+def _find_moved(state: State, last: Step, former: _Former) -> NDArray[np.bool_]:
+    """The jobs that are neither as they were nor where the operation, and what follows from it, may have left them."""
+    status, reason = state.jobs.status, state.jobs.reason
+    as_left = mask_of(WAITING)[status] | ((status == Status.CANCELED) & (reason == StatusReason.UPSTREAM_FAILED))
+    as_left |= (status == Status.COMPLETED) & np.isin(reason, (StatusReason.UNCHANGED_INPUTS, StatusReason.ACCEPTED))
+    moved = ~as_left & ((status != former.status) | (reason != former.reason))
+    if state.is_canceled and not last.before.is_canceled:  # nothing may wait again in a workflow canceled since
+        moved |= mask_of(WAITING)[former.status]
+    return former.known & moved
 
 
 def _refusal(state: State, last: Step, text: str, jobs: Int64) -> Refused:
