@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from builders import chained, job, linked
 from workbench import Workbench
@@ -160,6 +161,17 @@ def test_a_restarted_daemon_can_still_take_it_back(bench: Workbench) -> None:
     touch(bench)
     bench.operate(Reinit)
     bench.state = load_state(bench.db, bench.workflow_id)
+    bench.operate(Undo)
+    assert contents(bench) == before
+
+
+def test_what_an_older_daemon_has_noted_can_still_be_taken_back(bench: Workbench) -> None:
+    before = contents(bench)
+    bench.operate(AcceptJobs, jobs=[bench.id("bad")], reason="r")
+    ((packed,),) = bench.rows("SELECT before FROM task_undo")
+    noted = msgspec.msgpack.decode(packed)
+    older = {name: value for name, value in noted.items() if not name.startswith("below")}
+    bench.db.execute("UPDATE task_undo SET before = ?", (msgspec.msgpack.encode(older),))
     bench.operate(Undo)
     assert contents(bench) == before
 
@@ -345,6 +357,90 @@ def test_an_archived_workflow_refuses(bench: Workbench) -> None:
     bench.state = load_state(bench.db, bench.workflow_id)
     with pytest.raises(Refused, match="archived"):
         bench.plan(Undo(workflow_id=1))
+
+
+# ---- what was made runnable on the way ----
+
+
+@pytest.fixture
+def accepted(make_bench: Make) -> Workbench:
+    """`d` waits for `x`, which runs, and for `b`, which was accepted; `e` waits for `d`."""
+    bench = make_bench([*chained("b>d", "x>d"), job("e", depends_on=["d"], cancel_on_blocking_job_failure=False)])
+    bench.operate(Initialize)
+    bench.claim()
+    bench.report(started=[bench.attempt("x")])
+    bench.finish("b", code=1)
+    bench.operate(AcceptJobs, jobs=[bench.id("b")], reason="r")
+    assert bench.status() == {"b": "completed", "x": "running", "d": "blocked", "e": "blocked"}
+    return bench
+
+
+@pytest.mark.parametrize("loads_anew", [False, True])
+def test_a_job_that_waited_for_something_else_as_well_and_has_started_since_keeps_it_from_being_taken_back(
+    accepted: Workbench, loads_anew: bool
+) -> None:
+    """SEMANTICS 5.6: the acceptance did not change its status, but without that it would not run."""
+    accepted.finish("x")
+    (launch,) = accepted.claim()
+    assert launch.name == "d"
+    accepted.report(started=[accepted.attempt("d")])
+    if loads_anew:
+        accepted.state = load_state(accepted.db, accepted.workflow_id)
+    with pytest.raises(Refused, match=r"since then 1 job .* started") as no:
+        accepted.operate(Undo)
+    assert no.value.data["jobs"] == [accepted.id("d")]
+
+
+def test_a_job_far_downstream_that_has_started_since_keeps_it_from_being_taken_back(accepted: Workbench) -> None:
+    """SEMANTICS 5.6"""
+    accepted.finish("x", code=1)
+    (launch,) = accepted.claim()
+    assert (launch.name, accepted.status()["d"]) == ("e", "canceled")
+    with pytest.raises(Refused, match=r"since then 1 job .* started") as no:
+        accepted.operate(Undo)
+    assert no.value.data["jobs"] == [accepted.id("e")]
+
+
+def test_a_job_that_it_made_ready_on_the_way_waits_again(accepted: Workbench) -> None:
+    accepted.finish("x")
+    assert accepted.status()["d"] == "ready"
+    accepted.operate(Undo)
+    assert accepted.status() == {"b": "failed", "x": "completed", "d": "canceled", "e": "ready"}
+    accepted.check()
+
+
+def test_a_job_that_was_canceled_on_the_way_waits_again(make_bench: Make) -> None:
+    """SEMANTICS 2: it is canceled only when all that it depends on has settled."""
+    bench = make_bench(chained("u>d>e", "x>d"))
+    bench.operate(Initialize)
+    bench.claim()
+    bench.report(started=[bench.attempt("x")], returned=[bench.attempt("u")])
+    bench.operate(AcceptJobs, jobs=[bench.id("u")], reason="r")
+    bench.finish("x", code=1)
+    assert bench.status() == {"u": "completed", "x": "failed", "d": "canceled", "e": "canceled"}
+    bench.operate(Undo)
+    assert bench.status() == {"u": "ready", "x": "failed", "d": "blocked", "e": "blocked"}
+    bench.check()
+
+
+def test_a_job_that_early_cutoff_spared_on_the_way_keeps_it_from_being_taken_back(make_bench: Make) -> None:
+    """SEMANTICS 4.9: it returned because nothing was left that it waited for."""
+    jobs = [*linked("a"), *linked("b"), job("d", input_files=["a.out", "b.out"])]
+    bench = make_bench(jobs, detect="content")
+    bench.products = {"a.out": "same", "b.out": "same"}
+    bench.disk.write("x")
+    bench.operate(Initialize)
+    bench.run_all()
+    bench.disk.write("x")
+    bench.operate(Reinit)
+    bench.claim()
+    bench.report(started=[bench.attempt("a")], returned=[bench.attempt("b")])
+    bench.operate(AcceptJobs, jobs=[bench.id("b")], reason="r")
+    assert bench.status()["d"] == "blocked"
+    bench.finish("a")
+    assert bench.reason("d") == StatusReason.UNCHANGED_INPUTS
+    with pytest.raises(Refused, match="changed otherwise"):
+        bench.operate(Undo)
 
 
 # ---- what went on beside it ----
