@@ -58,7 +58,7 @@ def restart(
 
 
 def undo(workflow: WorkflowId = None, /, *, options: OperationOptions = OPERATION_DEFAULTS, context: Context) -> int:
-    """Take back the last reset, reinit, restart or accept, as long as nothing that it made runnable has started."""
+    """Take back the last reset, reinit, restart or accept, as long as no worker has claimed what it made runnable."""
     return perform(context, Undo, options, workflow_id=choose_workflow(context, workflow))
 
 

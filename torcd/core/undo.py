@@ -36,7 +36,7 @@ class Before(msgspec.Struct, frozen=True, kw_only=True):
     may_return: Column
     counter: Column
     attempt: Column
-    """The latest attempt of each job at that time: a later one means that it has started since."""
+    """The latest attempt of each job at that time: a later one means that it was claimed since."""
     worker: Column
     files: Column
     mtime_ns: Column
@@ -272,16 +272,21 @@ class _Former:
 
 
 def _check(state: State, last: Step, former: _Former, stopped: int) -> None:
-    """Raises Refused when something that the operation made runnable has started, or was changed otherwise."""
+    """Raises Refused when something that the operation made runnable was claimed, or was changed otherwise.
+
+    A claim that was handed back, or has expired, counts: its number must not be given out again (SEMANTICS 5.3), so the
+    job cannot go back to the attempt before. Nor does its status tell whether a process has started after all.
+    """
     what = f"task {last.task_id} ({last.operation}) cannot be taken back"
     if stopped:
         raise Refused(
             f"{what}: it stopped {count_jobs(stopped)} that ran", workflow_id=state.workflow_id, task_id=last.task_id
         )
     jobs = state.jobs
-    started = (jobs.attempt != former.attempt) | (former.known & mask_of(LIVE)[jobs.status])
-    if started.any():
-        raise _refusal(state, last, f"{what}: since then {{}} started", np.flatnonzero(started))
+    claimed = (jobs.attempt != former.attempt) | (former.known & mask_of(LIVE)[jobs.status])
+    if claimed.any():
+        text = f"{what}: since then {{}} went to a worker. Use `jobs accept` for what need not run"
+        raise _refusal(state, last, text, np.flatnonzero(claimed))
     moved = _find_moved(state, last, former)
     if moved.any():
         raise _refusal(state, last, f"{what}: since then {{}} changed otherwise", np.flatnonzero(moved))
