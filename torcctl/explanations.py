@@ -50,12 +50,20 @@ def write_explanation(told: Explanation) -> None:
     if told.root is not None:
         lines.append(f"because of {cell(told.root.name)}:")
         lines += [f"  {reason_text(reason)}" for reason in told.root.reasons]
-        lines.append(f"  by way of {' → '.join(cell(name) for name in told.path)}")
+        lines.append(f"  by way of {' → '.join(_path_names(told))}")
     lines += [f"  {_wait_text(wait)}" for wait in told.waits]
     if told.decisions:
         lines.append("operations, newest first:")
         lines += [line for decision in told.decisions for line in _decision_lines(decision)]
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _path_names(told: Explanation) -> list[str]:
+    """The jobs of the path; in the middle, how many are not told."""
+    names = [cell(name) for name in told.path]
+    if told.path_omitted:
+        names.insert(len(names) // 2, f"({told.path_omitted:,} more)")
+    return names
 
 
 def _wait_text(wait: dict[str, Any]) -> str:

@@ -1,9 +1,12 @@
 """Why a job is where it is, on states in memory."""
 
-import pytest
-from builders import PRESENT, Sketch, sketch
+import time
 
-from torcd.core.explanation import explain, files_around, find_ancestors, why_kept
+import pytest
+from builders import PRESENT, Sketch, layered, sketch
+
+from torcd.core.explanation import PATH_ENDS, explain, files_around, find_ancestors, find_path, why_kept
+from torcd.core.fingerprint import Definition
 from torcd.core.observation import Observation
 from torcd.core.plan import Plan
 from torcd.core.planning import Known, plan_rerun
@@ -62,6 +65,25 @@ def test_a_stale_job_is_told_with_the_path_from_the_first_root_cause() -> None:
     assert verdict(made, "d", "y") == ("would_rerun", ["c", "d"], [])
     assert verdict(made, "a", "x") == ("would_rerun", ["a"], [])
     assert verdict(made, "e", "x", "y") == ("up_to_date", [], [])
+
+
+def test_the_path_through_a_deep_workflow_is_found_in_one_go_and_told_by_its_ends() -> None:
+    """A chain of 100,000: what scans all reasons at every step takes half a minute, and all names take megabytes."""
+    count = 100_000
+    state = layered(*([1] * count))
+    state.jobs.status[:], state.jobs.counter[:] = S.COMPLETED, 0
+    state.recount()
+    state.version_counter = 5
+    state.definitions[0] = [(0, Definition(command="old")), (3, Definition(command="new"))]
+    plan = plan_rerun(state, REQUEST, Known(), own=[], cause="")
+    before = time.thread_time()
+    assert find_path(plan, count - 1) == list(range(count))
+    assert time.thread_time() - before < 3
+    told = explain(state, plan, count - 1, find_ancestors(state, count - 1))
+    assert told.path == [*range(PATH_ENDS), *range(count - PATH_ENDS, count)]
+    assert told.omitted == count - 2 * PATH_ENDS
+    short = explain(state, plan, 2 * PATH_ENDS - 1, find_ancestors(state, 2 * PATH_ENDS - 1))
+    assert (short.path, short.omitted) == (list(range(2 * PATH_ENDS)), 0)
 
 
 @pytest.mark.parametrize(

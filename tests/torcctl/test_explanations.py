@@ -28,6 +28,7 @@ def told(**changes: Any) -> dict[str, Any]:
         "reasons": [],
         "root": None,
         "path": [],
+        "path_omitted": 0,
         "waits": [],
         "decisions": [],
         "warnings": [],
@@ -78,6 +79,11 @@ WORKERS = [
     ("answer", "text"),
     [
         (STALE, STALE_TEXT),
+        (
+            told(verdict="would_rerun", root=STALE["root"], path=["a", "b", "c", "d"], path_omitted=99_996),
+            "c (job 3 of workflow 7): completed\na reinit would reset it:\nbecause of a:\n"
+            f"{STALE_TEXT.splitlines()[4]}\n  by way of a → b → (99,996 more) → c → d\n",
+        ),
         (told(), "c (job 3 of workflow 7): completed\nup to date: a reinit would leave it as it is\n"),
         (
             told(status="blocked", verdict="waits", waits=WAITS),

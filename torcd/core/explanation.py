@@ -3,6 +3,8 @@
 Everything is data by index or id; names and texts are put to it where they are known.
 """
 
+from bisect import bisect_left
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -48,19 +50,26 @@ def files_around(state: State, jobs: Int64) -> Int64:
 
 
 def find_path(plan: Plan, job: int) -> list[int]:
-    """From the first root cause down to a stale job; only itself when it has none upstream, empty when not stale."""
+    """From the first root cause down to a stale job; only itself when it has none upstream, empty when not stale.
+
+    Linear in the length of the path and the number of reasons, however deep the workflow is.
+    """
     reasons = plan.reasons
-    if not (reasons.job == job).any():
+    place = int(np.searchsorted(reasons.job, job))
+    if place == len(reasons.job) or reasons.job[place] != job:
         return []
+    rows = np.flatnonzero(reasons.kind == Kind.UPSTREAM_STALE)
+    jobs, roots, vias = (column[rows].data for column in (reasons.job, reasons.ref, reasons.old_a))
     path = [job]
     while True:
-        rows = np.flatnonzero((reasons.job == path[0]) & (reasons.kind == Kind.UPSTREAM_STALE))
-        if not len(rows):
-            return path
-        root, via = int(reasons.ref[rows[0]]), int(reasons.old_a[rows[0]])
-        path.insert(0, via)
-        if via == root:
-            return path
+        place = bisect_left(jobs, path[-1])
+        if place == len(jobs) or jobs[place] != path[-1]:
+            break
+        path.append(vias[place])
+        if vias[place] == roots[place]:
+            break
+    path.reverse()
+    return path
 
 
 def find_waits(state: State, job: int, ancestors: Int64) -> list[Wait]:
@@ -87,6 +96,10 @@ def find_waits(state: State, job: int, ancestors: Int64) -> list[Wait]:
     return waits + [Wait(kind="behind", job=other) for other in behind.tolist()]
 
 
+PATH_ENDS = 10
+"""So many jobs are told at either end of a long path: it may go through all of a workflow."""
+
+
 class Explained(msgspec.Struct, frozen=True, kw_only=True):
     """What there is to say about a job now."""
 
@@ -94,6 +107,9 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
     """`would_rerun` (a reinit would reset it), `up_to_date`, `not_retried` (it did not complete, and nothing that it
     takes has changed), `upstream_failed`, `waits`, `runs` or `disabled`."""
     path: list[int]
+    """At most twice `PATH_ENDS`."""
+    omitted: int
+    """How many jobs of the path are left out in the middle of `path`."""
     waits: list[Wait]
 
 
@@ -102,7 +118,13 @@ def explain(state: State, plan: Plan, job: int, ancestors: Int64) -> Explained:
     status = int(state.jobs.status[job])
     path = find_path(plan, job) if status in ENDED else []
     waits = find_waits(state, job, ancestors)
-    return Explained(verdict=_judge(status, int(state.jobs.reason[job]), bool(path)), path=path, waits=waits)
+    omitted = max(len(path) - 2 * PATH_ENDS, 0)
+    return Explained(
+        verdict=_judge(status, int(state.jobs.reason[job]), bool(path)),
+        path=[*path[:PATH_ENDS], *path[-PATH_ENDS:]] if omitted else path,
+        omitted=omitted,
+        waits=waits,
+    )
 
 
 def _judge(status: int, reason: int, is_stale: bool) -> str:

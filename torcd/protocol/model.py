@@ -218,7 +218,9 @@ class Explanation(Answer, frozen=True, kw_only=True):
     root: PlanJob | None
     """The first root cause upstream, with its own reasons."""
     path: list[str]
-    """The names of the jobs from that root cause to this one."""
+    """The names of the jobs from that root cause to this one; of a long path the first ten and the last ten."""
+    path_omitted: int = 0
+    """How many jobs of the path are left out in the middle of `path`."""
     waits: list[dict[str, Any]]
     """`{kind, job_id, name, status}` of jobs, `{kind, worker_id, hostname, why}` of workers, else `{kind, why}`."""
     decisions: list[Decision]

@@ -39,6 +39,7 @@ def show_explanation(
         reasons=own.reasons if own is not None and explained.path else [],
         root=root,
         path=[jobs[each][0] for each in explained.path],
+        path_omitted=explained.omitted,
         waits=[_show_wait(db, wait, jobs) for wait in explained.waits[:MOST_WAITS]],
         decisions=_load_decisions(db, job, task_id),
         warnings=list(warnings),
