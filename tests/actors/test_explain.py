@@ -68,6 +68,22 @@ async def test_why_a_job_would_run_again_is_told_before_any_operation(house: Hou
     assert len(house.scanner.scanned) == before
 
 
+async def test_a_job_that_has_to_make_a_missing_file_again_is_told_who_needs_it(house: House) -> None:
+    """SEMANTICS 4.4 (`on_missing: ignore`): what a reinit would do hangs on what is downstream, too."""
+    house.disk.write("x", "k")
+    jobs = [job("p", input_files=["x"], output_files=["m"]), job("c", input_files=["m", "k"])]
+    workflow = await house.create(jobs, purgeable=["m"])
+    await run_all(house, workflow)
+    house.disk.delete("m")
+    assert (await explain(house, workflow, "p"))["verdict"] == "up_to_date"
+    house.disk.write("k", size=99)
+    told = await explain(house, workflow, "p")
+    assert (told["verdict"], told["path"]) == ("would_rerun", ["p"])
+    assert [(reason["kind"], reason["needed_by"]) for reason in told["reasons"]] == [("output_missing", "c")]
+    planned = await house.preview(Reinit, workflow)
+    assert planned.summary.count == 2
+
+
 async def test_what_an_operation_decided_is_told_later_too(house: House, workflow: int) -> None:
     await run_all(house, workflow)
     ids = await house.ids(workflow)

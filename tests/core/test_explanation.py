@@ -5,7 +5,15 @@ import time
 import pytest
 from builders import PRESENT, Sketch, layered, sketch
 
-from torcd.core.explanation import PATH_ENDS, explain, files_around, find_ancestors, find_path, why_kept
+from torcd.core.explanation import (
+    PATH_ENDS,
+    explain,
+    files_around,
+    find_ancestors,
+    find_path,
+    find_related,
+    why_kept,
+)
 from torcd.core.fingerprint import Definition
 from torcd.core.observation import Observation
 from torcd.core.plan import Plan
@@ -45,10 +53,36 @@ def test_the_ancestors_of_the_end_of_a_long_chain_are_found_without_recursion() 
     assert len(find_ancestors(made.state, 19_999)) == 20_000
 
 
+def looked_at(made: Sketch, name: str) -> set[str]:
+    """The files that an explanation looks at."""
+    around = files_around(made.state, find_related(made.state, made.place[name]))
+    return {name for name, index in made.file.items() if index in around}
+
+
 def test_only_files_around_a_job_and_its_upstream_are_looked_at() -> None:
     made = sketch("a", "b", "c", inputs={"a": ["x"], "b": ["y"], "c": ["z"]}, outputs={"a": ["y"], "b": ["w"]})
-    around = files_around(made.state, find_ancestors(made.state, made.place["b"]))
-    assert {name for name, index in made.file.items() if index in around} == {"x", "y", "w"}
+    assert looked_at(made, "b") == {"x", "y", "w"}
+
+
+def test_who_needs_a_file_that_may_go_missing_and_what_makes_that_run_is_looked_at_as_well() -> None:
+    """`on_missing: ignore`: whether `p` has to make m again hangs on `c`, and that on k and on what `u` makes."""
+    made = sketch(
+        "p", "c", "u", "end", "apart", purgeable=["m"],
+        inputs={"p": ["x"], "c": ["m", "k", "n"], "u": ["v"], "end": ["z"], "apart": ["w"]},
+        outputs={"p": ["m"], "c": ["z"], "u": ["n"], "end": ["last"]},
+    )  # fmt: skip
+    assert looked_at(made, "p") == {"x", "m", "k", "n", "v", "z", "last"}
+    assert looked_at(made, "u") == {"v", "n"}
+    made.state.jobs.status[made.place["c"]] = S.DISABLED
+    assert looked_at(made, "p") == {"x", "m"}, "staleness ends there"
+
+
+def test_upstream_of_who_needs_a_missing_file_may_itself_hang_on_others() -> None:
+    made = sketch(
+        "p", "q", "c", "d", purgeable=["m", "n"], inputs={"c": ["m", "n"], "d": ["n", "k"]},
+        outputs={"p": ["m"], "q": ["n"]},
+    )  # fmt: skip
+    assert looked_at(made, "p") == {"m", "n", "k"}
 
 
 def ran(**more: object) -> Sketch:

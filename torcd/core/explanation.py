@@ -41,6 +41,33 @@ def find_ancestors(state: State, job: int) -> Int64:
     return np.array(sorted(seen), dtype=np.int64)
 
 
+def find_related(state: State, job: int) -> Int64:
+    """The jobs whose files a reinit's verdict on a job hangs on, in order: itself and what is upstream of it.
+
+    Where one of them makes a file that may go missing, it hangs on who needs that, too, and on whether that has to run.
+    """
+    files, stops = state.files, state.jobs.status == Status.DISABLED
+    makes = np.zeros(state.count, dtype=np.bool_)
+    makes[files.producer[files.may_be_missing & (files.producer >= 0)]] = True
+    makes &= ~stops
+    if not makes.any():
+        return find_ancestors(state, job)
+    upstream, downstream = state.graph.upstream, state.graph.downstream
+    seen, todo = {job}, [job]
+    below: set[int] = set()
+    """Downstream of one of those that make such a file."""
+    while todo:
+        at = todo.pop()
+        if makes[at] or at in below:
+            needing = [other for other in downstream.row(at).tolist() if other not in below and not stops[other]]
+            below.update(needing)
+            todo += needing
+        new = [other for other in upstream.row(at).tolist() if other not in seen]
+        seen.update(new)
+        todo += new
+    return np.array(sorted(seen | below), dtype=np.int64)
+
+
 def files_around(state: State, jobs: Int64) -> Int64:
     """The files that some jobs take or leave behind."""
     chosen = np.zeros(len(state.files.size), dtype=np.bool_)
