@@ -27,6 +27,7 @@ KEPT = {
     "up_to_date": "nothing that it takes had changed",
     "not_selected": "it was not among the jobs that were meant",
     "unchanged_and_not_retried": "nothing that it takes had changed, and it is not retried for its failure",
+    "upstream_failed": "it could not run, whatever had changed: what failed upstream stood",
     "waits_already": "it was going to run anyway",
     "runs": "it ran, and nothing affected it",
     "disabled": "it was disabled",

@@ -107,6 +107,22 @@ async def test_what_an_operation_decided_is_told_later_too(house: House, workflo
         await explain(house, workflow, "d", task_id=999)
 
 
+async def test_a_job_below_a_failure_that_stands_is_not_told_that_nothing_had_changed(house: House) -> None:
+    """SEMANTICS 4.6, 5.8: its own input had changed, but it could not run."""
+    house.disk.write("x", "y")
+    jobs = [job("f", input_files=["x"]), job("c", depends_on=["f"], input_files=["y"])]
+    workflow = await house.create(jobs)
+    await run_all(house, workflow)
+    house.disk.write("x", size=5)
+    await house.run(Reinit, workflow)
+    hand = await house.hire(workflow)
+    await hand.finish((await hand.claim(1))["f"], code=1)
+    house.disk.write("y", size=5)
+    assert (await house.run(Reinit, workflow)).status == "succeeded"
+    decision = (await explain(house, workflow, "c"))["decisions"][0]
+    assert (decision["decision"], decision["from"], decision["why"]) == ("kept", "canceled", "upstream_failed")
+
+
 async def test_the_last_change_is_told_however_long_ago_it_was(house: House, workflow: int) -> None:
     await run_all(house, workflow)
     for _ in range(MOST_DECISIONS + 2):

@@ -16,7 +16,7 @@ from torcd.core.explanation import (
 )
 from torcd.core.fingerprint import Definition
 from torcd.core.observation import Observation
-from torcd.core.plan import Plan
+from torcd.core.plan import Other, Plan
 from torcd.core.planning import Known, plan_rerun
 from torcd.core.status import Status, StatusReason
 from torcd.protocol.requests import Reinit
@@ -165,21 +165,25 @@ def test_an_archived_workflow_runs_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("operation", "params", "status", "why"),
+    ("operation", "params", "other", "why"),
     [
-        ("reinit", {}, S.COMPLETED, "up_to_date"),
-        ("restart", {"only_uninitialized": False}, S.COMPLETED, "up_to_date"),
-        ("restart", {"only_uninitialized": True}, S.COMPLETED, "not_selected"),
-        ("reset-status", {"reinitialize": False}, S.COMPLETED, "not_selected"),
-        ("jobs reset-status", {"reinitialize": True}, S.COMPLETED, "up_to_date"),
-        ("reinit", {}, S.FAILED, "unchanged_and_not_retried"),
-        ("jobs reset-status", {"reinitialize": False}, S.FAILED, "not_selected"),
-        ("reinit", {}, S.DISABLED, "disabled"),
-        ("reinit", {}, S.RUNNING, "runs"),
-        ("reinit", {}, S.BLOCKED, "waits_already"),
+        ("reinit", {}, Other(S.COMPLETED, 0, False), "up_to_date"),
+        ("restart", {"only_uninitialized": False}, Other(S.COMPLETED, 0, False), "up_to_date"),
+        ("restart", {"only_uninitialized": True}, Other(S.COMPLETED, 0, False), "not_selected"),
+        ("reset-status", {"reinitialize": False}, Other(S.COMPLETED, 0, False), "not_selected"),
+        ("jobs reset-status", {"reinitialize": True}, Other(S.COMPLETED, 0, False), "up_to_date"),
+        ("reinit", {}, Other(S.FAILED, 0, False), "unchanged_and_not_retried"),
+        ("jobs reset-status", {"reinitialize": False}, Other(S.FAILED, 0, False), "not_selected"),
+        ("reinit", {}, Other(S.CANCELED, StatusReason.UPSTREAM_FAILED, True), "upstream_failed"),
+        ("reinit", {}, Other(S.CANCELED, StatusReason.BY_USER, True), "upstream_failed"),
+        ("reinit", {}, Other(S.CANCELED, StatusReason.BY_USER, False), "unchanged_and_not_retried"),
+        ("jobs accept", {}, Other(S.CANCELED, StatusReason.UPSTREAM_FAILED, True), "not_selected"),
+        ("reinit", {}, Other(S.DISABLED, 0, False), "disabled"),
+        ("reinit", {}, Other(S.RUNNING, 0, False), "runs"),
+        ("reinit", {}, Other(S.BLOCKED, 0, False), "waits_already"),
     ],
 )
 def test_why_an_operation_left_a_job_as_it_was(
-    operation: str, params: dict[str, object], status: Status, why: str
+    operation: str, params: dict[str, object], other: Other, why: str
 ) -> None:
-    assert why_kept(operation, params, status) == why
+    assert why_kept(operation, params, other) == why

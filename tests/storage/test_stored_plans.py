@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import msgspec
 import numpy as np
 import pytest
 from builders import DIRECTORY, chained, job, new_workflow, sketch
@@ -12,9 +13,9 @@ from workbench import Workbench, as_json
 from torcd.core.changes import Kind
 from torcd.core.columns import pack_column
 from torcd.core.observation import Observation
-from torcd.core.plan import pack_plan, summarize, unpack_plan
+from torcd.core.plan import find_other, pack_plan, summarize, unpack_plan
 from torcd.core.planning import Known, make_plan
-from torcd.core.status import Status
+from torcd.core.status import Status, StatusReason
 from torcd.protocol.requests import AcceptJobs, Initialize, Reinit, ResetStatus, Restart, Undo
 from torcd.protocol.specification import UserDataSpec
 from torcd.storage.plans import show_page, show_summary
@@ -204,3 +205,21 @@ def test_paths_of_files_are_shown_in_full(bench: Workbench) -> None:
     bench.disk.touch("x")
     (reason,) = bench.reasons(bench.preview(Reinit))["c"]
     assert reason["path"] == f"{DIRECTORY}/x"
+
+
+def test_how_the_others_were_is_kept_with_their_status_reasons_which_older_plans_do_not_have() -> None:
+    """SEMANTICS 5.8, 2.4"""
+    made = sketch(
+        "f>c", "u", "d", status={"f": Status.FAILED, "c": Status.CANCELED, "u": Status.TERMINATED},
+        reason={"c": StatusReason.UPSTREAM_FAILED, "u": StatusReason.WALLTIME},
+    )  # fmt: skip
+    ids = {name: int(made.state.jobs.ids.ids[place]) for name, place in made.place.items()}
+    packed = pack_plan(make_plan(made.state, Reinit(workflow_id=1), Known()), made.state)
+    plan = unpack_plan(packed)
+    assert find_other(plan, ids["f"]) == (Status.FAILED, StatusReason.NONE, False)
+    assert find_other(plan, ids["c"]) == (Status.CANCELED, StatusReason.UPSTREAM_FAILED, True)
+    assert find_other(plan, ids["u"]) == (Status.TERMINATED, StatusReason.WALLTIME, False)
+    assert find_other(plan, ids["d"]) is find_other(plan, 999) is None
+    fields = {name: value for name, value in msgspec.msgpack.decode(packed).items() if name != "why_others"}
+    older = unpack_plan(msgspec.msgpack.encode(fields))
+    assert find_other(older, ids["c"]) == (Status.CANCELED, StatusReason.NONE, False)

@@ -84,6 +84,12 @@ WORKERS = [
             "c (job 3 of workflow 7): completed\na reinit would reset it:\nbecause of a:\n"
             f"{STALE_TEXT.splitlines()[4]}\n  by way of a → b → (99,996 more) → c → d\n",
         ),
+        (
+            told(decisions=[decision(why="upstream_failed", **{"from": "canceled", "to": "canceled"})]),
+            "c (job 3 of workflow 7): completed\nup to date: a reinit would leave it as it is\n"
+            "operations, newest first:\n  task 4, reinit, run 2, 2026-01-02T03:04:05Z: left canceled: it could not run,"
+            " whatever had changed: what failed upstream stood\n",
+        ),
         (told(), "c (job 3 of workflow 7): completed\nup to date: a reinit would leave it as it is\n"),
         (
             told(status="blocked", verdict="waits", waits=WAITS),

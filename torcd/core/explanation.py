@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torcd.core.changes import Kind
-from torcd.core.plan import Plan
+from torcd.core.plan import Other, Plan
 from torcd.core.state import IS_SETTLED, State
 from torcd.core.status import ENDED, LIVE, SETTLED, WAITING, Status, StatusReason
 
@@ -168,18 +168,20 @@ def _judge(status: int, reason: int, is_stale: bool) -> str:
     return "up_to_date" if status == Status.COMPLETED else "not_retried"
 
 
-def why_kept(operation: str, params: dict[str, object], status: int) -> str:
-    """Why an operation left a job that had this status as it was."""
+def why_kept(operation: str, params: dict[str, object], other: Other) -> str:
+    """Why an operation left a job as it was."""
     detects = operation == "reinit" or bool(params.get("reinitialize"))
     detects |= operation == "restart" and not params.get("only_uninitialized")
-    match Status(status):
+    match Status(other.status):
         case Status.DISABLED:
             return "disabled"
         case Status.PENDING | Status.RUNNING:
             return "runs"
         case Status.UNINITIALIZED | Status.BLOCKED | Status.READY:
             return "waits_already"
+        case _ if not detects:
+            return "not_selected"
         case Status.COMPLETED:
-            return "up_to_date" if detects else "not_selected"
+            return "up_to_date"
         case _:
-            return "unchanged_and_not_retried" if detects else "not_selected"
+            return "upstream_failed" if other.is_held else "unchanged_and_not_retried"

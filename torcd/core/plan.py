@@ -7,7 +7,7 @@ ids instead of indexes, so that they can be read for ever.
 import hashlib
 import zlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torcd.core.changes import COLUMNS, Kind, Reasons
 from torcd.core.columns import Column, pack_column
 from torcd.core.delta import Records
+from torcd.core.evaluation import held_canceled
 from torcd.core.observation import Observation
 from torcd.core.state import State
 
@@ -24,6 +25,8 @@ _NONE: Int64 = np.empty(0, dtype=np.int64)
 FILE_KINDS = (Kind.INPUT_CHANGED, Kind.INPUT_MISSING, Kind.OUTPUT_MISSING, Kind.OUTPUT_NEEDED)
 JOB_IN_REF = (Kind.UPSTREAM_STALE, Kind.UPSTREAM_SETTLED)
 JOB_IN_OLD = (Kind.UPSTREAM_STALE, Kind.OUTPUT_NEEDED)
+HELD = 0x80
+"""See `PackedPlan.why_others`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,9 @@ class PackedPlan(msgspec.Struct, frozen=True):
     others: bytes = b""
     """Of the jobs that stay as they are: their ids as steps from one to the next (<i8) and their statuses (u1),
     one after the other, compressed."""
+    why_others: bytes = b""
+    """Of the same, compressed: their status reasons (u1), plus `HELD` where a failure upstream stood. Older plans have
+    none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,7 @@ class ShownPlan:
     reasons: dict[str, Int64]
     details: list[tuple[str, Any, Any]]
     others: bytes
+    why_others: bytes
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,7 +152,7 @@ def pack_plan(plan: Plan, state: State) -> bytes:
             starts=pack_column(np.append(np.searchsorted(reasons.job, plan.jobs), len(reasons.job))),
             reasons={name: pack_column(column) for name, column in columns.items()},
             details=list(reasons.details),
-            others=_pack_others(plan, state),
+            **_pack_others(plan, state),
         )
     )
 
@@ -163,22 +170,38 @@ def _reasons_by_id(plan: Plan, state: State) -> dict[str, NDArray[Any]]:
     return {**columns, "job": ids[reasons.job], "ref": ref, "old_a": old_a}
 
 
-def _pack_others(plan: Plan, state: State) -> bytes:
+def _pack_others(plan: Plan, state: State) -> dict[str, bytes]:
     stays = np.ones(state.count, dtype=np.bool_)
     stays[plan.jobs] = False
     ids = state.jobs.ids.ids[stays]
     order = np.argsort(ids)
     steps = np.diff(ids[order], prepend=0).astype("<i8")
-    return zlib.compress(steps.tobytes() + state.jobs.status[stays][order].tobytes(), level=1)
+    why = state.jobs.reason | np.where(held_canceled(state), np.uint8(HELD), np.uint8(0))
+    return {
+        "others": zlib.compress(steps.tobytes() + state.jobs.status[stays][order].tobytes(), level=1),
+        "why_others": zlib.compress(why[stays][order].tobytes(), level=1),
+    }
 
 
-def find_other(others: bytes, job_id: int) -> int | None:
-    """The status with which a job stayed as it was; None: it did not, or was not there."""
-    data = zlib.decompress(others) if others else b""
+class Other(NamedTuple):
+    """A job that stayed as it was."""
+
+    status: int
+    reason: int
+    is_held: bool
+    """Whether it was canceled, and a failure upstream stood."""
+
+
+def find_other(plan: ShownPlan, job_id: int) -> Other | None:
+    """How a job was that stayed as it was; None: it did not, or was not there."""
+    data = zlib.decompress(plan.others) if plan.others else b""
     count = len(data) // 9
     ids = np.cumsum(np.frombuffer(data, dtype="<i8", count=count))
     place = int(np.searchsorted(ids, job_id))
-    return data[8 * count + place] if place < count and ids[place] == job_id else None
+    if place == count or ids[place] != job_id:
+        return None
+    why = zlib.decompress(plan.why_others)[place] if plan.why_others else 0
+    return Other(data[8 * count + place], why & ~HELD, bool(why & HELD))
 
 
 def unpack_plan(packed: bytes) -> ShownPlan:
@@ -192,6 +215,7 @@ def unpack_plan(packed: bytes) -> ShownPlan:
         reasons={name: column.values() for name, column in plan.reasons.items()},
         details=plan.details,
         others=plan.others,
+        why_others=plan.why_others,
     )
 
 

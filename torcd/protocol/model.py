@@ -197,8 +197,8 @@ class Decision(Answer, frozen=True, kw_only=True):
     reasons: list[dict[str, Any]]
     """Why it was changed."""
     why: str | None = None
-    """Why it was kept: `up_to_date`, `not_selected`, `unchanged_and_not_retried`, `waits_already`, `runs` or
-    `disabled`."""
+    """Why it was kept: `up_to_date`, `not_selected`, `unchanged_and_not_retried`, `upstream_failed` (a failure stood,
+    so that it could not run whatever had changed), `waits_already`, `runs` or `disabled`."""
 
 
 class Explanation(Answer, frozen=True, kw_only=True):

@@ -110,8 +110,8 @@ def _decide(
     shown = _show_job(db, plan, job_id)
     if shown is not None:
         return {"decision": "changed", "from_": shown.from_, "to": shown.to, "reasons": shown.reasons, "why": None}
-    status = find_other(plan.others, job_id)
-    if status is None:
+    other = find_other(plan, job_id)
+    if other is None:
         return None
-    name = status_name(status)
-    return {"decision": "kept", "from_": name, "to": name, "reasons": [], "why": why_kept(operation, params, status)}
+    name = status_name(other.status)
+    return {"decision": "kept", "from_": name, "to": name, "reasons": [], "why": why_kept(operation, params, other)}
