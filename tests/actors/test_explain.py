@@ -121,6 +121,7 @@ async def test_a_job_below_a_failure_that_stands_is_not_told_that_nothing_had_ch
     assert (await house.run(Reinit, workflow)).status == "succeeded"
     decision = (await explain(house, workflow, "c"))["decisions"][0]
     assert (decision["decision"], decision["from"], decision["why"]) == ("kept", "canceled", "upstream_failed")
+    assert decision["from_reason"] == decision["to_reason"] == "upstream_failed"
 
 
 async def test_the_last_change_is_told_however_long_ago_it_was(house: House, workflow: int) -> None:

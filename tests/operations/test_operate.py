@@ -127,9 +127,9 @@ def test_restart_takes_up_what_was_lost_and_leaves_what_failed(bench: Workbench)
     bench.lose()
     assert bench.status() == {"a": "completed", "b": "failed", "c": "terminated", "d": "canceled"}
     planned = bench.operate(Restart)
-    assert bench.reasons(planned) == {"c": [{"kind": "not_completed", "status": "terminated"}]} | {
-        name: reasons for name, reasons in bench.reasons(planned).items() if name == "d"
-    }
+    assert bench.reasons(planned) == {
+        "c": [{"kind": "not_completed", "status": "terminated", "status_reason": "worker_lost"}]
+    } | {name: reasons for name, reasons in bench.reasons(planned).items() if name == "d"}
     assert bench.status() == {"a": "completed", "b": "failed", "c": "ready", "d": "blocked"}
     assert bench.state.run_id == 2
 

@@ -49,7 +49,7 @@ KEYS = {
     "definition_changed": {"kind", "field", "old", "new"},
     "user_data_changed": {"kind", "name", "old", "new"},
     "upstream_stale": {"kind", "root", "root_id", "via"},
-    "not_completed": {"kind", "status"},
+    "not_completed": {"kind", "status", "status_reason"},
     "requested": {"kind"},
     "accepted": {"kind", "reason", "by"},
     "upstream_settled": {"kind", "upstream", "upstream_id"},
@@ -111,7 +111,7 @@ def test_a_planned_job_has_the_fields_of_the_interface(bench: Workbench) -> None
         ("c", "failed", "ready"),
         ("b", "completed", "blocked"),
     ]
-    assert set(shown["jobs"][0]) == {"id", "name", "from", "to", "reasons"}
+    assert set(shown["jobs"][0]) == {"id", "name", "from", "from_reason", "to", "to_reason", "reasons"}
 
 
 def test_a_plan_is_shown_page_by_page_without_loss(bench: Workbench) -> None:
@@ -223,3 +223,31 @@ def test_how_the_others_were_is_kept_with_their_status_reasons_which_older_plans
     fields = {name: value for name, value in msgspec.msgpack.decode(packed).items() if name != "why_others"}
     older = unpack_plan(msgspec.msgpack.encode(fields))
     assert find_other(older, ids["c"]) == (Status.CANCELED, StatusReason.NONE, False)
+
+
+def test_a_move_and_what_did_not_complete_are_shown_with_their_status_reasons() -> None:
+    """SEMANTICS 2.4: of older plans they are not known."""
+    made = Workbench(new_workflow([*chained("f>c"), job("u")]))
+    made.operate(Initialize)
+    made.claim()
+    made.report(started=[made.attempt("u")], returned=[made.attempt("f")])
+    made.lose()
+    made.operate(AcceptJobs, jobs=[made.id("f")], reason="r")
+    made.cancel()
+    planned = made.preview(Restart)
+    moves = {
+        each.name: (each.from_, each.from_reason, each.to, each.to_reason, each.reasons) for each in made.show(planned)
+    }
+    lost = {"kind": "not_completed", "status": "terminated", "status_reason": "worker_lost"}
+    stopped = {"kind": "not_completed", "status": "canceled", "status_reason": "by_user"}
+    assert moves == {
+        "u": ("terminated", "worker_lost", "ready", None, [lost]),
+        "c": ("canceled", "by_user", "ready", None, [stopped]),
+    }
+    accepted = made.show(made.preview(AcceptJobs, jobs=[made.id("c")], reason="r"))[0]
+    assert (accepted.to, accepted.to_reason) == ("completed", "accepted")
+    fields = msgspec.msgpack.decode(planned.packed)
+    del fields["before_reason"], fields["after_reason"]
+    older, _ = show_page(made.db, unpack_plan(msgspec.msgpack.encode(fields)), 0, 10)
+    assert [(each.from_reason, each.to_reason) for each in older] == [(None, None)] * 2
+    made.close()

@@ -85,6 +85,20 @@ WORKERS = [
             f"{STALE_TEXT.splitlines()[4]}\n  by way of a → b → (99,996 more) → c → d\n",
         ),
         (
+            told(
+                status="canceled", status_reason="upstream_failed", verdict="upstream_failed",
+                waits=[
+                    {"kind": "failed_upstream", "job_id": 1, "name": "a", "status": "terminated",
+                     "status_reason": "walltime"},
+                ],
+                decisions=[decision(decision="changed", from_reason="by_user", to_reason="upstream_failed",
+                                    **{"from": "canceled", "to": "canceled"})],
+            ),
+            "c (job 3 of workflow 7): canceled (upstream_failed)\ncanceled because of what failed upstream:\n"
+            "  a is terminated (walltime)\noperations, newest first:\n"
+            "  task 4, reinit, run 2, 2026-01-02T03:04:05Z: canceled (by_user) → canceled (upstream_failed)\n",
+        ),
+        (
             told(decisions=[decision(why="upstream_failed", **{"from": "canceled", "to": "canceled"})]),
             "c (job 3 of workflow 7): completed\nup to date: a reinit would leave it as it is\n"
             "operations, newest first:\n  task 4, reinit, run 2, 2026-01-02T03:04:05Z: left canceled: it could not run,"

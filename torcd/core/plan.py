@@ -101,6 +101,9 @@ class PackedPlan(msgspec.Struct, frozen=True):
     """The reasons of job `i` are the rows `starts[i]` to `starts[i + 1]`."""
     reasons: dict[str, Column]
     details: list[tuple[str, Any, Any]]
+    before_reason: Column | None = None
+    after_reason: Column | None = None
+    """Status reasons; older plans have none."""
     others: bytes = b""
     """Of the jobs that stay as they are: their ids as steps from one to the next (<i8) and their statuses (u1),
     one after the other, compressed."""
@@ -116,6 +119,8 @@ class ShownPlan:
     jobs: Int64
     before: Int64
     after: Int64
+    before_reason: Int64
+    after_reason: Int64
     starts: Int64
     reasons: dict[str, Int64]
     details: list[tuple[str, Any, Any]]
@@ -149,6 +154,8 @@ def pack_plan(plan: Plan, state: State) -> bytes:
             jobs=pack_column(ids[plan.jobs]),
             before=pack_column(plan.before),
             after=pack_column(plan.after),
+            before_reason=pack_column(state.jobs.reason[plan.jobs]),
+            after_reason=pack_column(plan.after_reason),
             starts=pack_column(np.append(np.searchsorted(reasons.job, plan.jobs), len(reasons.job))),
             reasons={name: pack_column(column) for name, column in columns.items()},
             details=list(reasons.details),
@@ -211,12 +218,18 @@ def unpack_plan(packed: bytes) -> ShownPlan:
         jobs=plan.jobs.values(),
         before=plan.before.values(),
         after=plan.after.values(),
+        before_reason=_reasons(plan.before_reason, plan.jobs.count),
+        after_reason=_reasons(plan.after_reason, plan.jobs.count),
         starts=plan.starts.values(),
         reasons={name: column.values() for name, column in plan.reasons.items()},
         details=plan.details,
         others=plan.others,
         why_others=plan.why_others,
     )
+
+
+def _reasons(column: Column | None, count: int) -> Int64:
+    return np.zeros(count, dtype=np.int64) if column is None else column.values()
 
 
 def summarize(plan: Plan, state: State) -> Summary:

@@ -178,7 +178,10 @@ class PlanJob(Answer, frozen=True, kw_only=True):
     id: int
     name: str
     from_: str = msgspec.field(name="from")
+    from_reason: str | None = None
+    """The status reason that goes with `from`, as `status_reason` goes with a job's status."""
     to: str
+    to_reason: str | None = None
     reasons: list[dict[str, Any]]
 
 
@@ -193,7 +196,9 @@ class Decision(Answer, frozen=True, kw_only=True):
     decision: str
     """`changed` or `kept`."""
     from_: str = msgspec.field(name="from")
+    from_reason: str | None = None
     to: str
+    to_reason: str | None = None
     reasons: list[dict[str, Any]]
     """Why it was changed."""
     why: str | None = None
@@ -222,7 +227,8 @@ class Explanation(Answer, frozen=True, kw_only=True):
     path_omitted: int = 0
     """How many jobs of the path are left out in the middle of `path`."""
     waits: list[dict[str, Any]]
-    """`{kind, job_id, name, status}` of jobs, `{kind, worker_id, hostname, why}` of workers, else `{kind, why}`."""
+    """`{kind, job_id, name, status, status_reason}` of jobs, `{kind, worker_id, hostname, why}` of workers, else
+    `{kind, why}`."""
     decisions: list[Decision]
     """Newest first."""
     warnings: list[str]
