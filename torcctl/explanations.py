@@ -3,8 +3,8 @@
 import sys
 from typing import Any
 
-from torcctl.output import cell
-from torcctl.plans import reason_text
+from torcctl.output import cell, status_text
+from torcctl.plans import move_text, reason_text
 from torcd.protocol.model import Decision, Explanation
 
 VERDICTS = {
@@ -27,6 +27,7 @@ KEPT = {
     "up_to_date": "nothing that it takes had changed",
     "not_selected": "it was not among the jobs that were meant",
     "unchanged_and_not_retried": "nothing that it takes had changed, and it is not retried for its failure",
+    "upstream_failed": "it could not run, whatever had changed: what failed upstream stood",
     "waits_already": "it was going to run anyway",
     "runs": "it ran, and nothing affected it",
     "disabled": "it was disabled",
@@ -41,7 +42,7 @@ REASONS = {
 
 def write_explanation(told: Explanation) -> None:
     """Prints an explanation."""
-    status = told.status if told.status_reason is None else f"{told.status} ({told.status_reason})"
+    status = status_text(told.status, told.status_reason)
     lines = [f"{cell(told.name)} (job {told.job_id} of workflow {told.workflow_id}): {status}"]
     if told.status_reason in REASONS:
         lines.append(REASONS[told.status_reason])
@@ -50,7 +51,7 @@ def write_explanation(told: Explanation) -> None:
     if told.root is not None:
         lines.append(f"because of {cell(told.root.name)}:")
         lines += [f"  {reason_text(reason)}" for reason in told.root.reasons]
-        lines.append(f"  by way of {' → '.join(cell(name) for name in told.path)}")
+        lines.append(f"  by way of {' → '.join(_path_names(told))}")
     lines += [f"  {_wait_text(wait)}" for wait in told.waits]
     if told.decisions:
         lines.append("operations, newest first:")
@@ -58,25 +59,38 @@ def write_explanation(told: Explanation) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
+def _path_names(told: Explanation) -> list[str]:
+    """The jobs of the path; in the middle, how many are not told."""
+    names = [cell(name) for name in told.path]
+    if told.path_omitted:
+        names.insert(len(names) // 2, f"({told.path_omitted:,} more)")
+    return names
+
+
 def _wait_text(wait: dict[str, Any]) -> str:
     match wait["kind"]:
         case "dependency":
-            return f"for {cell(wait['name'])} ({wait['status']})"
+            return f"for {cell(wait['name'])} ({_status_of(wait)})"
         case "behind":
-            return f"for {cell(wait['name'])} ({wait['status']}), which those wait for"
+            return f"for {cell(wait['name'])} ({_status_of(wait)}), which those wait for"
         case "failed_upstream":
-            return f"{cell(wait['name'])} is {wait['status']}"
+            return f"{cell(wait['name'])} is {_status_of(wait)}"
         case "worker":
             return f"worker {wait['worker_id']} on {cell(wait['hostname'])} is {wait['why']}"
         case kind:
             return WAITS.get(kind) or cell(wait.get("why") or kind)
 
 
+def _status_of(wait: dict[str, Any]) -> str:
+    return status_text(wait["status"], wait.get("status_reason"))
+
+
 def _decision_lines(decision: Decision) -> list[str]:
     head = f"  task {decision.task_id}, {decision.operation}, run {decision.run_id}, {decision.finished_at}"
     if decision.decision == "kept":
-        return [f"{head}: left {decision.from_}: {KEPT.get(decision.why or '', decision.why)}"]
+        left, why = status_text(decision.from_, decision.from_reason), KEPT.get(decision.why or "", decision.why)
+        return [f"{head}: left {left}: {why}"]
     return [
-        f"{head}: {decision.from_} → {decision.to}",
+        f"{head}: {move_text(decision)}",
         *(f"      {reason_text(reason)}" for reason in decision.reasons),
     ]

@@ -96,6 +96,11 @@ def _write_rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     Console().print(table)  # rich itself heeds NO_COLOR
 
 
+def status_text(status: str, reason: str | None) -> str:
+    """A status as people are shown it, with why where the status alone does not say it (SEMANTICS 2.4)."""
+    return status if reason is None else f"{status} ({reason})"
+
+
 def count_jobs(count: int) -> str:
     """How many jobs, in words: 1 job, 2 jobs."""
     return "1 job" if count == 1 else f"{count} jobs"

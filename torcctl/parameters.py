@@ -52,13 +52,12 @@ Shell = Literal["bash", "zsh", "fish"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class OperationOptions:
-    """What every operation takes.
+class PlanOptions:
+    """What every operation takes; all that one takes which never stops a job.
 
     Args:
         dry_run: Show what would change and change nothing.
         force: Go on in spite of missing inputs or files that cannot be examined.
-        stop_live: Stop running jobs that stand in the way.
         async_: Print the task and do not wait for it.
         wait_timeout: Wait at most so many seconds (then exit 6; the task goes on).
         expect: Apply only if the plan still has this digest.
@@ -68,12 +67,22 @@ class OperationOptions:
 
     dry_run: bool = False
     force: bool = False
-    stop_live: bool = False
     async_: bool = False
     wait_timeout: float | None = None
     expect: str | None = None
     exit_code: bool = False
     explain: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperationOptions(PlanOptions):
+    """What an operation takes that may meet running jobs.
+
+    Args:
+        stop_live: Stop running jobs that stand in the way.
+    """
+
+    stop_live: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +111,7 @@ class RunOptions:
         return None if self.memory is None else parse_size(self.memory)
 
 
+PLAN_DEFAULTS = PlanOptions()
 OPERATION_DEFAULTS = OperationOptions()
 RUN_DEFAULTS = RunOptions()
 

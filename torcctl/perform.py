@@ -9,6 +9,7 @@ from torcctl import output
 from torcctl.context import user_name
 from torcctl.exits import CHANGES, DONE
 from torcctl.follow import add_plan_jobs, begin, finish, new_request_key, submit
+from torcctl.parameters import OperationOptions
 from torcctl.plans import write_plan
 from torcd.protocol.client import NoAnswer
 from torcd.protocol.errors import TimedOut
@@ -17,7 +18,7 @@ from torcd.protocol.requests import GetPreview, Operation
 
 if TYPE_CHECKING:
     from torcctl.context import Context
-    from torcctl.parameters import OperationOptions
+    from torcctl.parameters import PlanOptions
 
 
 def requester(context: "Context") -> str:
@@ -25,7 +26,7 @@ def requester(context: "Context") -> str:
     return f"{user_name(context.environ)}@{os.uname().nodename}"
 
 
-def perform(context: "Context", kind: type[Operation], options: "OperationOptions", **parameters: Any) -> int:
+def perform(context: "Context", kind: type[Operation], options: "PlanOptions", **parameters: Any) -> int:
     """Carries an operation out as its options say, prints what came of it and returns the exit code.
 
     `parameters` are the fields that only this operation has.
@@ -34,7 +35,7 @@ def perform(context: "Context", kind: type[Operation], options: "OperationOption
         requested_by=requester(context),
         dry_run=options.dry_run,
         force=options.force,
-        stop_live=options.stop_live,
+        stop_live=isinstance(options, OperationOptions) and options.stop_live,
         expect=options.expect,
         request_key=None if options.dry_run else new_request_key(),
         **parameters,
@@ -53,7 +54,7 @@ def perform(context: "Context", kind: type[Operation], options: "OperationOption
     return DONE
 
 
-def _show_task(context: "Context", task: dict[str, Any], options: "OperationOptions") -> None:
+def _show_task(context: "Context", task: dict[str, Any], options: "PlanOptions") -> None:
     if context.options.json or options.explain:
         add_plan_jobs(context, task)
     if task["result"] is not None:
@@ -66,7 +67,7 @@ def _show_task(context: "Context", task: dict[str, Any], options: "OperationOpti
         write_plan(plan, explain=options.explain)
 
 
-def _preview(context: "Context", request: Operation, options: "OperationOptions") -> int:
+def _preview(context: "Context", request: Operation, options: "PlanOptions") -> int:
     plan = context.persistently(lambda: _fetch_plan(context, request, options.wait_timeout))
     for warning in plan["warnings"]:
         context.warn(warning)

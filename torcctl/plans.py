@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from torcctl.output import cell, count_jobs
-from torcd.protocol.model import Plan, PlanJob
+from torcctl.output import cell, count_jobs, status_text
+from torcd.protocol.model import Decision, Plan, PlanJob
 
 VERBS = {
     "restart": "restarted", "initialize": "initialized", "prepare": "made ready", "jobs accept": "accepted",
@@ -68,8 +68,13 @@ def _split(plan: Plan) -> tuple[list[PlanJob], list[PlanJob]]:
 def _job_lines(job: PlanJob, *, explain: bool) -> list[str]:
     if not explain:
         return [f"  - {cell(job.name)}"]
-    head = f"  - {cell(job.name)} ({job.from_} → {job.to})"
+    head = f"  - {cell(job.name)} ({move_text(job)})"
     return [head, *(f"      {reason_text(reason)}" for reason in job.reasons)]
+
+
+def move_text(job: PlanJob | Decision) -> str:
+    """From which status to which, with their reasons."""
+    return f"{status_text(job.from_, job.from_reason)} → {status_text(job.to, job.to_reason)}"
 
 
 # ---- reasons ------------------------------------------------------------------------------------------
@@ -131,7 +136,7 @@ def _upstream_stale(reason: dict[str, Any]) -> str:
 
 
 def _not_completed(reason: dict[str, Any]) -> str:
-    return f"it is {reason['status']}"
+    return f"it is {status_text(reason['status'], reason.get('status_reason'))}"
 
 
 def _requested(reason: dict[str, Any]) -> str:

@@ -10,9 +10,9 @@ from dataclasses import fields
 from types import FunctionType
 from typing import Any
 
-from torcctl.parameters import FLAG_NAMES, Command, OperationOptions
+from torcctl.parameters import FLAG_NAMES, Command, OperationOptions, PlanOptions
 
-FLATTENED = {"OperationOptions": OperationOptions}
+FLATTENED = {"OperationOptions": OperationOptions, "PlanOptions": PlanOptions}
 """Words whose fields are options of their own."""
 
 

@@ -68,6 +68,22 @@ async def test_why_a_job_would_run_again_is_told_before_any_operation(house: Hou
     assert len(house.scanner.scanned) == before
 
 
+async def test_a_job_that_has_to_make_a_missing_file_again_is_told_who_needs_it(house: House) -> None:
+    """SEMANTICS 4.4 (`on_missing: ignore`): what a reinit would do hangs on what is downstream, too."""
+    house.disk.write("x", "k")
+    jobs = [job("p", input_files=["x"], output_files=["m"]), job("c", input_files=["m", "k"])]
+    workflow = await house.create(jobs, purgeable=["m"])
+    await run_all(house, workflow)
+    house.disk.delete("m")
+    assert (await explain(house, workflow, "p"))["verdict"] == "up_to_date"
+    house.disk.write("k", size=99)
+    told = await explain(house, workflow, "p")
+    assert (told["verdict"], told["path"]) == ("would_rerun", ["p"])
+    assert [(reason["kind"], reason["needed_by"]) for reason in told["reasons"]] == [("output_missing", "c")]
+    planned = await house.preview(Reinit, workflow)
+    assert planned.summary.count == 2
+
+
 async def test_what_an_operation_decided_is_told_later_too(house: House, workflow: int) -> None:
     await run_all(house, workflow)
     ids = await house.ids(workflow)
@@ -89,6 +105,23 @@ async def test_what_an_operation_decided_is_told_later_too(house: House, workflo
     assert only["task_id"] == reset
     with pytest.raises(NotFound):
         await explain(house, workflow, "d", task_id=999)
+
+
+async def test_a_job_below_a_failure_that_stands_is_not_told_that_nothing_had_changed(house: House) -> None:
+    """SEMANTICS 4.6, 5.8: its own input had changed, but it could not run."""
+    house.disk.write("x", "y")
+    jobs = [job("f", input_files=["x"]), job("c", depends_on=["f"], input_files=["y"])]
+    workflow = await house.create(jobs)
+    await run_all(house, workflow)
+    house.disk.write("x", size=5)
+    await house.run(Reinit, workflow)
+    hand = await house.hire(workflow)
+    await hand.finish((await hand.claim(1))["f"], code=1)
+    house.disk.write("y", size=5)
+    assert (await house.run(Reinit, workflow)).status == "succeeded"
+    decision = (await explain(house, workflow, "c"))["decisions"][0]
+    assert (decision["decision"], decision["from"], decision["why"]) == ("kept", "canceled", "upstream_failed")
+    assert decision["from_reason"] == decision["to_reason"] == "upstream_failed"
 
 
 async def test_the_last_change_is_told_however_long_ago_it_was(house: House, workflow: int) -> None:

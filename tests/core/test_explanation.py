@@ -1,11 +1,22 @@
 """Why a job is where it is, on states in memory."""
 
-import pytest
-from builders import PRESENT, Sketch, sketch
+import time
 
-from torcd.core.explanation import explain, files_around, find_ancestors, why_kept
+import pytest
+from builders import PRESENT, Sketch, layered, sketch
+
+from torcd.core.explanation import (
+    PATH_ENDS,
+    explain,
+    files_around,
+    find_ancestors,
+    find_path,
+    find_related,
+    why_kept,
+)
+from torcd.core.fingerprint import Definition
 from torcd.core.observation import Observation
-from torcd.core.plan import Plan
+from torcd.core.plan import Other, Plan
 from torcd.core.planning import Known, plan_rerun
 from torcd.core.status import Status, StatusReason
 from torcd.protocol.requests import Reinit
@@ -42,10 +53,36 @@ def test_the_ancestors_of_the_end_of_a_long_chain_are_found_without_recursion() 
     assert len(find_ancestors(made.state, 19_999)) == 20_000
 
 
+def looked_at(made: Sketch, name: str) -> set[str]:
+    """The files that an explanation looks at."""
+    around = files_around(made.state, find_related(made.state, made.place[name]))
+    return {name for name, index in made.file.items() if index in around}
+
+
 def test_only_files_around_a_job_and_its_upstream_are_looked_at() -> None:
     made = sketch("a", "b", "c", inputs={"a": ["x"], "b": ["y"], "c": ["z"]}, outputs={"a": ["y"], "b": ["w"]})
-    around = files_around(made.state, find_ancestors(made.state, made.place["b"]))
-    assert {name for name, index in made.file.items() if index in around} == {"x", "y", "w"}
+    assert looked_at(made, "b") == {"x", "y", "w"}
+
+
+def test_who_needs_a_file_that_may_go_missing_and_what_makes_that_run_is_looked_at_as_well() -> None:
+    """`on_missing: ignore`: whether `p` has to make m again hangs on `c`, and that on k and on what `u` makes."""
+    made = sketch(
+        "p", "c", "u", "end", "apart", purgeable=["m"],
+        inputs={"p": ["x"], "c": ["m", "k", "n"], "u": ["v"], "end": ["z"], "apart": ["w"]},
+        outputs={"p": ["m"], "c": ["z"], "u": ["n"], "end": ["last"]},
+    )  # fmt: skip
+    assert looked_at(made, "p") == {"x", "m", "k", "n", "v", "z", "last"}
+    assert looked_at(made, "u") == {"v", "n"}
+    made.state.jobs.status[made.place["c"]] = S.DISABLED
+    assert looked_at(made, "p") == {"x", "m"}, "staleness ends there"
+
+
+def test_upstream_of_who_needs_a_missing_file_may_itself_hang_on_others() -> None:
+    made = sketch(
+        "p", "q", "c", "d", purgeable=["m", "n"], inputs={"c": ["m", "n"], "d": ["n", "k"]},
+        outputs={"p": ["m"], "q": ["n"]},
+    )  # fmt: skip
+    assert looked_at(made, "p") == {"m", "n", "k"}
 
 
 def ran(**more: object) -> Sketch:
@@ -62,6 +99,25 @@ def test_a_stale_job_is_told_with_the_path_from_the_first_root_cause() -> None:
     assert verdict(made, "d", "y") == ("would_rerun", ["c", "d"], [])
     assert verdict(made, "a", "x") == ("would_rerun", ["a"], [])
     assert verdict(made, "e", "x", "y") == ("up_to_date", [], [])
+
+
+def test_the_path_through_a_deep_workflow_is_found_in_one_go_and_told_by_its_ends() -> None:
+    """A chain of 100,000: what scans all reasons at every step takes half a minute, and all names take megabytes."""
+    count = 100_000
+    state = layered(*([1] * count))
+    state.jobs.status[:], state.jobs.counter[:] = S.COMPLETED, 0
+    state.recount()
+    state.version_counter = 5
+    state.definitions[0] = [(0, Definition(command="old")), (3, Definition(command="new"))]
+    plan = plan_rerun(state, REQUEST, Known(), own=[], cause="")
+    before = time.thread_time()
+    assert find_path(plan, count - 1) == list(range(count))
+    assert time.thread_time() - before < 3
+    told = explain(state, plan, count - 1, find_ancestors(state, count - 1))
+    assert told.path == [*range(PATH_ENDS), *range(count - PATH_ENDS, count)]
+    assert told.omitted == count - 2 * PATH_ENDS
+    short = explain(state, plan, 2 * PATH_ENDS - 1, find_ancestors(state, 2 * PATH_ENDS - 1))
+    assert (short.path, short.omitted) == (list(range(2 * PATH_ENDS)), 0)
 
 
 @pytest.mark.parametrize(
@@ -109,21 +165,25 @@ def test_an_archived_workflow_runs_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("operation", "params", "status", "why"),
+    ("operation", "params", "other", "why"),
     [
-        ("reinit", {}, S.COMPLETED, "up_to_date"),
-        ("restart", {"only_uninitialized": False}, S.COMPLETED, "up_to_date"),
-        ("restart", {"only_uninitialized": True}, S.COMPLETED, "not_selected"),
-        ("reset-status", {"reinitialize": False}, S.COMPLETED, "not_selected"),
-        ("jobs reset-status", {"reinitialize": True}, S.COMPLETED, "up_to_date"),
-        ("reinit", {}, S.FAILED, "unchanged_and_not_retried"),
-        ("jobs reset-status", {"reinitialize": False}, S.FAILED, "not_selected"),
-        ("reinit", {}, S.DISABLED, "disabled"),
-        ("reinit", {}, S.RUNNING, "runs"),
-        ("reinit", {}, S.BLOCKED, "waits_already"),
+        ("reinit", {}, Other(S.COMPLETED, 0, False), "up_to_date"),
+        ("restart", {"only_uninitialized": False}, Other(S.COMPLETED, 0, False), "up_to_date"),
+        ("restart", {"only_uninitialized": True}, Other(S.COMPLETED, 0, False), "not_selected"),
+        ("reset-status", {"reinitialize": False}, Other(S.COMPLETED, 0, False), "not_selected"),
+        ("jobs reset-status", {"reinitialize": True}, Other(S.COMPLETED, 0, False), "up_to_date"),
+        ("reinit", {}, Other(S.FAILED, 0, False), "unchanged_and_not_retried"),
+        ("jobs reset-status", {"reinitialize": False}, Other(S.FAILED, 0, False), "not_selected"),
+        ("reinit", {}, Other(S.CANCELED, StatusReason.UPSTREAM_FAILED, True), "upstream_failed"),
+        ("reinit", {}, Other(S.CANCELED, StatusReason.BY_USER, True), "upstream_failed"),
+        ("reinit", {}, Other(S.CANCELED, StatusReason.BY_USER, False), "unchanged_and_not_retried"),
+        ("jobs accept", {}, Other(S.CANCELED, StatusReason.UPSTREAM_FAILED, True), "not_selected"),
+        ("reinit", {}, Other(S.DISABLED, 0, False), "disabled"),
+        ("reinit", {}, Other(S.RUNNING, 0, False), "runs"),
+        ("reinit", {}, Other(S.BLOCKED, 0, False), "waits_already"),
     ],
 )
 def test_why_an_operation_left_a_job_as_it_was(
-    operation: str, params: dict[str, object], status: Status, why: str
+    operation: str, params: dict[str, object], other: Other, why: str
 ) -> None:
-    assert why_kept(operation, params, status) == why
+    assert why_kept(operation, params, other) == why

@@ -90,7 +90,7 @@ def test_an_undo_moves_back_from_where_operations_leave_jobs_and_never_into_a_li
 ) -> None:
     """SEMANTICS §2, 5.6"""
     columns = np.array([before], dtype=np.uint8), np.array([after], dtype=np.uint8)
-    if before in {S.UNINITIALIZED, S.BLOCKED, S.READY, S.COMPLETED} and after not in LIVE:
+    if before in {S.UNINITIALIZED, S.BLOCKED, S.READY, S.CANCELED, S.COMPLETED} and after not in LIVE:
         check_moves(*columns, by=By.UNDO)
     else:
         with pytest.raises(ImpossibleMove):

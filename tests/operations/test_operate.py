@@ -9,6 +9,7 @@ from workbench import Workbench
 
 from torcd.core.state import NEVER
 from torcd.core.status import StatusReason
+from torcd.operations.operate import find_replaced, load_history
 from torcd.protocol.errors import Conflict, NotFound, Refused
 from torcd.protocol.requests import AcceptJobs, Initialize, Operation, Prepare, Reinit, ResetJobs, ResetStatus, Restart
 
@@ -127,9 +128,9 @@ def test_restart_takes_up_what_was_lost_and_leaves_what_failed(bench: Workbench)
     bench.lose()
     assert bench.status() == {"a": "completed", "b": "failed", "c": "terminated", "d": "canceled"}
     planned = bench.operate(Restart)
-    assert bench.reasons(planned) == {"c": [{"kind": "not_completed", "status": "terminated"}]} | {
-        name: reasons for name, reasons in bench.reasons(planned).items() if name == "d"
-    }
+    assert bench.reasons(planned) == {
+        "c": [{"kind": "not_completed", "status": "terminated", "status_reason": "worker_lost"}]
+    } | {name: reasons for name, reasons in bench.reasons(planned).items() if name == "d"}
     assert bench.status() == {"a": "completed", "b": "failed", "c": "ready", "d": "blocked"}
     assert bench.state.run_id == 2
 
@@ -449,3 +450,31 @@ def test_a_ladder_goes_through_every_operation(make_bench: Make) -> None:
     bench.operate(Restart)
     bench.run_all()
     assert bench.state.is_complete
+
+
+def test_records_that_were_replaced_are_looked_up_once_however_many_jobs_take_the_file(
+    make_bench: Make,
+) -> None:
+    """SEMANTICS 4.7: by file and version counter, with one query for all."""
+    jobs = [job(f"j{number}", input_files=["x", "y"]) for number in range(20)]
+    bench = make_bench([*jobs, job("k", input_files=["x", "y"])])
+    bench.disk.write("x", "y")
+    bench.operate(Initialize)
+    bench.run_all()
+    then = dict(bench.rows("SELECT file_id, mtime_ns FROM file_record"))
+    counter = bench.state.version_counter
+    bench.disk.write("x", "y")
+    bench.operate(ResetJobs, jobs=[bench.id("k")], reinitialize=False)
+    bench.operate(Prepare)
+    replaced = find_replaced(bench.state)
+    assert sorted(file_id for _, file_id, _ in replaced) == sorted(then)
+    assert {at for _, _, at in replaced} == {counter}
+    statements: list[str] = []
+    bench.db.set_trace_callback(statements.append)
+    history = load_history(bench.db, bench.workflow_id, replaced)
+    bench.db.set_trace_callback(None)
+    assert len(statements) == 1
+    assert {(index, at): record.mtime_ns for (index, at), record in history.items()} == {
+        (index, at): then[file_id] for index, file_id, at in replaced
+    }
+    assert load_history(bench.db, bench.workflow_id, []) == {}

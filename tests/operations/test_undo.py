@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from builders import chained, job, linked
 from workbench import Workbench
 
 from torcd.core.status import StatusReason
+from torcd.operations.disable import disable_jobs, enable_jobs
 from torcd.protocol.errors import Conflict, Refused
 from torcd.protocol.requests import (
     AcceptJobs,
@@ -163,6 +165,17 @@ def test_a_restarted_daemon_can_still_take_it_back(bench: Workbench) -> None:
     assert contents(bench) == before
 
 
+def test_what_an_older_daemon_has_noted_can_still_be_taken_back(bench: Workbench) -> None:
+    before = contents(bench)
+    bench.operate(AcceptJobs, jobs=[bench.id("bad")], reason="r")
+    ((packed,),) = bench.rows("SELECT before FROM task_undo")
+    noted = msgspec.msgpack.decode(packed)
+    older = {name: value for name, value in noted.items() if not name.startswith("below")}
+    bench.db.execute("UPDATE task_undo SET before = ?", (msgspec.msgpack.encode(older),))
+    bench.operate(Undo)
+    assert contents(bench) == before
+
+
 # ---- only the last one ----
 
 
@@ -274,11 +287,12 @@ def lost(bench: Workbench) -> None:
 def test_what_has_been_claimed_since_keeps_it_from_being_taken_back(
     bench: Workbench, happen: Callable[[Workbench], None]
 ) -> None:
+    """SEMANTICS 5.6, 5.3: also a claim that was handed back. Its number must not be given out again."""
     touch(bench)
     bench.operate(Reinit)
     happen(bench)
     before = bench.dump()
-    with pytest.raises(Refused, match=r"cannot be taken back: since then 1 job \(.*\) started") as no:
+    with pytest.raises(Refused, match=r"cannot be taken back: since then 1 job \(.*\) went to a worker") as no:
         bench.operate(Undo)
     assert no.value.data["count"] == 1
     assert bench.dump() == before
@@ -290,7 +304,7 @@ def test_what_a_prepare_made_ready_and_was_claimed_keeps_both_from_being_taken_b
     bench.operate(ResetJobs, jobs=[bench.id("c")])
     bench.operate(Prepare)
     bench.claim()
-    with pytest.raises(Refused, match="started"):
+    with pytest.raises(Refused, match="went to a worker"):
         bench.operate(Undo)
 
 
@@ -344,6 +358,90 @@ def test_an_archived_workflow_refuses(bench: Workbench) -> None:
     bench.state = load_state(bench.db, bench.workflow_id)
     with pytest.raises(Refused, match="archived"):
         bench.plan(Undo(workflow_id=1))
+
+
+# ---- what was made runnable on the way ----
+
+
+@pytest.fixture
+def accepted(make_bench: Make) -> Workbench:
+    """`d` waits for `x`, which runs, and for `b`, which was accepted; `e` waits for `d`."""
+    bench = make_bench([*chained("b>d", "x>d"), job("e", depends_on=["d"], cancel_on_blocking_job_failure=False)])
+    bench.operate(Initialize)
+    bench.claim()
+    bench.report(started=[bench.attempt("x")])
+    bench.finish("b", code=1)
+    bench.operate(AcceptJobs, jobs=[bench.id("b")], reason="r")
+    assert bench.status() == {"b": "completed", "x": "running", "d": "blocked", "e": "blocked"}
+    return bench
+
+
+@pytest.mark.parametrize("loads_anew", [False, True])
+def test_a_job_that_waited_for_something_else_as_well_and_has_started_since_keeps_it_from_being_taken_back(
+    accepted: Workbench, loads_anew: bool
+) -> None:
+    """SEMANTICS 5.6: the acceptance did not change its status, but without that it would not run."""
+    accepted.finish("x")
+    (launch,) = accepted.claim()
+    assert launch.name == "d"
+    accepted.report(started=[accepted.attempt("d")])
+    if loads_anew:
+        accepted.state = load_state(accepted.db, accepted.workflow_id)
+    with pytest.raises(Refused, match=r"since then 1 job .* went to a worker") as no:
+        accepted.operate(Undo)
+    assert no.value.data["jobs"] == [accepted.id("d")]
+
+
+def test_a_job_far_downstream_that_has_started_since_keeps_it_from_being_taken_back(accepted: Workbench) -> None:
+    """SEMANTICS 5.6"""
+    accepted.finish("x", code=1)
+    (launch,) = accepted.claim()
+    assert (launch.name, accepted.status()["d"]) == ("e", "canceled")
+    with pytest.raises(Refused, match=r"since then 1 job .* went to a worker") as no:
+        accepted.operate(Undo)
+    assert no.value.data["jobs"] == [accepted.id("e")]
+
+
+def test_a_job_that_it_made_ready_on_the_way_waits_again(accepted: Workbench) -> None:
+    accepted.finish("x")
+    assert accepted.status()["d"] == "ready"
+    accepted.operate(Undo)
+    assert accepted.status() == {"b": "failed", "x": "completed", "d": "canceled", "e": "ready"}
+    accepted.check()
+
+
+def test_a_job_that_was_canceled_on_the_way_waits_again(make_bench: Make) -> None:
+    """SEMANTICS 2: it is canceled only when all that it depends on has settled."""
+    bench = make_bench(chained("u>d>e", "x>d"))
+    bench.operate(Initialize)
+    bench.claim()
+    bench.report(started=[bench.attempt("x")], returned=[bench.attempt("u")])
+    bench.operate(AcceptJobs, jobs=[bench.id("u")], reason="r")
+    bench.finish("x", code=1)
+    assert bench.status() == {"u": "completed", "x": "failed", "d": "canceled", "e": "canceled"}
+    bench.operate(Undo)
+    assert bench.status() == {"u": "ready", "x": "failed", "d": "blocked", "e": "blocked"}
+    bench.check()
+
+
+def test_a_job_that_early_cutoff_spared_on_the_way_keeps_it_from_being_taken_back(make_bench: Make) -> None:
+    """SEMANTICS 4.9: it returned because nothing was left that it waited for."""
+    jobs = [*linked("a"), *linked("b"), job("d", input_files=["a.out", "b.out"])]
+    bench = make_bench(jobs, detect="content")
+    bench.products = {"a.out": "same", "b.out": "same"}
+    bench.disk.write("x")
+    bench.operate(Initialize)
+    bench.run_all()
+    bench.disk.write("x")
+    bench.operate(Reinit)
+    bench.claim()
+    bench.report(started=[bench.attempt("a")], returned=[bench.attempt("b")])
+    bench.operate(AcceptJobs, jobs=[bench.id("b")], reason="r")
+    assert bench.status()["d"] == "blocked"
+    bench.finish("a")
+    assert bench.reason("d") == StatusReason.UNCHANGED_INPUTS
+    with pytest.raises(Refused, match="changed otherwise"):
+        bench.operate(Undo)
 
 
 # ---- what went on beside it ----
@@ -486,6 +584,85 @@ def test_the_marks_for_early_cutoff_come_back(make_bench: Make) -> None:
     bench.operate(ResetJobs, jobs=[bench.id("b")])
     bench.operate(Undo)
     assert bench.run_all() == ["a"], "b is spared again"
+
+
+def test_what_an_operation_itself_left_canceled_is_put_back(make_bench: Make) -> None:
+    """SEMANTICS 5.6: `b` was ready, and canceled by the reinit that evaluated `u` below a failure."""
+    bench = make_bench(chained("f>u>b"))
+    bench.operate(Initialize)
+    bench.change(lambda draft: disable_jobs(draft, [bench.id("u")]))
+    bench.claim()
+    bench.finish("f", code=1)
+    bench.report(returned=[bench.attempt("b")])
+    bench.change(lambda draft: enable_jobs(draft, [bench.id("u")]))
+    before = contents(bench)
+    bench.operate(Reinit)
+    assert bench.status() == {"f": "failed", "u": "canceled", "b": "canceled"}
+    bench.operate(Undo)
+    assert contents(bench) == before
+
+
+def test_a_job_that_was_canceled_for_another_reason_gets_that_one_back(make_bench: Make) -> None:
+    """SEMANTICS 2.4: the restart found that a failure upstream keeps it from running."""
+    bench = make_bench(chained("f>c", "r>c"))
+    bench.operate(Initialize)
+    bench.claim()
+    bench.report(started=[bench.attempt("f"), bench.attempt("r")])
+    bench.finish("f", code=1)
+    bench.cancel()
+    bench.operate(AcceptJobs, jobs=[bench.id("r")], reason="r")
+    before = contents(bench)
+    bench.operate(Restart)
+    assert bench.reason("c") == StatusReason.UPSTREAM_FAILED
+    bench.operate(Undo)
+    assert bench.reason("c") == StatusReason.BY_USER
+    assert contents(bench) == before
+
+
+def test_what_a_failure_beside_it_has_canceled_since_is_put_back(beside: Workbench) -> None:
+    """SEMANTICS §2"""
+    beside.operate(AcceptJobs, jobs=[beside.id("b")], reason="r")
+    beside.operate(ResetJobs, jobs=[beside.id("also")])
+    beside.operate(Prepare)
+    beside.finish("live", code=1)
+    assert beside.status()["also"] == "canceled"
+    beside.operate(Undo)
+    assert (beside.status()["also"], beside.reason("also")) == ("canceled", StatusReason.UPSTREAM_FAILED)
+    beside.check()
+
+
+@pytest.mark.parametrize("settles", ["canceled", "accepted"])
+def test_what_would_wait_again_in_a_workflow_that_was_canceled_since_is_not_put_back(
+    make_bench: Make, settles: str
+) -> None:
+    """A cancel by the user stands: it would have canceled these jobs, too."""
+    bench = make_bench(chained("f>u"))
+    bench.operate(Initialize)
+    if settles == "canceled":
+        bench.run_all(failing=["f"])
+        bench.operate(ResetJobs, jobs=[bench.id("u")])
+        bench.operate(Reinit)
+    else:
+        bench.operate(AcceptJobs, jobs=[bench.id("f"), bench.id("u")], reason="r")
+    assert bench.status()["u"] == {"canceled": "canceled", "accepted": "completed"}[settles]
+    bench.cancel()
+    with pytest.raises(Refused, match="changed otherwise"):
+        bench.operate(Undo)
+
+
+@pytest.mark.parametrize("is_only_one", [False, True])
+def test_files_that_an_update_has_removed_since_stay_removed(make_bench: Make, is_only_one: bool) -> None:
+    """SEMANTICS 5.7: also when there is no file left at all."""
+    bench = make_bench([job("a", input_files=["x"]), *([] if is_only_one else [job("b", input_files=["z"])])])
+    bench.disk.write("x", "z")
+    bench.operate(Initialize)
+    bench.run_all()
+    bench.disk.write("x")
+    bench.operate(Reinit)
+    bench.update([job("a"), *([] if is_only_one else [job("b", input_files=["z"])])])
+    bench.operate(Undo)
+    assert bench.status()["a"] == "completed"
+    assert bench.run_all() == []
 
 
 # ---- the history of files ----

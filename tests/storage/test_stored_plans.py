@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import msgspec
 import numpy as np
 import pytest
 from builders import DIRECTORY, chained, job, new_workflow, sketch
@@ -12,9 +13,9 @@ from workbench import Workbench, as_json
 from torcd.core.changes import Kind
 from torcd.core.columns import pack_column
 from torcd.core.observation import Observation
-from torcd.core.plan import pack_plan, summarize, unpack_plan
+from torcd.core.plan import find_other, pack_plan, summarize, unpack_plan
 from torcd.core.planning import Known, make_plan
-from torcd.core.status import Status
+from torcd.core.status import Status, StatusReason
 from torcd.protocol.requests import AcceptJobs, Initialize, Reinit, ResetStatus, Restart, Undo
 from torcd.protocol.specification import UserDataSpec
 from torcd.storage.plans import show_page, show_summary
@@ -48,7 +49,7 @@ KEYS = {
     "definition_changed": {"kind", "field", "old", "new"},
     "user_data_changed": {"kind", "name", "old", "new"},
     "upstream_stale": {"kind", "root", "root_id", "via"},
-    "not_completed": {"kind", "status"},
+    "not_completed": {"kind", "status", "status_reason"},
     "requested": {"kind"},
     "accepted": {"kind", "reason", "by"},
     "upstream_settled": {"kind", "upstream", "upstream_id"},
@@ -110,7 +111,7 @@ def test_a_planned_job_has_the_fields_of_the_interface(bench: Workbench) -> None
         ("c", "failed", "ready"),
         ("b", "completed", "blocked"),
     ]
-    assert set(shown["jobs"][0]) == {"id", "name", "from", "to", "reasons"}
+    assert set(shown["jobs"][0]) == {"id", "name", "from", "from_reason", "to", "to_reason", "reasons"}
 
 
 def test_a_plan_is_shown_page_by_page_without_loss(bench: Workbench) -> None:
@@ -204,3 +205,49 @@ def test_paths_of_files_are_shown_in_full(bench: Workbench) -> None:
     bench.disk.touch("x")
     (reason,) = bench.reasons(bench.preview(Reinit))["c"]
     assert reason["path"] == f"{DIRECTORY}/x"
+
+
+def test_how_the_others_were_is_kept_with_their_status_reasons_which_older_plans_do_not_have() -> None:
+    """SEMANTICS 5.8, 2.4"""
+    made = sketch(
+        "f>c", "u", "d", status={"f": Status.FAILED, "c": Status.CANCELED, "u": Status.TERMINATED},
+        reason={"c": StatusReason.UPSTREAM_FAILED, "u": StatusReason.WALLTIME},
+    )  # fmt: skip
+    ids = {name: int(made.state.jobs.ids.ids[place]) for name, place in made.place.items()}
+    packed = pack_plan(make_plan(made.state, Reinit(workflow_id=1), Known()), made.state)
+    plan = unpack_plan(packed)
+    assert find_other(plan, ids["f"]) == (Status.FAILED, StatusReason.NONE, False)
+    assert find_other(plan, ids["c"]) == (Status.CANCELED, StatusReason.UPSTREAM_FAILED, True)
+    assert find_other(plan, ids["u"]) == (Status.TERMINATED, StatusReason.WALLTIME, False)
+    assert find_other(plan, ids["d"]) is find_other(plan, 999) is None
+    fields = {name: value for name, value in msgspec.msgpack.decode(packed).items() if name != "why_others"}
+    older = unpack_plan(msgspec.msgpack.encode(fields))
+    assert find_other(older, ids["c"]) == (Status.CANCELED, StatusReason.NONE, False)
+
+
+def test_a_move_and_what_did_not_complete_are_shown_with_their_status_reasons() -> None:
+    """SEMANTICS 2.4: of older plans they are not known."""
+    made = Workbench(new_workflow([*chained("f>c"), job("u")]))
+    made.operate(Initialize)
+    made.claim()
+    made.report(started=[made.attempt("u")], returned=[made.attempt("f")])
+    made.lose()
+    made.operate(AcceptJobs, jobs=[made.id("f")], reason="r")
+    made.cancel()
+    planned = made.preview(Restart)
+    moves = {
+        each.name: (each.from_, each.from_reason, each.to, each.to_reason, each.reasons) for each in made.show(planned)
+    }
+    lost = {"kind": "not_completed", "status": "terminated", "status_reason": "worker_lost"}
+    stopped = {"kind": "not_completed", "status": "canceled", "status_reason": "by_user"}
+    assert moves == {
+        "u": ("terminated", "worker_lost", "ready", None, [lost]),
+        "c": ("canceled", "by_user", "ready", None, [stopped]),
+    }
+    accepted = made.show(made.preview(AcceptJobs, jobs=[made.id("c")], reason="r"))[0]
+    assert (accepted.to, accepted.to_reason) == ("completed", "accepted")
+    fields = msgspec.msgpack.decode(planned.packed)
+    del fields["before_reason"], fields["after_reason"]
+    older, _ = show_page(made.db, unpack_plan(msgspec.msgpack.encode(fields)), 0, 10)
+    assert [(each.from_reason, each.to_reason) for each in older] == [(None, None)] * 2
+    made.close()

@@ -68,6 +68,17 @@ def test_every_operation_has_its_verb(
     assert cli("workflows", *argv, "7").out == sentence + "\n"
 
 
+@pytest.mark.parametrize("argv", [("workflows", "undo", "7"), ("jobs", "accept", "3", "--reason", "r")])
+def test_operations_that_never_stop_a_job_take_no_stop_live(
+    daemon: FakeDaemon, cli: Cli, argv: tuple[str, ...]
+) -> None:
+    """SEMANTICS 5.2, 5.6"""
+    outcome = cli(*argv, "--stop-live")
+    assert outcome.code == 2
+    assert "--stop-live" in outcome.err
+    assert daemon.requests("workflows.undo") == daemon.requests("jobs.accept") == []
+
+
 def test_programs_get_the_task_with_the_whole_plan(daemon: FakeDaemon, cli: Cli) -> None:
     pages = {
         0: {"jobs": STALE["jobs"][:2], "next_cursor": 2},

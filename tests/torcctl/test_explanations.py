@@ -28,6 +28,7 @@ def told(**changes: Any) -> dict[str, Any]:
         "reasons": [],
         "root": None,
         "path": [],
+        "path_omitted": 0,
         "waits": [],
         "decisions": [],
         "warnings": [],
@@ -78,6 +79,31 @@ WORKERS = [
     ("answer", "text"),
     [
         (STALE, STALE_TEXT),
+        (
+            told(verdict="would_rerun", root=STALE["root"], path=["a", "b", "c", "d"], path_omitted=99_996),
+            "c (job 3 of workflow 7): completed\na reinit would reset it:\nbecause of a:\n"
+            f"{STALE_TEXT.splitlines()[4]}\n  by way of a → b → (99,996 more) → c → d\n",
+        ),
+        (
+            told(
+                status="canceled", status_reason="upstream_failed", verdict="upstream_failed",
+                waits=[
+                    {"kind": "failed_upstream", "job_id": 1, "name": "a", "status": "terminated",
+                     "status_reason": "walltime"},
+                ],
+                decisions=[decision(decision="changed", from_reason="by_user", to_reason="upstream_failed",
+                                    **{"from": "canceled", "to": "canceled"})],
+            ),
+            "c (job 3 of workflow 7): canceled (upstream_failed)\ncanceled because of what failed upstream:\n"
+            "  a is terminated (walltime)\noperations, newest first:\n"
+            "  task 4, reinit, run 2, 2026-01-02T03:04:05Z: canceled (by_user) → canceled (upstream_failed)\n",
+        ),
+        (
+            told(decisions=[decision(why="upstream_failed", **{"from": "canceled", "to": "canceled"})]),
+            "c (job 3 of workflow 7): completed\nup to date: a reinit would leave it as it is\n"
+            "operations, newest first:\n  task 4, reinit, run 2, 2026-01-02T03:04:05Z: left canceled: it could not run,"
+            " whatever had changed: what failed upstream stood\n",
+        ),
         (told(), "c (job 3 of workflow 7): completed\nup to date: a reinit would leave it as it is\n"),
         (
             told(status="blocked", verdict="waits", waits=WAITS),

@@ -40,6 +40,15 @@ def test_an_explanation_stands_below_each_job(capsys: pytest.CaptureFixture[str]
     assert lines[1:] == ["  - job-1 (completed → ready)", "      output out (/d/out) is missing"]
 
 
+def test_statuses_are_shown_with_their_reasons(capsys: pytest.CaptureFixture[str]) -> None:
+    """SEMANTICS 2.4"""
+    job = samples.plan_job(
+        1, from_reason="by_user", to_reason="upstream_failed", **{"from": "canceled", "to": "canceled"}
+    )
+    write_plan(plan(job, dry_run=True), explain=True)
+    assert capsys.readouterr().out.splitlines()[1:] == ["  - job-1 (canceled (by_user) → canceled (upstream_failed))"]
+
+
 @pytest.mark.parametrize(
     ("reason", "text"),
     [
@@ -84,7 +93,11 @@ def test_an_explanation_stands_below_each_job(capsys: pytest.CaptureFixture[str]
             "upstream pre must run again, through mid",
         ),
         ({"kind": "upstream_stale", "root": "pre", "root_id": 1, "via": "pre"}, "upstream pre must run again"),
-        ({"kind": "not_completed", "status": "terminated"}, "it is terminated"),
+        ({"kind": "not_completed", "status": "ready", "status_reason": None}, "it is ready"),
+        (
+            {"kind": "not_completed", "status": "terminated", "status_reason": "walltime"},
+            "it is terminated (walltime)",
+        ),
         ({"kind": "requested"}, "asked for"),
         ({"kind": "newer", "x": 1}, '{"kind":"newer","x":1}'),
     ],

@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 from torcctl import output
 from torcctl.exits import DONE, UsageError
 from torcctl.job_selection import select_jobs
-from torcctl.parameters import OPERATION_DEFAULTS
+from torcctl.parameters import OPERATION_DEFAULTS, PLAN_DEFAULTS
 from torcctl.perform import perform
 from torcctl.selection import find_job, get_job, list_request
 from torcd.protocol.edits import DisableJobs, EnableJobs
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Follow,
         Key,
         OperationOptions,
+        PlanOptions,
         Reinitialize,
         Switch,
         WorkflowId,
@@ -177,7 +178,7 @@ def accept(
     reason: str,
     status: str | None = None,
     return_code: int | None = None,
-    options: OperationOptions = OPERATION_DEFAULTS,
+    options: PlanOptions = PLAN_DEFAULTS,
     context: Context,
 ) -> int:
     """Take jobs for completed as they are: their files, definitions and user data are what they ran with.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torcctl.parameters import OPERATION_DEFAULTS
+from torcctl.parameters import OPERATION_DEFAULTS, PLAN_DEFAULTS
 from torcctl.perform import perform
 from torcctl.selection import choose_workflow
 from torcd.protocol.requests import Initialize, Reinit, ResetStatus, Restart, Undo
 
 if TYPE_CHECKING:
     from torcctl.context import Context
-    from torcctl.parameters import Detect, OperationOptions, Reinitialize, WorkflowId
+    from torcctl.parameters import Detect, OperationOptions, PlanOptions, Reinitialize, WorkflowId
 
 
 def initialize(
@@ -57,8 +57,8 @@ def restart(
     )
 
 
-def undo(workflow: WorkflowId = None, /, *, options: OperationOptions = OPERATION_DEFAULTS, context: Context) -> int:
-    """Take back the last reset, reinit, restart or accept, as long as nothing that it made runnable has started."""
+def undo(workflow: WorkflowId = None, /, *, options: PlanOptions = PLAN_DEFAULTS, context: Context) -> int:
+    """Take back the last reset, reinit, restart or accept, as long as no worker has claimed what it made runnable."""
     return perform(context, Undo, options, workflow_id=choose_workflow(context, workflow))
 
 

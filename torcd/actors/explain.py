@@ -10,7 +10,7 @@ import trio
 
 from torcd.actors.look_up import LookUp
 from torcd.actors.messages import Explain, ExplainReady, Explanation
-from torcd.core.explanation import explain, files_around, find_ancestors
+from torcd.core.explanation import explain, files_around, find_ancestors, find_related
 from torcd.core.observation import drop_outdated
 from torcd.core.plan import pack_plan
 from torcd.core.planning import Known, plan_rerun
@@ -49,7 +49,7 @@ class Explainer:
         look_up = LookUp(self._actor, self._request())
         known: Known | TorcError
         try:
-            around = await trio.to_thread.run_sync(lambda: files_around(state, find_ancestors(state, job)))
+            around = await trio.to_thread.run_sync(lambda: files_around(state, find_related(state, job)))
             known = await look_up.run(around)
         except TorcError as error:
             known = error

@@ -42,7 +42,8 @@ class Kind(IntEnum):
 class Reasons:
     """Columns of reasons. `ref` is a file, a user data, an entry of `details` or a status, by kind.
 
-    `old_*` and `new_*` are (mtime_ns, size) of a file, or the versions of a user data in `old_a`, `new_a`.
+    `old_*` and `new_*` are (mtime_ns, size) of a file, or the versions of a user data in `old_a`, `new_a`. A status has
+    its own reason in `old_a`.
     """
 
     job: Int64 = field(default_factory=lambda: _EMPTY)

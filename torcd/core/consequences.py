@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from torcd.core.changes import Kind, Reasons, join_reasons, make_reasons
 from torcd.core.cutoff import find_candidates
-from torcd.core.evaluation import evaluate
+from torcd.core.evaluation import evaluate, held_canceled
 from torcd.core.observation import Observation
 from torcd.core.plan import Plan
 from torcd.core.propagation import NONE, find_closure
@@ -107,7 +107,7 @@ def _spread(state: State, findings: Findings, reasons: Reasons) -> tuple[Mask, R
     status = state.jobs.status
     stops = status == Status.DISABLED
     is_root = np.zeros(state.count, dtype=np.bool_)
-    is_root[reasons.job[(reasons.kind == Kind.REQUESTED) | ~_stays_canceled(state)[reasons.job]]] = True
+    is_root[reasons.job[(reasons.kind == Kind.REQUESTED) | ~held_canceled(state)[reasons.job]]] = True
     is_root[findings.renewing] = True
     closure = find_closure(state.graph, np.flatnonzero(is_root), stops)
     makers = np.zeros(state.count, dtype=np.bool_)
@@ -135,13 +135,6 @@ def _spread(state: State, findings: Findings, reasons: Reasons) -> tuple[Mask, R
     reset[reasons.job] = True
     reset[findings.silent] = True
     return reset, reasons, makers
-
-
-def _stays_canceled(state: State) -> Mask:
-    """Jobs below a failure that stands: they do not run before it is gone, and until then make nothing stale."""
-    is_canceled = state.jobs.status == Status.CANCELED
-    mask: Mask = is_canceled & (state.waiting == 0) & (state.bad > 0) & state.jobs.cancel_on_failure
-    return mask
 
 
 def _find_returnable(state: State, findings: Findings, reset: Mask, reasons: Reasons) -> Mask:

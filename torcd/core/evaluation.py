@@ -43,6 +43,13 @@ def evaluate(
     return final, reason.astype(np.uint8)
 
 
+def held_canceled(state: State) -> NDArray[np.bool_]:
+    """Jobs below a failure that stands: they do not run before it is gone, and until then make nothing stale."""
+    is_canceled = state.jobs.status == Status.CANCELED
+    held: NDArray[np.bool_] = is_canceled & (state.waiting == 0) & (state.bad > 0) & state.jobs.cancel_on_failure
+    return held
+
+
 class Placement(NamedTuple):
     """Jobs and what they become, as `Draft.place` takes them."""
 

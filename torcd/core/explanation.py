@@ -3,12 +3,14 @@
 Everything is data by index or id; names and texts are put to it where they are known.
 """
 
+from bisect import bisect_left
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from torcd.core.changes import Kind
-from torcd.core.plan import Plan
+from torcd.core.plan import Other, Plan
 from torcd.core.state import IS_SETTLED, State
 from torcd.core.status import ENDED, LIVE, SETTLED, WAITING, Status, StatusReason
 
@@ -39,6 +41,33 @@ def find_ancestors(state: State, job: int) -> Int64:
     return np.array(sorted(seen), dtype=np.int64)
 
 
+def find_related(state: State, job: int) -> Int64:
+    """The jobs whose files a reinit's verdict on a job hangs on, in order: itself and what is upstream of it.
+
+    Where one of them makes a file that may go missing, it hangs on who needs that, too, and on whether that has to run.
+    """
+    files, stops = state.files, state.jobs.status == Status.DISABLED
+    makes = np.zeros(state.count, dtype=np.bool_)
+    makes[files.producer[files.may_be_missing & (files.producer >= 0)]] = True
+    makes &= ~stops
+    if not makes.any():
+        return find_ancestors(state, job)
+    upstream, downstream = state.graph.upstream, state.graph.downstream
+    seen, todo = {job}, [job]
+    below: set[int] = set()
+    """Downstream of one of those that make such a file."""
+    while todo:
+        at = todo.pop()
+        if makes[at] or at in below:
+            needing = [other for other in downstream.row(at).tolist() if other not in below and not stops[other]]
+            below.update(needing)
+            todo += needing
+        new = [other for other in upstream.row(at).tolist() if other not in seen]
+        seen.update(new)
+        todo += new
+    return np.array(sorted(seen | below), dtype=np.int64)
+
+
 def files_around(state: State, jobs: Int64) -> Int64:
     """The files that some jobs take or leave behind."""
     chosen = np.zeros(len(state.files.size), dtype=np.bool_)
@@ -48,19 +77,26 @@ def files_around(state: State, jobs: Int64) -> Int64:
 
 
 def find_path(plan: Plan, job: int) -> list[int]:
-    """From the first root cause down to a stale job; only itself when it has none upstream, empty when not stale."""
+    """From the first root cause down to a stale job; only itself when it has none upstream, empty when not stale.
+
+    Linear in the length of the path and the number of reasons, however deep the workflow is.
+    """
     reasons = plan.reasons
-    if not (reasons.job == job).any():
+    place = int(np.searchsorted(reasons.job, job))
+    if place == len(reasons.job) or reasons.job[place] != job:
         return []
+    rows = np.flatnonzero(reasons.kind == Kind.UPSTREAM_STALE)
+    jobs, roots, vias = (column[rows].data for column in (reasons.job, reasons.ref, reasons.old_a))
     path = [job]
     while True:
-        rows = np.flatnonzero((reasons.job == path[0]) & (reasons.kind == Kind.UPSTREAM_STALE))
-        if not len(rows):
-            return path
-        root, via = int(reasons.ref[rows[0]]), int(reasons.old_a[rows[0]])
-        path.insert(0, via)
-        if via == root:
-            return path
+        place = bisect_left(jobs, path[-1])
+        if place == len(jobs) or jobs[place] != path[-1]:
+            break
+        path.append(vias[place])
+        if vias[place] == roots[place]:
+            break
+    path.reverse()
+    return path
 
 
 def find_waits(state: State, job: int, ancestors: Int64) -> list[Wait]:
@@ -87,6 +123,10 @@ def find_waits(state: State, job: int, ancestors: Int64) -> list[Wait]:
     return waits + [Wait(kind="behind", job=other) for other in behind.tolist()]
 
 
+PATH_ENDS = 10
+"""So many jobs are told at either end of a long path: it may go through all of a workflow."""
+
+
 class Explained(msgspec.Struct, frozen=True, kw_only=True):
     """What there is to say about a job now."""
 
@@ -94,6 +134,9 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
     """`would_rerun` (a reinit would reset it), `up_to_date`, `not_retried` (it did not complete, and nothing that it
     takes has changed), `upstream_failed`, `waits`, `runs` or `disabled`."""
     path: list[int]
+    """At most twice `PATH_ENDS`."""
+    omitted: int
+    """How many jobs of the path are left out in the middle of `path`."""
     waits: list[Wait]
 
 
@@ -102,7 +145,13 @@ def explain(state: State, plan: Plan, job: int, ancestors: Int64) -> Explained:
     status = int(state.jobs.status[job])
     path = find_path(plan, job) if status in ENDED else []
     waits = find_waits(state, job, ancestors)
-    return Explained(verdict=_judge(status, int(state.jobs.reason[job]), bool(path)), path=path, waits=waits)
+    omitted = max(len(path) - 2 * PATH_ENDS, 0)
+    return Explained(
+        verdict=_judge(status, int(state.jobs.reason[job]), bool(path)),
+        path=[*path[:PATH_ENDS], *path[-PATH_ENDS:]] if omitted else path,
+        omitted=omitted,
+        waits=waits,
+    )
 
 
 def _judge(status: int, reason: int, is_stale: bool) -> str:
@@ -119,18 +168,20 @@ def _judge(status: int, reason: int, is_stale: bool) -> str:
     return "up_to_date" if status == Status.COMPLETED else "not_retried"
 
 
-def why_kept(operation: str, params: dict[str, object], status: int) -> str:
-    """Why an operation left a job that had this status as it was."""
+def why_kept(operation: str, params: dict[str, object], other: Other) -> str:
+    """Why an operation left a job as it was."""
     detects = operation == "reinit" or bool(params.get("reinitialize"))
     detects |= operation == "restart" and not params.get("only_uninitialized")
-    match Status(status):
+    match Status(other.status):
         case Status.DISABLED:
             return "disabled"
         case Status.PENDING | Status.RUNNING:
             return "runs"
         case Status.UNINITIALIZED | Status.BLOCKED | Status.READY:
             return "waits_already"
+        case _ if not detects:
+            return "not_selected"
         case Status.COMPLETED:
-            return "up_to_date" if detects else "not_selected"
+            return "up_to_date"
         case _:
-            return "unchanged_and_not_retried" if detects else "not_selected"
+            return "upstream_failed" if other.is_held else "unchanged_and_not_retried"

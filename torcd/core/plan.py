@@ -7,7 +7,7 @@ ids instead of indexes, so that they can be read for ever.
 import hashlib
 import zlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torcd.core.changes import COLUMNS, Kind, Reasons
 from torcd.core.columns import Column, pack_column
 from torcd.core.delta import Records
+from torcd.core.evaluation import held_canceled
 from torcd.core.observation import Observation
 from torcd.core.state import State
 
@@ -24,6 +25,8 @@ _NONE: Int64 = np.empty(0, dtype=np.int64)
 FILE_KINDS = (Kind.INPUT_CHANGED, Kind.INPUT_MISSING, Kind.OUTPUT_MISSING, Kind.OUTPUT_NEEDED)
 JOB_IN_REF = (Kind.UPSTREAM_STALE, Kind.UPSTREAM_SETTLED)
 JOB_IN_OLD = (Kind.UPSTREAM_STALE, Kind.OUTPUT_NEEDED)
+HELD = 0x80
+"""See `PackedPlan.why_others`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +101,15 @@ class PackedPlan(msgspec.Struct, frozen=True):
     """The reasons of job `i` are the rows `starts[i]` to `starts[i + 1]`."""
     reasons: dict[str, Column]
     details: list[tuple[str, Any, Any]]
+    before_reason: Column | None = None
+    after_reason: Column | None = None
+    """Status reasons; older plans have none."""
     others: bytes = b""
     """Of the jobs that stay as they are: their ids as steps from one to the next (<i8) and their statuses (u1),
     one after the other, compressed."""
+    why_others: bytes = b""
+    """Of the same, compressed: their status reasons (u1), plus `HELD` where a failure upstream stood. Older plans have
+    none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +119,13 @@ class ShownPlan:
     jobs: Int64
     before: Int64
     after: Int64
+    before_reason: Int64
+    after_reason: Int64
     starts: Int64
     reasons: dict[str, Int64]
     details: list[tuple[str, Any, Any]]
     others: bytes
+    why_others: bytes
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,10 +154,12 @@ def pack_plan(plan: Plan, state: State) -> bytes:
             jobs=pack_column(ids[plan.jobs]),
             before=pack_column(plan.before),
             after=pack_column(plan.after),
+            before_reason=pack_column(state.jobs.reason[plan.jobs]),
+            after_reason=pack_column(plan.after_reason),
             starts=pack_column(np.append(np.searchsorted(reasons.job, plan.jobs), len(reasons.job))),
             reasons={name: pack_column(column) for name, column in columns.items()},
             details=list(reasons.details),
-            others=_pack_others(plan, state),
+            **_pack_others(plan, state),
         )
     )
 
@@ -163,22 +177,38 @@ def _reasons_by_id(plan: Plan, state: State) -> dict[str, NDArray[Any]]:
     return {**columns, "job": ids[reasons.job], "ref": ref, "old_a": old_a}
 
 
-def _pack_others(plan: Plan, state: State) -> bytes:
+def _pack_others(plan: Plan, state: State) -> dict[str, bytes]:
     stays = np.ones(state.count, dtype=np.bool_)
     stays[plan.jobs] = False
     ids = state.jobs.ids.ids[stays]
     order = np.argsort(ids)
     steps = np.diff(ids[order], prepend=0).astype("<i8")
-    return zlib.compress(steps.tobytes() + state.jobs.status[stays][order].tobytes(), level=1)
+    why = state.jobs.reason | np.where(held_canceled(state), np.uint8(HELD), np.uint8(0))
+    return {
+        "others": zlib.compress(steps.tobytes() + state.jobs.status[stays][order].tobytes(), level=1),
+        "why_others": zlib.compress(why[stays][order].tobytes(), level=1),
+    }
 
 
-def find_other(others: bytes, job_id: int) -> int | None:
-    """The status with which a job stayed as it was; None: it did not, or was not there."""
-    data = zlib.decompress(others) if others else b""
+class Other(NamedTuple):
+    """A job that stayed as it was."""
+
+    status: int
+    reason: int
+    is_held: bool
+    """Whether it was canceled, and a failure upstream stood."""
+
+
+def find_other(plan: ShownPlan, job_id: int) -> Other | None:
+    """How a job was that stayed as it was; None: it did not, or was not there."""
+    data = zlib.decompress(plan.others) if plan.others else b""
     count = len(data) // 9
     ids = np.cumsum(np.frombuffer(data, dtype="<i8", count=count))
     place = int(np.searchsorted(ids, job_id))
-    return data[8 * count + place] if place < count and ids[place] == job_id else None
+    if place == count or ids[place] != job_id:
+        return None
+    why = zlib.decompress(plan.why_others)[place] if plan.why_others else 0
+    return Other(data[8 * count + place], why & ~HELD, bool(why & HELD))
 
 
 def unpack_plan(packed: bytes) -> ShownPlan:
@@ -188,11 +218,18 @@ def unpack_plan(packed: bytes) -> ShownPlan:
         jobs=plan.jobs.values(),
         before=plan.before.values(),
         after=plan.after.values(),
+        before_reason=_reasons(plan.before_reason, plan.jobs.count),
+        after_reason=_reasons(plan.after_reason, plan.jobs.count),
         starts=plan.starts.values(),
         reasons={name: column.values() for name, column in plan.reasons.items()},
         details=plan.details,
         others=plan.others,
+        why_others=plan.why_others,
     )
+
+
+def _reasons(column: Column | None, count: int) -> Int64:
+    return np.zeros(count, dtype=np.int64) if column is None else column.values()
 
 
 def summarize(plan: Plan, state: State) -> Summary:

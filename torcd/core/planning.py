@@ -73,7 +73,7 @@ def make_plan(state: State, request: Operation, known: Known) -> Plan:
             return _plan_evaluation(state, request, known, "from status uninitialized")
         case Restart():
             unfinished = _select(state, frozenset(Status) - {Status.COMPLETED, Status.FAILED, Status.DISABLED} - LIVE)
-            own = make_reasons(Kind.NOT_COMPLETED, unfinished, state.jobs.status[unfinished].astype(np.int64))
+            own = _not_completed(state, unfinished)
             return plan_rerun(state, request, known, own=[own], cause="due to unfinished jobs or changed inputs")
         case ResetStatus() | ResetJobs():
             return _plan_reset(state, request, known)
@@ -230,6 +230,11 @@ def plan_rerun(state: State, request: Operation, known: Known, own: list[Reasons
             is_rerun=not isinstance(request, Restart),
         ),
     )
+
+
+def _not_completed(state: State, unfinished: Int64) -> Reasons:
+    status, reason = (column[unfinished].astype(np.int64) for column in (state.jobs.status, state.jobs.reason))
+    return make_reasons(Kind.NOT_COMPLETED, unfinished, status, old=(reason, np.zeros_like(reason)))
 
 
 def _find_renewing(state: State) -> Int64:

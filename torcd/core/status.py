@@ -111,7 +111,7 @@ _ALLOWED = {
     By.ITSELF: _table(MOVES),
     By.RESET: _table(_RESETS),
     By.ACCEPTANCE: _table(MOVES | _RESETS),
-    By.UNDO: _table((a, b) for a in (S.UNINITIALIZED, S.BLOCKED, S.READY, S.COMPLETED) for b in S if b not in LIVE),
+    By.UNDO: _table((a, b) for a in (*_PLACED, S.COMPLETED) for b in S if b not in LIVE),
 }
 
 

@@ -15,13 +15,16 @@ from torcd.core.columns import Column, pack_column
 from torcd.core.delta import Records
 from torcd.core.evaluation import evaluate
 from torcd.core.plan import Plan, Restored
+from torcd.core.propagation import find_closure
 from torcd.core.refusals import count_jobs, name_jobs
-from torcd.core.state import DIGEST, State
-from torcd.core.status import LIVE, Status, StatusReason, mask_of
+from torcd.core.state import DIGEST, IS_SETTLED, State, count_dependencies
+from torcd.core.status import LIVE, WAITING, Status, StatusReason, mask_of
 from torcd.protocol.errors import Refused
 from torcd.protocol.requests import Undo
 
 Int64 = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+_NO_COLUMN = pack_column(np.empty(0, dtype=np.int64))
 
 
 class Before(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +36,7 @@ class Before(msgspec.Struct, frozen=True, kw_only=True):
     may_return: Column
     counter: Column
     attempt: Column
-    """The latest attempt of each job at that time: a later one means that it has started since."""
+    """The latest attempt of each job at that time: a later one means that it was claimed since."""
     worker: Column
     files: Column
     mtime_ns: Column
@@ -50,6 +53,10 @@ class Before(msgspec.Struct, frozen=True, kw_only=True):
     is_canceled: bool
     stopped: int
     """How many running jobs it stopped: that cannot be taken back."""
+    below: Column = _NO_COLUMN
+    """Other jobs that did not run, downstream of jobs that it settled: that may make them runnable later on."""
+    below_attempt: Column = _NO_COLUMN
+    """The latest attempt of each of those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,7 @@ class Notebook:
         for chosen in (plan.jobs, plan.marked, plan.unmarked, plan.accepted):
             touched[chosen] = True
         self._jobs = np.flatnonzero(touched)
+        below = _find_below(state, plan, touched)
         self._files = plan.records.files
         self._stopped = len(plan.stopped)
         self._is_canceled = state.is_canceled
@@ -91,6 +99,8 @@ class Notebook:
             "size": files.size[self._files],
             "is_racy": files.is_racy[self._files],
             "version": files.version[self._files],
+            "below": state.jobs.ids.ids[below],
+            "below_attempt": state.jobs.attempt[below],
         }
         self._digest = files.digest[self._files].tobytes()
         self._cleared = plan.cleared.tolist()
@@ -115,6 +125,16 @@ class Notebook:
         )
 
 
+def _find_below(state: State, plan: Plan, touched: Mask) -> Int64:
+    """Jobs that an operation does not touch, but some of which may run only because of what it settles."""
+    settled = plan.jobs[IS_SETTLED[plan.after]]
+    if not len(settled):
+        return settled
+    below = find_closure(state.graph, settled, state.jobs.status == Status.DISABLED).jobs
+    idle = mask_of(frozenset({Status.UNINITIALIZED, Status.BLOCKED, Status.CANCELED}))[state.jobs.status[below]]
+    return below[idle & ~touched[below]]
+
+
 def unpack_before(packed: bytes) -> Before:
     """What `Notebook.pack` packed."""
     return _decode(packed)
@@ -136,7 +156,8 @@ def plan_undo(state: State, request: Undo, steps: tuple[Step, ...]) -> Plan:
     jobs = np.flatnonzero(former.known)
     after = np.where(former.known, former.status, state.jobs.status)
     after_reason = np.where(former.known, former.reason, state.jobs.reason)
-    waiting = np.flatnonzero((after == Status.BLOCKED) | (after == Status.READY))
+    released = _find_released(state, former, after, after_reason)
+    waiting = np.flatnonzero((after == Status.BLOCKED) | (after == Status.READY) | released)
     after[waiting] = Status.UNINITIALIZED
     after[waiting], after_reason[waiting] = evaluate(state.graph, after, waiting, state.jobs.cancel_on_failure)
     changed = np.flatnonzero((after != state.jobs.status) | (after_reason != state.jobs.reason))
@@ -166,12 +187,25 @@ def plan_undo(state: State, request: Undo, steps: tuple[Step, ...]) -> Plan:
     )
 
 
+def _find_released(state: State, former: "_Former", after: NDArray[np.uint8], reason: NDArray[np.uint8]) -> Mask:
+    """Jobs that a failure has canceled since, once everything else had settled, some of which waits again now."""
+    released = np.zeros(state.count, dtype=np.bool_)
+    canceled = ~former.known & (after == Status.CANCELED) & (reason == StatusReason.UPSTREAM_FAILED)
+    if canceled.any() and not state.is_canceled:
+        waiting, _ = count_dependencies(state.graph, after)
+        roots = np.flatnonzero(canceled & (waiting > state.waiting))
+        released[find_closure(state.graph, roots, ~canceled).jobs] = True
+    return released
+
+
 class _Former:
     """The former state, put together from steps: columns over all jobs, true where `known`, and over all files."""
 
     def __init__(self, state: State) -> None:
         self._state = state
         self.known = np.zeros(state.count, dtype=np.bool_)
+        self.below = np.zeros(state.count, dtype=np.bool_)
+        """True for jobs of which nothing is put back, but the attempt is known."""
         self.status = state.jobs.status.copy()
         self.reason = state.jobs.reason.copy()
         self.may_return = state.jobs.may_return.copy()
@@ -193,6 +227,10 @@ class _Former:
         for name in ("status", "reason", "may_return", "counter", "attempt", "worker"):
             column: NDArray[np.generic] = getattr(self, name)
             column[jobs] = getattr(before, name).values()[there].astype(column.dtype)
+        found = self._state.jobs.ids.find(before.below.values())
+        there = found >= 0
+        self.below[found[there]] = True
+        self.attempt[found[there]] = before.below_attempt.values()[there]
         self._put_records(before)
         self._values += before.values
 
@@ -200,8 +238,11 @@ class _Former:
         """Only of files whose record is what the operation left behind."""
         files = self._files
         found, given = files.ids.find(before.files.values()), before.given.values()
-        is_left = (files.version[found] == given) & (files.mtime_ns[found] == before.given_mtime_ns.values())
-        is_left &= found >= 0
+        is_left = found >= 0
+        there = found[is_left]
+        is_left[is_left] = (files.version[there] == given[is_left]) & (
+            files.mtime_ns[there] == before.given_mtime_ns.values()[is_left]
+        )
         back = found[is_left]
         for name in ("mtime_ns", "size", "is_racy", "version"):
             column: NDArray[np.generic] = getattr(files, name)
@@ -231,23 +272,37 @@ class _Former:
 
 
 def _check(state: State, last: Step, former: _Former, stopped: int) -> None:
-    """Raises Refused when something that the operation made runnable has started, or was changed otherwise."""
+    """Raises Refused when something that the operation made runnable was claimed, or was changed otherwise.
+
+    A claim that was handed back, or has expired, counts: its number must not be given out again (SEMANTICS 5.3), so the
+    job cannot go back to the attempt before. Nor does its status tell whether a process has started after all.
+    """
     what = f"task {last.task_id} ({last.operation}) cannot be taken back"
     if stopped:
         raise Refused(
             f"{what}: it stopped {count_jobs(stopped)} that ran", workflow_id=state.workflow_id, task_id=last.task_id
         )
     jobs = state.jobs
-    started = former.known & ((jobs.attempt != former.attempt) | mask_of(LIVE)[jobs.status])
-    if started.any():
-        raise _refusal(state, last, f"{what}: since then {{}} started", np.flatnonzero(started))
-    returned = (jobs.status == Status.COMPLETED) & np.isin(
-        jobs.reason, (StatusReason.UNCHANGED_INPUTS, StatusReason.ACCEPTED)
-    )
-    as_left = np.isin(jobs.status, (Status.UNINITIALIZED, Status.BLOCKED, Status.READY)) | returned
-    moved = former.known & ~as_left & ((jobs.status != former.status) | (jobs.reason != former.reason))
+    claimed = (jobs.attempt != former.attempt) | (former.known & mask_of(LIVE)[jobs.status])
+    if claimed.any():
+        text = f"{what}: since then {{}} went to a worker. Use `jobs accept` for what need not run"
+        raise _refusal(state, last, text, np.flatnonzero(claimed))
+    moved = _find_moved(state, last, former)
     if moved.any():
         raise _refusal(state, last, f"{what}: since then {{}} changed otherwise", np.flatnonzero(moved))
+
+
+def _find_moved(state: State, last: Step, former: _Former) -> Mask:
+    """The jobs that are neither as they were nor where the operation, and what follows from it, may have left them."""
+    status, reason = state.jobs.status, state.jobs.reason
+    as_left = mask_of(WAITING)[status] | ((status == Status.CANCELED) & (reason == StatusReason.UPSTREAM_FAILED))
+    as_left |= (status == Status.COMPLETED) & np.isin(reason, (StatusReason.UNCHANGED_INPUTS, StatusReason.ACCEPTED))
+    moved: Mask = ~as_left & ((status != former.status) | (reason != former.reason))
+    if state.is_canceled and not last.before.is_canceled:  # nothing may wait again in a workflow canceled since
+        moved |= mask_of(WAITING)[former.status]
+    moved &= former.known
+    moved |= former.below & (status == Status.COMPLETED)  # spared by early cutoff, for what the operation had settled
+    return moved
 
 
 def _refusal(state: State, last: Step, text: str, jobs: Int64) -> Refused:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torcd.core.changes import Record
 from torcd.core.delta import TaskEnd
 from torcd.core.draft import Draft
+from torcd.core.graph import sorted_unique
 from torcd.core.plan import Plan, Restored, Summary, pack_plan, summarize
 from torcd.core.planning import Known, make_plan
 from torcd.core.selection import Selection
@@ -61,28 +62,30 @@ def plan_operation(state: State, request: Operation, known: Known) -> Planned:
 
 
 def find_replaced(state: State) -> list[tuple[int, int, int]]:
-    """(file, its id, version counter) of inputs whose record was replaced after a consumer's last attempt."""
+    """(file, its id, version counter) of inputs replaced after a consumer's last attempt, each once."""
     owner, item = state.files.inputs.owners(), state.files.inputs.items
     counter = state.jobs.counter[owner]
     edges = np.flatnonzero((counter >= 0) & (state.files.version[item] > counter))
-    ids = state.files.ids.ids[item[edges]]
-    return list(zip(item[edges].tolist(), ids.tolist(), counter[edges].tolist(), strict=True))
+    span = state.version_counter + 1  # above every counter
+    files, counters = np.divmod(sorted_unique(item[edges].astype(np.int64) * span + counter[edges]), span)
+    return list(zip(files.tolist(), state.files.ids.ids[files].tolist(), counters.tolist(), strict=True))
 
 
 def load_history(
     db: sqlite3.Connection, workflow_id: int, replaced: list[tuple[int, int, int]]
 ) -> dict[tuple[int, int], Record]:
     """Of each (file, version counter): the record then."""
-    found = {}
-    for index, file_id, counter in replaced:
-        row = db.execute(
-            "SELECT mtime_ns, size, digest FROM file_history WHERE workflow_id = ? AND file_id = ? AND version <= ?"
-            " ORDER BY version DESC LIMIT 1",
-            (workflow_id, file_id, counter),
-        ).fetchone()
-        if row is not None:
-            found[index, counter] = Record(*row)
-    return found
+    if not replaced:
+        return {}
+    rows = db.execute(
+        "WITH wanted (place, file_id, counter) AS"
+        " (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(:listed))"
+        " SELECT place, counter, mtime_ns, size, digest FROM wanted CROSS JOIN file_history h USING (file_id)"
+        " WHERE h.workflow_id = :workflow_id AND h.version = (SELECT max(version) FROM file_history"
+        " WHERE workflow_id = :workflow_id AND file_id = wanted.file_id AND version <= counter)",
+        {"listed": msgspec.json.encode(replaced).decode(), "workflow_id": workflow_id},
+    )
+    return {(index, counter): Record(*record) for index, counter, *record in rows}
 
 
 def select_attempts(db: sqlite3.Connection, workflow_id: int, request: Operation) -> Selection:

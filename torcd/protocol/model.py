@@ -178,7 +178,10 @@ class PlanJob(Answer, frozen=True, kw_only=True):
     id: int
     name: str
     from_: str = msgspec.field(name="from")
+    from_reason: str | None = None
+    """The status reason that goes with `from`, as `status_reason` goes with a job's status."""
     to: str
+    to_reason: str | None = None
     reasons: list[dict[str, Any]]
 
 
@@ -193,12 +196,14 @@ class Decision(Answer, frozen=True, kw_only=True):
     decision: str
     """`changed` or `kept`."""
     from_: str = msgspec.field(name="from")
+    from_reason: str | None = None
     to: str
+    to_reason: str | None = None
     reasons: list[dict[str, Any]]
     """Why it was changed."""
     why: str | None = None
-    """Why it was kept: `up_to_date`, `not_selected`, `unchanged_and_not_retried`, `waits_already`, `runs` or
-    `disabled`."""
+    """Why it was kept: `up_to_date`, `not_selected`, `unchanged_and_not_retried`, `upstream_failed` (a failure stood,
+    so that it could not run whatever had changed), `waits_already`, `runs` or `disabled`."""
 
 
 class Explanation(Answer, frozen=True, kw_only=True):
@@ -218,9 +223,12 @@ class Explanation(Answer, frozen=True, kw_only=True):
     root: PlanJob | None
     """The first root cause upstream, with its own reasons."""
     path: list[str]
-    """The names of the jobs from that root cause to this one."""
+    """The names of the jobs from that root cause to this one; of a long path the first ten and the last ten."""
+    path_omitted: int = 0
+    """How many jobs of the path are left out in the middle of `path`."""
     waits: list[dict[str, Any]]
-    """`{kind, job_id, name, status}` of jobs, `{kind, worker_id, hostname, why}` of workers, else `{kind, why}`."""
+    """`{kind, job_id, name, status, status_reason}` of jobs, `{kind, worker_id, hostname, why}` of workers, else
+    `{kind, why}`."""
     decisions: list[Decision]
     """Newest first."""
     warnings: list[str]

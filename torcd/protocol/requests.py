@@ -197,7 +197,7 @@ class AcceptJobs(JobsOperation, frozen=True, kw_only=True):
 
 
 class Undo(Operation, frozen=True, kw_only=True):
-    """Takes back the last operation, as long as nothing that it made runnable has started."""
+    """Takes back the last operation, as long as no worker has claimed what it made runnable."""
 
     METHOD = "workflows.undo"
     NAME = "undo"

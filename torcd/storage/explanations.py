@@ -1,14 +1,14 @@
 """Shows explanations: puts names to ids, and finds what tasks decided about a job in their stored plans."""
 
 import sqlite3
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
 from torcd.core.explanation import Explained, Wait, why_kept
 from torcd.core.plan import ShownPlan, Summary, find_other, unpack_plan
-from torcd.core.status import status_name
+from torcd.core.status import reason_name, status_name
 from torcd.protocol.errors import NotFound
 from torcd.protocol.model import Decision, Explanation, Job, PlanJob
 from torcd.storage.plans import show_page
@@ -17,6 +17,8 @@ from torcd.storage.rows import format_time
 MOST_DECISIONS = 5
 """Of the newest tasks; the last one that changed the job comes in any case."""
 MOST_WAITS = 20
+MOVED = ("from_", "from_reason", "to", "to_reason", "reasons")
+"""What a decision tells of a job as a plan does."""
 
 
 def show_explanation(
@@ -38,26 +40,33 @@ def show_explanation(
         verdict=explained.verdict,
         reasons=own.reasons if own is not None and explained.path else [],
         root=root,
-        path=[jobs[each][0] for each in explained.path],
+        path=[jobs[each].name for each in explained.path],
+        path_omitted=explained.omitted,
         waits=[_show_wait(db, wait, jobs) for wait in explained.waits[:MOST_WAITS]],
         decisions=_load_decisions(db, job, task_id),
         warnings=list(warnings),
     )
 
 
-def _look_up_jobs(db: sqlite3.Connection, ids: list[int]) -> dict[int, tuple[str, str]]:
+class _Job(NamedTuple):
+    name: str
+    status: str
+    status_reason: str | None
+
+
+def _look_up_jobs(db: sqlite3.Connection, ids: list[int]) -> dict[int, _Job]:
     rows = db.execute(
-        "SELECT j.id, j.name, s.status FROM job j JOIN job_state s ON s.workflow_id = j.workflow_id AND s.job_id = j.id"
+        "SELECT j.id, j.name, s.status, s.reason FROM job j"
+        " JOIN job_state s ON s.workflow_id = j.workflow_id AND s.job_id = j.id"
         " WHERE j.id IN (SELECT value FROM json_each(?))",
         (str(sorted(set(ids))),),
     )
-    return {job_id: (name, status_name(status)) for job_id, name, status in rows}
+    return {job_id: _Job(name, status_name(status), reason_name(reason)) for job_id, name, status, reason in rows}
 
 
-def _show_wait(db: sqlite3.Connection, wait: Wait, jobs: dict[int, tuple[str, str]]) -> dict[str, Any]:
+def _show_wait(db: sqlite3.Connection, wait: Wait, jobs: dict[int, _Job]) -> dict[str, Any]:
     if wait.job >= 0:
-        name, status = jobs[wait.job]
-        return {"kind": wait.kind, "job_id": wait.job, "name": name, "status": status}
+        return {"kind": wait.kind, "job_id": wait.job, **jobs[wait.job]._asdict()}
     if wait.worker_id:
         row = db.execute("SELECT hostname FROM worker WHERE id = ?", (wait.worker_id,)).fetchone()
         return {"kind": wait.kind, "worker_id": wait.worker_id, "hostname": row and row[0], "why": wait.why}
@@ -108,9 +117,13 @@ def _decide(
     """What a plan says about a job; None when it did not exist then."""
     shown = _show_job(db, plan, job_id)
     if shown is not None:
-        return {"decision": "changed", "from_": shown.from_, "to": shown.to, "reasons": shown.reasons, "why": None}
-    status = find_other(plan.others, job_id)
-    if status is None:
+        moved = msgspec.structs.asdict(shown)
+        return {name: moved[name] for name in MOVED} | {"decision": "changed", "why": None}
+    other = find_other(plan, job_id)
+    if other is None:
         return None
-    name = status_name(status)
-    return {"decision": "kept", "from_": name, "to": name, "reasons": [], "why": why_kept(operation, params, status)}
+    name, reason = status_name(other.status), reason_name(other.reason)
+    return {
+        "decision": "kept", "from_": name, "from_reason": reason, "to": name, "to_reason": reason, "reasons": [],
+        "why": why_kept(operation, params, other),
+    }  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 from torcd.core.changes import Kind
 from torcd.core.plan import FILE_KINDS, JOB_IN_OLD, JOB_IN_REF, ShownPlan, Summary
 from torcd.core.state import ABSENT, NEVER
-from torcd.core.status import status_name
+from torcd.core.status import reason_name, status_name
 from torcd.protocol.model import PlanJob
 
 Reason = dict[str, Any]
@@ -24,8 +24,8 @@ def show_page(db: sqlite3.Connection, plan: ShownPlan, cursor: int, limit: int) 
     if cursor >= end:
         return [], None
     ids = plan.jobs[cursor:end].tolist()
-    before = plan.before[cursor:end].tolist()
-    after = plan.after[cursor:end].tolist()
+    moves = (plan.before, plan.before_reason, plan.after, plan.after_reason)
+    columns = [column[cursor:end].tolist() for column in moves]
     rows = range(int(plan.starts[cursor]), int(plan.starts[end]))
     names = _Names(db, plan, rows, ids)
     reasons: dict[int, list[Reason]] = {}
@@ -37,10 +37,12 @@ def show_page(db: sqlite3.Connection, plan: ShownPlan, cursor: int, limit: int) 
             id=job_id,
             name=names.jobs[job_id],
             from_=status_name(was),
+            from_reason=reason_name(why_was),
             to=status_name(becomes),
+            to_reason=reason_name(why_becomes),
             reasons=reasons.get(job_id, []),
         )
-        for job_id, was, becomes in zip(ids, before, after, strict=True)
+        for job_id, was, why_was, becomes, why_becomes in zip(ids, *columns, strict=True)
     ]
     return jobs, end if end < len(plan.jobs) else None
 
@@ -96,7 +98,8 @@ class _Names:
                 via = self.jobs[row["old_a"]]
                 return {"kind": "upstream_stale", "root": self.jobs[ref], "root_id": ref, "via": via}
             case Kind.NOT_COMPLETED:
-                return {"kind": "not_completed", "status": status_name(ref)}
+                why = reason_name(row["old_a"])
+                return {"kind": "not_completed", "status": status_name(ref), "status_reason": why}
             case Kind.OUTPUT_NEEDED:
                 return {"kind": "output_missing", **self._file(ref), "needed_by": self.jobs[row["old_a"]]}
             case Kind.ACCEPTED:
