@@ -7,6 +7,7 @@ process is started here.
 
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Iterable
 
@@ -51,6 +52,19 @@ def find_bash() -> str:
 def by_bash(bash: str, command: str) -> Execution:
     """`bash -c command`; the `--` keeps a command that begins with a dash from being an option."""
     return Execution(bash, ["bash", "-c", "--", command] if command[:1] in "-+" else ["bash", "-c", command])
+
+
+def wrap(script: str, command: str, directory: str) -> str:
+    """The command that runs an invocation script with a job's command as its arguments.
+
+    A command of more than plain words goes to bash inside the script, so that all of it runs there. A script that lies
+    in the job's directory is taken from there, as what is tracked for changes is (SEMANTICS 3.6, 4.5).
+    """
+    name = script.split()[0] if script.strip() else ""
+    if "/" not in name and os.path.isfile(os.path.join(directory, name)):
+        script = f"./{script.lstrip()}"
+    inner = command if _PLAIN.fullmatch(command) and command.split()[0] not in _SHELL_WORDS else None
+    return f"{script} {inner or 'bash -c ' + shlex.quote(command)}"
 
 
 def is_shell_altered(environment: Iterable[str]) -> bool:

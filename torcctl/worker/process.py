@@ -8,14 +8,16 @@ import contextlib
 import errno
 import logging
 import os
+import resource
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Collection
 
 import msgspec
 
-from torcctl.worker.command import Execution, by_bash, find_bash, find_direct, is_shell_altered
+from torcctl.worker.command import Execution, by_bash, find_bash, find_direct, is_shell_altered, wrap
 from torcd.protocol.errors import Refused
 from torcd.protocol.worker_requests import JobLaunch
 
@@ -44,9 +46,9 @@ class ProcessEnd(msgspec.Struct, frozen=True, gc=False):
     return_code: int
     """128 + n for a process that signal n killed, as shells have it."""
     exec_time_s: float
-    peak_memory_bytes: int
-    """Of the largest process of the job. For jobs smaller than the worker itself it is the worker's size, an
-    upper bound: the kernel counts the moment between fork and exec."""
+    peak_memory_bytes: int | None
+    """Of the largest process of the job; None for jobs smaller than the worker: the kernel counts the moment between
+    fork and exec, when a child is as large as that."""
     cpu_seconds: float
 
 
@@ -72,9 +74,15 @@ class Launcher:
         try:
             self._make_output_dir()
         except OSError as error:
+            if not os.path.isdir(directory):
+                raise Refused(
+                    f"the workflow's submission directory {directory} is not there on {socket.gethostname()}: its jobs "
+                    "cannot run here. Put it back, or mount its file system",
+                    path=directory,
+                ) from error
             raise Refused(
                 f"the jobs' output cannot be written to {self.output_dir}: {error.strerror};"
-                " make the directory writable or choose another one",
+                " make the directory writable or choose another one with --output-dir",
                 path=self.output_dir,
             ) from error
         self._environment = dict(os.environb)
@@ -130,7 +138,9 @@ class Launcher:
 
     def _spawn(self, job: JobLaunch, stdout: int, stderr: int, stdout_path: str, stderr_path: str) -> Process:
         environment = self._environment_of(job)
-        command = f"{job.invocation_script} {job.command}" if job.invocation_script else job.command
+        command = job.command
+        if job.invocation_script:
+            command = wrap(job.invocation_script, command, self._directory)
         direct = None
         if not (self._is_shell_altered or is_shell_altered(job.env)):
             direct = find_direct(command, job.env.get("PATH", self._path))
@@ -180,6 +190,7 @@ class Launcher:
         return environment
 
     def _make_output_dir(self) -> None:
+        os.stat(self._directory)  # never made anew: it may lie on a file system that is not mounted now
         os.makedirs(self.output_dir, mode=0o700, exist_ok=True)
 
     def _open_log(self, path: str) -> int:
@@ -209,10 +220,11 @@ def reap(process: Process) -> ProcessEnd:
     exec_time_s = time.monotonic() - process.started_s
     os.close(process.pidfd)
     code = os.waitstatus_to_exitcode(status)
+    own_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return ProcessEnd(
         return_code=code if code >= 0 else 128 - code,
         exec_time_s=exec_time_s,
-        peak_memory_bytes=usage.ru_maxrss * 1024,
+        peak_memory_bytes=usage.ru_maxrss * 1024 if usage.ru_maxrss > own_kib else None,
         cpu_seconds=usage.ru_utime + usage.ru_stime,
     )
 

@@ -84,12 +84,30 @@ def test_a_job_reads_nothing_from_standard_input(run: Run) -> None:
     assert run(launch(3, "cat"))[0].return_code == 0
 
 
-def test_the_invocation_script_gets_the_command_as_its_arguments(run: Run, tmp_path: Path) -> None:
-    script = tmp_path / "wrap.sh"
-    script.write_text('#!/bin/sh\necho "$#: $2"\n')
-    script.chmod(0o755)
-    _, out, _ = run(launch(3, "echo 'two words'", invocation_script="./wrap.sh"))
-    assert out == "2: two words\n"
+@pytest.mark.parametrize("script", ["./wrap.sh", "wrap.sh", "env A=1 ./wrap.sh"])
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("basename two/words .x", "3: basename two/words .x\nwords\n"),
+        ("echo 'it''s one' && echo $OUTER", "3: bash -c echo 'it''s one' && echo $OUTER\nits one\nset by the script\n"),
+        ("read x < /dev/null; echo $?", "3: bash -c read x < /dev/null; echo $?\n1\n"),
+        ("exit 3", "3: bash -c exit 3\n"),
+    ],
+)
+def test_the_invocation_script_gets_the_whole_command_as_its_arguments(
+    run: Run, tmp_path: Path, script: str, command: str, expected: str
+) -> None:
+    """SEMANTICS 3.6: a relative path is one in the submission directory"""
+    (tmp_path / "wrap.sh").write_text('#!/bin/sh\nexport OUTER="set by the script"\necho "$#: $*"\nexec "$@"\n')
+    (tmp_path / "wrap.sh").chmod(0o755)
+    end, out, _ = run(launch(3, command, invocation_script=script))
+    assert out == expected
+    assert end.return_code == (3 if command == "exit 3" else 0)
+
+
+def test_without_its_invocation_script_nothing_of_a_command_runs(run: Run) -> None:
+    end, out, _ = run(launch(3, "echo one; echo two", invocation_script="./missing.sh"))
+    assert (end.return_code, out) == (127, "")
 
 
 def test_no_descriptor_of_the_worker_reaches_a_job(run: Run, tmp_path: Path) -> None:
@@ -233,6 +251,10 @@ def test_memory_and_processor_time_of_a_job_are_measured(run: Run) -> None:
     assert 0 < end.cpu_seconds <= end.exec_time_s * 2
 
 
+def test_the_size_of_the_worker_is_not_taken_for_that_of_a_job(run: Run) -> None:
+    assert run(launch(3, "true"))[0].peak_memory_bytes is None
+
+
 def test_a_command_too_long_for_the_system_fails_with_a_message(launcher: Launcher, tmp_path: Path) -> None:
     with pytest.raises(CannotStart, match="larger than this system allows") as caught:
         launcher.start(launch(3, "echo " + "x" * 200_000))
@@ -260,6 +282,14 @@ def test_a_missing_submission_directory_is_named(tmp_path: Path) -> None:
 def test_an_output_directory_that_was_cleaned_away_is_made_again(run: Run, tmp_path: Path) -> None:
     (tmp_path / ".torc" / "7").rmdir()
     assert run(launch(3, "echo back"))[1] == "back\n"
+
+
+def test_a_submission_directory_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
+    """It may lie on a file system that is not mounted now"""
+    gone = tmp_path / "gone"
+    with pytest.raises(Refused, match=f"submission directory {gone} is not there"):
+        Launcher(workflow_id=7, directory=str(gone), output_dir=None, url="ws+unix:///s")
+    assert not gone.exists()
 
 
 def test_an_output_directory_that_cannot_be_made_is_refused_at_once(tmp_path: Path) -> None:
