@@ -46,8 +46,8 @@ def state_of(*, at: str | None, is_loaded: bool, since_progress_s: float, waitin
 def why_restart(database_silent_s: float, workflows: Sequence[WorkflowHealth]) -> str | None:
     """Why the service manager should start the daemon anew; None as long as it is of use to somebody.
 
-    One stuck workflow is no reason as long as another gets on, which would be interrupted for it again and again. That the
-    event loop turns is shown by asking.
+    One stuck workflow is no reason as long as another gets on, which would be interrupted for it again and again.
+    That the event loop turns is shown by asking.
     """
     if database_silent_s > SILENT_TOO_LONG_S:
         return f"the SQL thread has got nowhere for {database_silent_s:.0f} s"
