@@ -1,6 +1,7 @@
 """Makes torcd a service of the user's own service manager, and takes that back. Data are never touched."""
 
 import os
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,11 @@ from torcctl.service.manager import START_S, STOP_S, Manager, Ran
 from torcctl.service.units import SERVICE, SOCKET, is_ours, read_unit, render_service, render_socket, unit_directory
 from torcd.protocol.address import Places
 from torcd.protocol.errors import Conflict, Refused, Unavailable
+
+CONFLICT = "is destructive"
+"""What systemctl says of a start while a stop is under way."""
+
+PAUSE_S = 0.1
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -90,10 +96,18 @@ def uninstall(manager: Manager, environ: Mapping[str, str]) -> Installed:
 
 
 def start_service(manager: Manager, *, again: bool = False) -> Ran:
-    """Has the manager start the service; with `again` also one that it has given up."""
+    """Has the manager start the service; with `again` also one that it has given up.
+
+    A stop that is under way is waited for: a worker that lost its daemon must not turn it round.
+    """
     if again:
         manager.systemctl("reset-failed", SERVICE, SOCKET)
-    return manager.systemctl("start", SERVICE, deadline_s=START_S)
+    give_up_at = time.monotonic() + STOP_S
+    while True:
+        ran = manager.systemctl("--job-mode=fail", "start", SERVICE, deadline_s=START_S)
+        if ran.code == 0 or CONFLICT not in ran.err or time.monotonic() > give_up_at:
+            return ran
+        time.sleep(PAUSE_S)
 
 
 def stop_service(manager: Manager) -> None:

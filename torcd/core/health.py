@@ -113,7 +113,7 @@ def _problems_of_workflow(workflow: WorkflowHealth) -> list[Problem]:
             doing = "is loading" if workflow.at == LOAD else f"is at {workflow.at}"
             problem = (
                 f"its actor {doing} and has got nowhere for {workflow.since_progress_s:.0f} s; "
-                f"{_count(workflow.waiting, 'message')} more"
+                f"{_count(workflow.waiting, 'message')} in its mailbox"
             )
             advice = (
                 "wait if the machine or its disk is slow; else see `torcctl daemon logs` and restart the daemon: "
@@ -141,5 +141,4 @@ LOAD = "load"
 
 
 def _count(number: int, noun: str) -> str:
-    waits = {"message": " waits"} if number == 1 else {"message": " wait"}
-    return f"{number} {noun}{'' if number == 1 else 's'}{waits.get(noun, '')}"
+    return f"{number} {noun}{'' if number == 1 else 's'}"
