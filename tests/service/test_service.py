@@ -2,12 +2,10 @@
 
 import json
 import os
+import re
 import select
-from pathlib import Path
 
 from service_rig import PATIENCE_S, User
-
-from torcctl.service.units import PACKAGED
 
 WAITING: dict[str, object] = {
     "name": "waiting",
@@ -46,41 +44,39 @@ class Run:
         return code
 
 
-def test_install_starts_the_service_and_again_changes_nothing(user: User) -> None:
+def test_it_is_installed_in_one_way_or_the_other_and_taken_away_again(user: User) -> None:
+    """INTERFACE 3 (daemon)"""
     done = user.torcctl("-f", "json", "daemon", "install", "--now").json
-    assert [(unit["unit"], unit["what"]) for unit in done["units"]] == [
-        ("torcd.service", "written"),
-        ("torcd.socket", "written"),
-    ]
+    written = [("torcd.service", "written"), ("torcd.socket", "written")]
+    assert [(unit["unit"], unit["what"]) for unit in done["units"]] == written
     assert (done["running"], done["pid"]) == (True, user.pid())
     assert user.systemctl("is-enabled", "torcd.service", "torcd.socket").out.split() == ["enabled", "enabled"]
     status = user.torcctl("-f", "json", "daemon", "status").json
     assert (status["pid"], status["database"]) == (done["pid"], str(user.database))
-    assert user.show("torcd.service", "Type") == "notify"
+    verified = user.run("systemd-analyze", "--user", "verify", user.units / "torcd.service")
+    assert verified.out + verified.err == ""
+    assert user.torcctl("doctor", check=False).code == 0
+
     again = user.torcctl("-f", "json", "daemon", "install", "--now").json
     assert {unit["what"] for unit in again["units"]} == {"unchanged"}
     assert again["pid"] == done["pid"]
-    assert user.torcctl("doctor", check=False).code == 0
+
+    bare = user.torcctl("-f", "json", "daemon", "install", "--now", "--no-socket").json
+    changed = [("torcd.service", "unchanged"), ("torcd.socket", "removed")]
+    assert [(unit["unit"], unit["what"]) for unit in bare["units"]] == changed
+    assert user.torcctl("-f", "json", "daemon", "status").json["pid"] == user.pid()
+
+    gone = user.torcctl("-f", "json", "daemon", "uninstall").json
+    assert [unit["unit"] for unit in gone["units"]] == ["torcd.service"]
+    assert not user.units.exists()
+    assert "torcd" not in user.systemctl("list-unit-files", "torcd.*", check=False).out
+    assert not user.socket.exists()
+    assert user.database.exists()
+    assert user.torcctl("daemon", "uninstall").out == "nothing was installed\n"
 
 
-def test_what_is_installed_is_what_is_packaged_but_for_the_lines_that_name_the_installation(user: User) -> None:
-    """The files in systemd/ are the same."""
-    user.torcctl("daemon", "install")
-    for name in ("torcd.service", "torcd.socket"):
-        packaged = (PACKAGED / name).read_text().splitlines()
-        assert (Path(__file__).parents[2] / "systemd" / name).read_text().splitlines() == packaged
-        installed = (user.units / name).read_text().splitlines()[1:]
-        own = [line for line in installed if line not in packaged]
-        assert all(line.startswith(("ExecStart=", 'Environment="')) for line in own)
-        assert [line for line in packaged if line not in installed] == ["ExecStart=%h/.local/bin/torcd"] * (
-            len(own) > 0
-        )
-    verified = user.run("systemd-analyze", "--user", "verify", user.units / "torcd.service")
-    assert verified.out + verified.err == ""
-
-
-def test_the_first_command_starts_it_by_its_socket_and_asking_for_its_status_does_not(user: User) -> None:
-    """INTERFACE 2: daemon status never starts one"""
+def test_its_socket_or_a_command_starts_it_and_neither_a_look_nor_its_stop_does(user: User) -> None:
+    """INTERFACE 1 (autostart), 2 (daemon status never starts one)"""
     user.torcctl("daemon", "install")
     user.systemctl("start", "torcd.socket")
     status = user.torcctl("-f", "json", "daemon", "status", check=False)
@@ -89,50 +85,39 @@ def test_the_first_command_starts_it_by_its_socket_and_asking_for_its_status_doe
     assert user.pid() == 0
     assert user.torcctl("--no-autostart", "-f", "json", "workflows", "list").json == {"workflows": []}
     assert user.pid() != 0
-    assert user.systemctl("is-active", "torcd.service").out == "active\n"
 
-
-def test_a_command_starts_the_service_that_is_installed_and_stop_is_not_undone_by_the_socket(user: User) -> None:
-    """INTERFACE 1 (autostart)"""
-    user.torcctl("daemon", "install")
-    user.torcctl("workflows", "list")
-    assert user.torcctl("-f", "json", "daemon", "status").json["pid"] == user.pid()
-    stopped = user.torcctl("daemon", "stop")
-    assert stopped.out == "running: false\n"
-    assert user.pid() == 0
+    assert user.torcctl("daemon", "stop").out == "running: false\n"
     assert user.systemctl("is-active", "torcd.service", "torcd.socket", check=False).out.split() == ["inactive"] * 2
     assert user.torcctl("--no-autostart", "workflows", "list", check=False).code == 5
-    user.torcctl("daemon", "start")
+    user.torcctl("workflows", "list")
     assert user.systemctl("is-active", "torcd.service", "torcd.socket").out.split() == ["active"] * 2
 
-
-def test_a_daemon_for_another_database_is_not_taken_for_the_service(user: User) -> None:
-    user.torcctl("daemon", "install", "--now")
-    places = [f"TORCD_DATABASE={user.directory}/other/torc.db", f"TORCD_SOCKET={user.directory}/other/torcd.sock"]
-    other = user.run("env", *places, "torcctl", "-f", "json", "daemon", "start").json
-    assert other["pid"] != user.pid()
-    user.run("env", *places, "torcctl", "daemon", "stop")
+    other = [f"TORCD_DATABASE={user.directory}/other/torc.db", f"TORCD_SOCKET={user.directory}/other/torcd.sock"]
+    started = user.run("env", *other, "torcctl", "-f", "json", "daemon", "start").json
+    assert started["pid"] != user.pid(), "the service is for another database"
+    user.run("env", *other, "torcctl", "daemon", "stop")
     assert user.pid() != 0
 
 
-def test_a_daemon_that_runs_already_becomes_the_service_and_its_run_goes_on(user: User) -> None:
+def test_a_run_goes_on_while_its_daemon_becomes_the_service_is_killed_and_is_stopped(user: User) -> None:
+    """SEMANTICS 8.4; jobs are not in the daemon's unit"""
     run = Run(user)
-    before = user.torcctl("-f", "json", "daemon", "status").json["pid"]
+    by_hand = user.torcctl("-f", "json", "daemon", "status").json["pid"]
     done = user.torcctl("-f", "json", "daemon", "install", "--now")
-    assert f"process {before}" in done.err
-    assert done.json["pid"] not in (None, before)
-    assert run.finish() == "0"
+    assert f"process {by_hand}" in done.err
+    first = user.pid()
+    assert first not in (0, by_hand)
 
-
-def test_a_killed_daemon_is_started_again_and_its_workers_come_back(user: User) -> None:
-    """SEMANTICS 8.4"""
-    user.torcctl("daemon", "install", "--now")
-    run = Run(user)
-    before = user.pid()
-    user.run("kill", "-KILL", before)
-    user.wait_until(lambda: user.pid() not in (0, before))
-    assert run.finish() == "0"
+    user.run("kill", "-KILL", first)
+    user.wait_until(lambda: user.pid() not in (0, first))
     assert user.show("torcd.service", "NRestarts") == "1"
+
+    second = user.pid()
+    user.torcctl("daemon", "stop")
+    user.wait_until(lambda: user.pid() not in (0, second))  # started by the worker, once the stop was done
+    assert user.show("torcd.service", "NRestarts") == "0"
+
+    assert run.finish() == "0"
     results = user.torcctl("-f", "json", "results", "list", "--all-runs").json["results"]
     assert sorted(result["job_name"] for result in results) == ["other", "waits"]
 
@@ -145,41 +130,15 @@ def test_a_daemon_that_says_nothing_is_restarted_by_the_watchdog(user: User) -> 
     user.systemctl("daemon-reload")
     user.torcctl("daemon", "start")
     before = user.pid()
-    user.run("sleep", 3)  # longer than the interval: it is fed
+    user.run("sleep", 2.5)  # longer than the interval: it is fed
     assert user.pid() == before
     user.run("kill", "-STOP", before)
-    status = user.torcctl("-f", "json", "daemon", "status", check=False)
-    if user.pid() == before:  # else it was restarted meanwhile
-        assert status.code == 5
     user.wait_until(lambda: user.pid() not in (0, before))
     user.wait_until(lambda: user.torcctl("daemon", "status", check=False).code == 0)
     assert user.show("torcd.service", "NRestarts") == "1"
 
 
-def test_a_stop_during_a_run_is_quick_and_the_run_goes_on_with_the_next_daemon(user: User) -> None:
-    """SEMANTICS 8.4; KillMode: jobs are not in the daemon's unit"""
-    user.torcctl("daemon", "install", "--now")
-    run = Run(user)
-    before = user.pid()
-    user.torcctl("daemon", "stop")
-    user.wait_until(lambda: user.pid() not in (0, before))  # started by the worker, once the stop was done
-    assert user.show("torcd.service", "NRestarts") == "0"
-    assert run.finish() == "0"
-
-
-def test_uninstall_takes_the_service_away_and_leaves_the_data(user: User) -> None:
-    user.torcctl("daemon", "install", "--now")
-    user.torcctl("workflows", "list")
-    gone = user.torcctl("-f", "json", "daemon", "uninstall").json
-    assert sorted(unit["unit"] for unit in gone["units"]) == ["torcd.service", "torcd.socket"]
-    assert not user.units.exists()
-    assert user.systemctl("list-unit-files", "torcd.*", check=False).out.count("torcd") == 0
-    assert not user.socket.exists()
-    assert user.database.exists()
-    assert user.torcctl("daemon", "uninstall").out == "nothing was installed\n"
-
-
-def test_a_unit_of_the_users_own_is_not_touched(user: User) -> None:
+def test_a_unit_of_the_users_own_is_not_touched_and_a_program_that_is_gone_is_told(user: User) -> None:
     user.units.mkdir(parents=True, exist_ok=True)
     own = user.units / "torcd.service"
     own.write_text("[Service]\nExecStart=/bin/true\n")
@@ -190,24 +149,8 @@ def test_a_unit_of_the_users_own_is_not_touched(user: User) -> None:
     assert own.read_text() == "[Service]\nExecStart=/bin/true\n"
     own.unlink()
 
-
-def test_without_a_socket_unit_the_daemon_makes_its_own_socket(user: User) -> None:
-    user.torcctl("daemon", "install", "--now")
-    done = user.torcctl("-f", "json", "daemon", "install", "--now", "--no-socket").json
-    assert [(unit["unit"], unit["what"]) for unit in done["units"]] == [
-        ("torcd.service", "unchanged"),
-        ("torcd.socket", "removed"),
-    ]
-    assert user.torcctl("-f", "json", "daemon", "status").json["pid"] == user.pid()
-
-
-def test_a_program_that_is_gone_is_told_and_not_tried_for_ever(user: User) -> None:
     user.torcctl("daemon", "install")
-    unit = user.units / "torcd.service"
-    lines = [
-        "ExecStart=/nowhere/torcd" if line.startswith("ExecStart=") else line for line in unit.read_text().splitlines()
-    ]
-    unit.write_text("\n".join(lines) + "\n")
+    own.write_text(re.sub("^ExecStart=.*", "ExecStart=/nowhere/torcd", own.read_text(), flags=re.MULTILINE))
     user.systemctl("daemon-reload")
     failed = user.torcctl("workflows", "list", check=False)
     assert failed.code == 5

@@ -1,5 +1,6 @@
 """`daemon status` and `doctor` tell the truth, of a daemon at work, of none, of one that is stopped or ill."""
 
+import json
 import os
 import resource
 import signal
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_system import System, ask, many_files
+from real_system import PATIENCE_S, System, ask, many_files
 
 from torcd.protocol.health import GetHealth
 from torcd.protocol.requests import Subscribe
@@ -77,15 +78,15 @@ def test_a_stopped_daemon_is_named_within_seconds(alone: System) -> None:
     os.kill(daemon.pid, signal.SIGSTOP)
     try:
         began = time.monotonic()
+        doctor = alone.spawn("-f", "json", "doctor")
         status = alone.torcctl("-f", "json", "daemon", "status", check=False)
-        assert time.monotonic() - began < 10
+        out, _ = doctor.communicate(timeout=PATIENCE_S)
+        assert time.monotonic() - began < 15
         assert status.code == 5
         found = {key: status.json[key] for key in ("running", "answers", "pid", "version", "health")}
         assert found == {"running": True, "answers": False, "pid": daemon.pid, "version": None, "health": None}
         assert f"kill -CONT {daemon.pid}" in status.err
-        doctor = alone.torcctl("-f", "json", "doctor", check=False)
-        assert doctor.code == 1
-        assert verdicts(doctor.json)["daemon"] == "problem"
+        assert (doctor.returncode, verdicts(json.loads(out))["daemon"]) == (1, "problem")
     finally:
         os.kill(daemon.pid, signal.SIGCONT)
     status = alone.torcctl("daemon", "status", json=True)
@@ -153,19 +154,6 @@ def test_doctor_names_an_address_that_leads_nowhere_and_a_connection_file_of_a_d
     assert verdicts(found.json)["connection file"] == "warning"
     file.chmod(0o644)
     assert verdicts(alone.torcctl("-f", "json", "doctor", check=False).json)["connection file"] == "problem"
-
-
-def test_doctor_waits_for_no_controller_that_does_not_answer(alone: System) -> None:
-    programs = alone.work / "bin"
-    programs.mkdir()
-    for name, script in (("sbatch", "true"), ("scontrol", "exec sleep 60")):
-        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
-        (programs / name).chmod(0o755)
-    began = time.monotonic()
-    found = alone.torcctl("-f", "json", "doctor", check=False, env={"PATH": f"{programs}:{alone.environ['PATH']}"})
-    assert time.monotonic() - began < 30
-    assert verdicts(found.json)["slurm"] == "problem"
-    assert "did not answer within 5 s" in next(c["detail"] for c in found.json["checks"] if c["check"] == "slurm")
 
 
 @pytest.mark.parametrize("verb", ["install", "uninstall"])
