@@ -87,11 +87,11 @@ async def test_problems_are_told_when_they_come_and_when_they_go(
     caplog.set_level(logging.INFO)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.pulse().run)
-        await trio.sleep(5)
+        await trio.sleep(12)
         world.problems = [PROBLEM]
-        await trio.sleep(5)
+        await trio.sleep(12)
         world.problems = []
-        await trio.sleep(5)
+        await trio.sleep(12)
         nursery.cancel_scope.cancel()
     assert world.told == ["STATUS=workflow 7: it is stuck", "STATUS=serving"]
     assert caplog.text.count("workflow 7: it is stuck: wait") == 1
@@ -115,9 +115,10 @@ async def test_a_turn_is_forgotten_after_a_minute(mock_clock: trio.testing.MockC
     watch = LoopWatch()
     watch.note(0.5)
     watch.beat()
-    for _ in range(59):
-        mock_clock.jump(1)
+    for _ in range(12):
+        mock_clock.jump(5)
         watch.beat()
-    assert (watch.report().lag_ms, watch.report().lag_ago_s) == (500, 59)
+    assert (watch.report().lag_ms, watch.report().lag_ago_s) == (500, 60)
+    mock_clock.jump(5)
     watch.beat()
     assert watch.report().lag_ms == 0

@@ -19,7 +19,7 @@ STALLED_S = 60.0
 SILENT_S = 10.0
 """For the SQL thread without using its processor: the slowest disk answers sooner, unless it is gone."""
 
-LAG_MS = 1000.0
+LAG_MS = 2000.0
 """A turn of the event loop that long is felt by everybody."""
 
 SILENT_TOO_LONG_S = 120.0
