@@ -84,7 +84,7 @@ def _start_service(places: Places, *, again: bool) -> Connection | None:
 
     A home that hosts share has the units on all of them. Raises Unreachable when the service does not start.
     """
-    from torcctl.service.units import SERVICE, read_unit, serves
+    from torcctl.service.unit_files import SERVICE, read_unit, serves
 
     text = read_unit(SERVICE, os.environ)
     if text is None or not serves(text, places, os.environ):
@@ -98,9 +98,9 @@ def _start_service(places: Places, *, again: bool) -> Connection | None:
     ran = start_service(manager, again=again)
     if ran.code != 0:
         raise Unreachable(
-            f"the service {SERVICE} does not start: {ran.err or 'systemctl did not say why'}. See `systemctl --user "
-            f"status {SERVICE}` and `journalctl --user -u {SERVICE} -e`; `torcctl daemon start` tries again, `torcctl "
-            "doctor` looks for the reason",
+            f"the service {SERVICE} does not start: {ran.err or 'systemctl did not say why'}. `torcctl doctor` looks "
+            f"for the reason, `systemctl --user status {SERVICE}` and `torcctl daemon logs` may tell it, `torcctl "
+            "daemon start` tries again",
             url=url_of(places),
         )
     return _connect(places)

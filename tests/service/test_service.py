@@ -4,6 +4,7 @@ import json
 import os
 import re
 import select
+import stat
 
 from service_rig import PATIENCE_S, User
 
@@ -56,6 +57,8 @@ def test_it_is_installed_in_one_way_or_the_other_and_taken_away_again(user: User
     verified = user.run("systemd-analyze", "--user", "verify", user.units / "torcd.service")
     assert verified.out + verified.err == ""
     assert user.torcctl("doctor", check=False).code == 0
+    assert f"serves {user.database}" in user.torcctl("daemon", "logs").out
+    assert stat.S_IMODE(user.database.with_name("torcd.log").stat().st_mode) == 0o600
 
     again = user.torcctl("-f", "json", "daemon", "install", "--now").json
     assert {unit["what"] for unit in again["units"]} == {"unchanged"}

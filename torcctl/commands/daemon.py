@@ -109,12 +109,7 @@ def logs(*, follow: Follow = False, context: Context) -> None:
 
     path = context.places.log
     if not path.exists():
-        raise NotFound(
-            f"there is no log {path}: no daemon was started by torcctl here. That of a service is in the journal: "
-            "`journalctl --user -u torcd.service -e`",
-            noun="log",
-            id=str(path),
-        )
+        raise NotFound(f"there is no log {path}: no daemon was started by torcctl here", noun="log", id=str(path))
     tail = Tail(str(path), last_bytes=LOG_BYTES)
     tail.copy()
     while follow:

@@ -73,7 +73,7 @@ def check_service(facts: Facts) -> list[Check]:
     if service.version != facts.version:
         return [warning("service", f"it was written by version {service.version} of torcctl", again)]
     if service.active == "failed":
-        advice = "`journalctl --user -u torcd.service -e` tells why; `torcctl daemon start` tries again"
+        advice = "`torcctl daemon logs` tells why; `torcctl daemon start` tries again"
         return [problem("service", "it has failed and was given up", advice)]
     if service.enabled != "enabled":
         return [warning("service", f"it is {service.enabled or 'not known'} and does not start at login", again)]

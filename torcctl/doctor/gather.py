@@ -20,7 +20,7 @@ from torcctl.condition import ANSWER_S, Condition, examine
 from torcctl.doctor.facts import Clock, ConnectionFile, Disk, Facts, Package, Private, ServiceFacts, Slurm
 from torcctl.doctor.limits import gather_limits
 from torcctl.service.manager import Manager, run
-from torcctl.service.units import SERVICE, is_ours, read_unit, serves, start_command, version_of
+from torcctl.service.unit_files import SERVICE, is_ours, read_unit, serves, start_command, version_of
 from torcd import __version__
 from torcd.protocol.address import Places
 from torcd.protocol.errors import NotFound, TorcError, Unreachable

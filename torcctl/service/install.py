@@ -9,7 +9,15 @@ from pathlib import Path
 import msgspec
 
 from torcctl.service.manager import START_S, STOP_S, Manager, Ran
-from torcctl.service.units import SERVICE, SOCKET, is_ours, read_unit, render_service, render_socket, unit_directory
+from torcctl.service.unit_files import (
+    SERVICE,
+    SOCKET,
+    is_ours,
+    read_unit,
+    render_service,
+    render_socket,
+    unit_directory,
+)
 from torcd.protocol.address import Places
 from torcd.protocol.errors import Conflict, Refused, Unavailable
 
@@ -61,6 +69,7 @@ def install(
         texts[SOCKET] = render_socket(places, environ)
     for name in (SERVICE, SOCKET):
         _check_ours(name, environ)
+    _make_log(places.log)
     units = [_write(name, text, environ) for name, text in texts.items()]
     if not socket:
         units += _drop(manager, SOCKET, environ)
@@ -136,6 +145,15 @@ def _check_ours(name: str, environ: Mapping[str, str]) -> None:
         )
 
 
+def _make_log(log: Path) -> None:
+    """Makes the log and its directory, closed to others: systemd would start nothing without the one."""
+    try:
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise Refused(f"the daemon's log {log} cannot be written: {error.strerror}", log=str(log)) from error
+
+
 def _write(name: str, text: str, environ: Mapping[str, str]) -> Written:
     path = unit_directory(environ) / name
     if read_unit(name, environ) == text:
@@ -185,7 +203,7 @@ def _must(ran: Ran, what: str) -> None:
     if ran.code != 0:
         raise Unavailable(
             f"the service manager could not {what}: {ran.err or 'it did not say why'}. "
-            f"See `systemctl --user status {SERVICE}` and `journalctl --user -u {SERVICE} -e`"
+            f"See `systemctl --user status {SERVICE}` and `torcctl daemon logs`"
         )
 
 

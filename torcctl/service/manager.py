@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from torcctl.service.units import SERVICE, SOCKET
+from torcctl.service.unit_files import SERVICE, SOCKET
 from torcd.protocol.address import Places
 
 ASK_S = 5.0

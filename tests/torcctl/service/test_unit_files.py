@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from torcctl.service.units import (
+from torcctl.service.unit_files import (
     PACKAGED,
     SERVICE,
     SOCKET,
@@ -41,7 +41,9 @@ def test_only_the_lines_that_name_the_installation_differ_from_what_is_packaged(
         packaged = (PACKAGED / name).read_text().splitlines()
         assert (Path(__file__).parents[3] / "systemd" / name).read_text().splitlines() == packaged
         own = [line for line in text.splitlines()[1:] if line not in packaged]
-        assert all(line.startswith(("ExecStart=", 'Environment="TORCD_')) for line in own), own
+        assert all(
+            line.startswith(("ExecStart=", 'Environment="TORCD_', "StandardOutput=append:/home/me/")) for line in own
+        ), own
         gone = [line for line in packaged if line not in text.splitlines()]
         assert gone == (["ExecStart=%h/.local/bin/torcd"] if name == SERVICE else [])
 

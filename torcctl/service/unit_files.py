@@ -2,7 +2,7 @@
 
 What is written is what lies in `units/` (and `systemd/` of the repository), with the start of this installation and
 the places of its user in the lines that name them. The places are fixed there, because a service manager does not
-know the environment of shells.
+know the environment of shells. The log is the file that `daemon logs` reads: many users may not read the journal.
 """
 
 import os
@@ -34,10 +34,11 @@ def unit_directory(environ: Mapping[str, str]) -> Path:
 def render_service(command: tuple[str, ...], places: Places, environ: Mapping[str, str]) -> str:
     """The service unit that runs `command` for these places."""
     start = " ".join([_quoted(_literal(command[0])), *(_quoted(_literal(word, dollar=True)) for word in command[1:])])
+    log = _literal(str(places.log))
     lines: list[str] = []
     for line in _read(SERVICE):
         if line.startswith("ExecStart="):
-            lines += [f"ExecStart={start}", *_environment(places, environ)]
+            lines += [f"ExecStart={start}", *_environment(places, environ), f"StandardOutput=append:{log}"]
         else:
             lines.append(line)
     return _text(lines)
