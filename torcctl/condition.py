@@ -5,6 +5,7 @@ Looking starts nothing: not even through a socket on which systemd listens for a
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -32,21 +33,22 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
     pid: int | None = None
     problem: Problem | None = None
     service: Service | None = None
+    is_here: bool = True
+    """Whether it was found on this host; else `pid` is that of a process elsewhere."""
+    told: dict[str, Any] = {}
+    """What the daemon said of itself, word for word: `health` is in it, too."""
 
     def document(self, places: Places) -> dict[str, object]:
-        """As `daemon status` prints it: the keys of INTERFACE 3, and the health."""
-        daemon = self.daemon
-        return {
+        """As `daemon status` prints it: the keys of INTERFACE 3, what else the daemon says, and the health."""
+        unknown = {
             "running": self.running,
             "pid": self.pid,
-            "url": autostart.url_of(places) if daemon is None else daemon.url,
-            "version": None if daemon is None else daemon.version,
-            "started_at": None if daemon is None else daemon.started_at,
-            "database": str(places.database) if daemon is None else daemon.database,
-            "answers": self.answers,
-            "problem": self.problem,
-            "health": self.health,
+            "url": autostart.url_of(places),
+            "version": None,
+            "started_at": None,
+            "database": str(places.database),
         }
+        return {**unknown, "answers": self.answers, "problem": self.problem, "health": None, **self.told}
 
 
 def examine(places: Places, environ: Mapping[str, str]) -> Condition:
@@ -56,20 +58,29 @@ def examine(places: Places, environ: Mapping[str, str]) -> Condition:
         return Condition(running=False, answers=False, service=service)
     try:
         with autostart.reach(places, may_start=False, timeout_s=ANSWER_S) as connection:
-            daemon = msgspec.json.decode(connection.call(DaemonStatus(), timeout_s=ANSWER_S), type=Daemon)
+            is_here = parse_url(connection.url).path is not None
+            told = msgspec.json.decode(connection.call(DaemonStatus(), timeout_s=ANSWER_S))
             try:
-                told = connection.call(GetHealth(), timeout_s=ANSWER_S)
+                told["health"] = msgspec.json.decode(connection.call(GetHealth(), timeout_s=ANSWER_S))
             except UnknownMethod:
-                health = None
-            else:
-                health = msgspec.json.decode(told, type=Health)
+                told["health"] = None
     except NobodyAnswers:
         return Condition(running=False, answers=False, service=service)
     except Unreachable as error:
         if parse_url(autostart.url_of(places)).path is None:
             raise
         return _silent(places, error)
-    return Condition(running=True, answers=True, daemon=daemon, health=health, pid=daemon.pid, service=service)
+    daemon = msgspec.convert(told, Daemon)
+    return Condition(
+        running=True,
+        answers=True,
+        daemon=daemon,
+        health=msgspec.convert(told["health"], Health | None),
+        pid=daemon.pid,
+        service=service,
+        is_here=is_here,
+        told=told,
+    )
 
 
 def _silent(places: Places, error: Unreachable) -> Condition:

@@ -56,7 +56,7 @@ def gather(places: Places, environ: Mapping[str, str]) -> Facts:
         workflow_missing=answering is not None and url_error is None and _misses_workflow(answering, environ),
         disk=in_time(lambda: _look_at_disk(places), Disk(path=str(places.database.parent), answers=False)),
         private=in_time(lambda: _private(places), []),
-        limits=gather_limits(None if condition is None else condition.pid),
+        limits=gather_limits(condition.pid if condition is not None and condition.is_here else None),
         clock=in_time(lambda: _clock(places, condition), Clock(year=datetime.now().year)),
         packages=_packages(),
         slurm=_slurm(environ),
