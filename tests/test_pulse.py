@@ -122,3 +122,15 @@ async def test_a_turn_is_forgotten_after_a_minute(mock_clock: trio.testing.MockC
     mock_clock.jump(5)
     watch.beat()
     assert watch.report().lag_ms == 0
+
+
+async def test_a_wait_that_ends_too_late_is_measured(world: World, mock_clock: trio.testing.MockClock) -> None:
+    """As of a process that was stopped."""
+    pulse = world.pulse()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pulse.run)
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(3)
+        await trio.testing.wait_all_tasks_blocked()
+        assert pulse.loop.report().lag_ms == pytest.approx(2000)
+        nursery.cancel_scope.cancel()

@@ -65,7 +65,7 @@ def examine(places: Places, environ: Mapping[str, str]) -> Condition:
             except UnknownMethod:
                 told["health"] = None
     except NobodyAnswers:
-        return Condition(running=False, answers=False, service=service)
+        return _absent(places, service)
     except Unreachable as error:
         if parse_url(autostart.url_of(places)).path is None:
             raise
@@ -83,6 +83,22 @@ def examine(places: Places, environ: Mapping[str, str]) -> Condition:
     )
 
 
+def _absent(places: Places, service: Service | None) -> Condition:
+    """Nobody listens: there is no daemon, or one that holds the database and listens elsewhere."""
+    pid = None if places.url is not None else find_holder(places.lock)
+    if pid is None or not holds_lock(pid, places.lock):
+        return Condition(running=False, answers=False, service=service)
+    problem = Problem(
+        subject="daemon",
+        problem=f"process {pid} serves {places.database}, and nobody listens at {places.socket}",
+        advice=(
+            "try again if it is just starting or ending; else it has another socket (TORCD_SOCKET, XDG_RUNTIME_DIR, or "
+            f"a service that took this one over): `kill {pid}` ends it in order, and running jobs go on"
+        ),
+    )
+    return Condition(running=True, answers=False, pid=pid, problem=problem, service=service)
+
+
 def _silent(places: Places, error: Unreachable) -> Condition:
     pid = find_holder(places.lock)
     state = "" if pid is None else process_state(pid)
@@ -97,6 +113,16 @@ def find_holder(lock: Path) -> int | None:
     except OSError:
         return None
     return int(word) if any(b"torcd" in each for each in words) else None
+
+
+def holds_lock(pid: int, lock: Path) -> bool:
+    """Whether the process has locked that file, as proc_locks(5) has it; False where that cannot be told."""
+    try:
+        inode = str(lock.stat().st_ino)
+        rows = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    except OSError:
+        return False
+    return any(row[1:2] == ["FLOCK"] and row[4] == str(pid) and row[5].endswith(f":{inode}") for row in rows)
 
 
 def process_state(pid: int) -> str:

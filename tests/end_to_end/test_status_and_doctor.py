@@ -94,6 +94,18 @@ def test_a_stopped_daemon_is_named_within_seconds(alone: System) -> None:
     assert [problem["subject"] for problem in status["health"]["problems"]] == ["event loop"]
 
 
+def test_a_daemon_that_listens_elsewhere_is_named_by_its_lock(alone: System) -> None:
+    """INTERFACE 1: no stale lock or socket file; this one is not stale"""
+    daemon = alone.start_daemon()
+    alone.socket.unlink()
+    status = alone.torcctl("-f", "json", "daemon", "status", check=False)
+    assert (status.code, status.json["running"], status.json["pid"]) == (5, True, daemon.pid)
+    assert f"kill {daemon.pid}" in status.err
+    alone.stop_daemon()
+    status = alone.torcctl("-f", "json", "daemon", "status", check=False)
+    assert (status.code, status.json["running"], status.json["pid"]) == (5, False, None)
+
+
 def test_a_task_that_scans_is_shown_with_its_workflow(alone: System) -> None:
     alone.start_daemon()
     workflow_id = alone.create(many_files())

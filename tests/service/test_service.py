@@ -106,6 +106,7 @@ def test_a_run_goes_on_while_its_daemon_becomes_the_service_is_killed_and_is_sto
     """SEMANTICS 8.4; jobs are not in the daemon's unit"""
     run = Run(user)
     by_hand = user.torcctl("-f", "json", "daemon", "status").json["pid"]
+    assert f"process {by_hand} runs already" in user.torcctl("daemon", "install").err
     done = user.torcctl("-f", "json", "daemon", "install", "--now")
     assert f"process {by_hand}" in done.err
     first = user.pid()

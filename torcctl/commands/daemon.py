@@ -71,24 +71,24 @@ def stop(*, context: Context) -> None:
     from torcctl.service.manager import Manager
 
     manager = Manager(context.environ)
-    service = manager.service_of(context.places)
-    if service is not None and service.listens and not service.runs:
-        stop_service(manager)
-        _write_not_running(context)
-        return
-    try:
-        connection = autostart.reach(context.places, may_start=False)
-    except NobodyAnswers:
-        _write_not_running(context)
-        return
-    with connection:
-        daemon = msgspec.json.decode(connection.call(DaemonStatus()), type=Daemon)
-    if manager.service_of(context.places, daemon.pid) is not None:
+    is_service, pid = manager.service_of(context.places) is not None, None
+    if not is_service:  # else whoever answers is its daemon, and one that does not answer is stopped as well
+        pid = _find_pid(context)
+        is_service = pid is not None and manager.service_of(context.places, pid) is not None
+    if is_service:
         stop_service(manager)
         context.note("info", "stopped its service; `torcctl daemon start`, the next command or a login starts it")
-    else:
-        stop_process(context, daemon.pid)
+    elif pid is not None:
+        stop_process(context, pid)
     _write_not_running(context)
+
+
+def _find_pid(context: Context) -> int | None:
+    try:
+        with autostart.reach(context.places, may_start=False) as connection:
+            return msgspec.json.decode(connection.call(DaemonStatus()), type=Daemon).pid
+    except NobodyAnswers:
+        return None
 
 
 def stop_process(context: Context, pid: int) -> None:

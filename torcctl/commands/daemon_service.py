@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torcctl import output
-from torcd.protocol.errors import Refused
+from torcd.protocol.errors import Refused, Unavailable
 
 if TYPE_CHECKING:
     from torcctl.context import Context
@@ -24,6 +24,7 @@ def install(*, now: bool = False, no_socket: bool = False, context: Context) -> 
         no_socket: Do without the socket unit, which starts the daemon with the first client.
     """
     from torcctl import autostart
+    from torcctl.commands.daemon import stop_process
     from torcctl.service.install import check_manager
     from torcctl.service.install import install as write
     from torcctl.service.manager import Manager
@@ -33,8 +34,12 @@ def install(*, now: bool = False, no_socket: bool = False, context: Context) -> 
         raise Refused(f"the address {places.url} was set (--url, TORC_URL or config.toml): it names another daemon")
     manager = Manager(context.environ)
     check_manager(manager, "installed")
-    if now:
-        _stop_other(context, manager)
+    other = _find_other(context, manager)
+    if other is not None and now:
+        stop_process(context, other)
+        context.note("info", f"stopped the daemon that ran already (process {other}); running jobs go on")
+    elif other is not None:
+        context.warn(f"process {other} runs already: `torcctl daemon install --now` has the service take its place")
     _show(context, write(manager, autostart.DAEMON, places, context.environ, now=now, socket=not no_socket))
 
 
@@ -46,17 +51,18 @@ def uninstall(*, context: Context) -> None:
     _show(context, remove(Manager(context.environ), context.environ))
 
 
-def _stop_other(context: Context, manager: Manager) -> None:
-    """Stops a daemon that is not the service's, because it holds the database."""
-    from torcctl.commands.daemon import stop_process
+def _find_other(context: Context, manager: Manager) -> int | None:
+    """The daemon that runs for these places and is not the service's. Raises Unavailable when it does not answer."""
     from torcctl.condition import examine
 
     if manager.service_of(context.places) is not None:
-        return
-    daemon = examine(context.places, context.environ).daemon
-    if daemon is not None and manager.service_of(context.places, daemon.pid) is None:
-        stop_process(context, daemon.pid)
-        context.note("info", f"stopped the daemon that ran already (process {daemon.pid}); running jobs go on")
+        return None
+    condition = examine(context.places, context.environ)
+    if condition.problem is not None:
+        raise Unavailable(f"{condition.problem.problem}. What to do first: {condition.problem.advice}")
+    if condition.pid is None or manager.service_of(context.places, condition.pid) is not None:
+        return None
+    return condition.pid
 
 
 def _show(context: Context, done: Installed) -> None:
