@@ -58,6 +58,9 @@ class User:
             text=True,
         )
         assert self._inside.stdout is not None
+        ready, _, _ = select.select([self._inside.stdout], [], [], PATIENCE_S)
+        if not ready:
+            self._inside.kill()
         if not self._inside.stdout.readline():
             _, err = self._inside.communicate(timeout=PATIENCE_S)
             shutil.rmtree(self.directory, ignore_errors=True)
