@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from torcd.protocol.address import Places, unix_url
-from torcd.protocol.client import Connection, HungUp, NobodyAnswers, connect
+from torcd.protocol.client import CONNECT_TIMEOUT_S, Connection, HungUp, NobodyAnswers, connect
 from torcd.protocol.errors import Unreachable
 
 if TYPE_CHECKING:
@@ -49,13 +49,14 @@ def url_of(places: Places) -> str:
     return places.url or unix_url(places.socket)
 
 
-def reach(places: Places, *, may_start: bool) -> Connection:
+def reach(places: Places, *, may_start: bool, again: bool = False, timeout_s: float = CONNECT_TIMEOUT_S) -> Connection:
     """A session with the daemon, which is started if nobody answers and it may be.
 
-    Raises Unreachable when there is no daemon in the end, or what `connect` raises.
+    `again`: also a service that its manager has given up. Raises Unreachable when there is no daemon in the end, or
+    what `connect` raises.
     """
     try:
-        return _connect(places)
+        return _connect(places, timeout_s)
     except NobodyAnswers as error:
         if places.url is not None:
             raise
@@ -63,19 +64,46 @@ def reach(places: Places, *, may_start: bool) -> Connection:
             raise NobodyAnswers(
                 f"{error.message}; start one with `torcctl daemon start`, or allow autostart", **error.data
             ) from error
-    return start(places)
+    return _start_service(places, again=again) or start(places)
 
 
-def _connect(places: Places) -> Connection:
+def _connect(places: Places, timeout_s: float = CONNECT_TIMEOUT_S) -> Connection:
     """A session with the daemon. One that hangs up is about to end: it is called again until it has."""
     deadline = time.monotonic() + HANGING_UP_S
     while True:
         try:
-            return connect(url_of(places), token=places.token)
+            return connect(url_of(places), token=places.token, timeout_s=timeout_s)
         except HungUp:
             if time.monotonic() > deadline:
                 raise
         time.sleep(LONGEST_PAUSE_S)
+
+
+def _start_service(places: Places, *, again: bool) -> Connection | None:
+    """Starts the service that was installed for these places; None when there is none, or no manager for it here.
+
+    A home that hosts share has the units on all of them. Raises Unreachable when the service does not start.
+    """
+    from torcctl.service.unit_files import SERVICE, read_unit, serves
+
+    text = read_unit(SERVICE, os.environ)
+    if text is None or not serves(text, places, os.environ):
+        return None
+    from torcctl.service.install import start_service
+    from torcctl.service.manager import Manager
+
+    manager = Manager(os.environ)
+    if manager.why_absent() is not None:
+        return None
+    ran = start_service(manager, again=again)
+    if ran.code != 0:
+        raise Unreachable(
+            f"the service {SERVICE} does not start: {ran.err or 'systemctl did not say why'}. `torcctl doctor` looks "
+            f"for the reason, `systemctl --user status {SERVICE}` and `torcctl daemon logs` may tell it, `torcctl "
+            "daemon start` tries again",
+            url=url_of(places),
+        )
+    return _connect(places)
 
 
 def start(places: Places) -> Connection:

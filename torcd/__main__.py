@@ -1,6 +1,7 @@
 """`torcd`: runs the daemon in the foreground."""
 
 import argparse
+import faulthandler
 import os
 import sys
 
@@ -28,6 +29,7 @@ def main() -> None:
     options = parser.parse_args()
     start_log(options.log_level)
     os.umask(0o077)
+    faulthandler.enable()  # a watchdog's SIGABRT leaves in the log what every thread was at
     try:
         places = find_places(os.environ, database=options.database, socket=options.socket)
         trio.run(run_daemon, places)

@@ -185,6 +185,11 @@ class Bus:
         last = self._last.get(workflow_id)
         return None if last is None else last + 1
 
+    @property
+    def subscription_count(self) -> int:
+        """How many subscriptions there are."""
+        return sum(len(feed.subscriptions) for feed in self._feeds.values())
+
     def publish(self, workflow_id: int, events: Sequence[Event]) -> None:
         """Hands out committed events, numbered without gaps. Never blocks; cheap when nobody follows."""
         if not events:

@@ -14,7 +14,8 @@ from torcd.actors.clock import now_ms
 from torcd.actors.messages import Nudge
 from torcd.actors.supervisor import Supervisor
 from torcd.api.dispatch import Dispatch
-from torcd.api.limits import Limits
+from torcd.api.health import HealthDesk
+from torcd.api.limits import Limits, Usage
 from torcd.api.listener import adopt_unix_listener, open_unix_listener
 from torcd.api.server import serve
 from torcd.bus import Bus
@@ -70,6 +71,8 @@ async def run_daemon(places: Places) -> None:
                 return await database.read(lambda db: load_events(db, workflow_id, after_seq, limit))
 
             dispatch = Dispatch(database, supervisor, describe, stop.set)
+            usage = Usage()
+            desk = HealthDesk(database, supervisor, bus, usage)
             async with trio.open_nursery() as nursery:
                 await nursery.start(supervisor.run)
                 for workflow_id in await database.read(find_workflows_with_workers):
@@ -80,16 +83,18 @@ async def run_daemon(places: Places) -> None:
                     with server:
                         await serve(
                             listeners,
-                            dispatch.handlers(),
+                            {**dispatch.handlers(), **desk.handlers()},
                             bus,
                             read_events,
                             Limits(),
                             allowed_uid=os.getuid(),
+                            usage=usage,
                             task_status=task_status,
                         )
                     nursery.cancel_scope.cancel()
 
                 nursery.start_soon(_wait_for_signal, stop)
+                nursery.start_soon(desk.pulse.run)
                 await nursery.start(run_server)
                 systemd.notify("READY=1")
                 logger.info("torcd %s serves %s at %s", __version__, places.database, unix_url(places.socket))

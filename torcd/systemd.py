@@ -1,8 +1,9 @@
-"""What systemd and the daemon tell each other, see sd_notify(3) and sd_listen_fds(3)."""
+"""What systemd and the daemon tell each other, see sd_notify(3), sd_listen_fds(3) and sd_watchdog_enabled(3)."""
 
 import logging
 import os
 import socket
+from collections.abc import Mapping
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +23,14 @@ def notify(state: str) -> None:
             channel.sendall(state.encode())
         except OSError as error:
             logger.warning("the service manager could not be told %s: %s", state, error)
+
+
+def watchdog_interval_s(environ: Mapping[str, str]) -> float | None:
+    """How often the watchdog wants to be fed: three times as often as it must; None: there is none for this process."""
+    wanted = environ.get("WATCHDOG_USEC", "")
+    if not wanted.isdecimal() or environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    return int(wanted) / 1e6 / 3
 
 
 def inherited_listeners() -> list[int]:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torcd.protocol.errors import Refused
-from torcd.storage.filesystem import Mount, find_file_system, find_mount, is_local, parse_mounts, probe
+from torcd.protocol.mounts import Mount, find_file_system, find_mount, is_local, parse_mounts
+from torcd.storage.filesystem import probe
 
 CLUSTER = r"""
 22 27 0:21 / /proc rw,relatime shared:5 - proc proc rw

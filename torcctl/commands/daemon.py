@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from torcctl import autostart, output
-from torcctl.exits import DONE, exit_of
+from torcctl.commands.daemon_service import install, uninstall
+from torcctl.exits import DONE, EXITS
 from torcd.protocol.address import parse_url
 from torcd.protocol.client import NobodyAnswers
-from torcd.protocol.errors import NotFound, Refused, Unavailable
+from torcd.protocol.errors import NotFound, Refused, Unavailable, Unreachable
 from torcd.protocol.model import Daemon
 from torcd.protocol.requests import DaemonStatus, DaemonStop
 
@@ -30,43 +31,76 @@ LOG_BYTES = 64 * 1024
 
 
 def start(*, context: Context) -> None:
-    """Start the daemon unless it runs already."""
+    """Start the daemon unless it runs already; as its service, where one is installed."""
     places = context.places
     if places.url is not None:
         raise Refused(f"the address {places.url} was set (--url, TORC_URL or config.toml); nothing is started for it")
-    with autostart.reach(places, may_start=True) as connection:
+    with autostart.reach(places, may_start=True, again=True) as connection:
         context.show(connection.call(DaemonStatus()), Daemon, output.write_struct)
 
 
 def status(*, context: Context) -> int:
-    """Show whether the daemon runs; exit 5 when not. Never starts one."""
-    try:
-        connection = autostart.reach(context.places, may_start=False)
-    except NobodyAnswers as error:
-        _write_not_running(context)
-        return exit_of(error)
-    with connection:
-        context.show(connection.call(DaemonStatus()), Daemon, output.write_struct)
-    return DONE
+    """Show whether the daemon runs, and how it is; exit 5 when it does not run or answer. Never starts one."""
+    from torcctl.condition import examine
+    from torcctl.health_text import write_health
+
+    condition = examine(context.places, context.environ)
+    document = condition.document(context.places)
+    if context.options.json:
+        output.write_json(document)
+    elif not condition.running:
+        sys.stdout.write("running: false\n")
+    else:
+        kept = [(name, value) for name, value in document.items() if name not in ("problem", "health", "answers")]
+        output.write_fields(kept)
+        if condition.health is not None:
+            write_health(condition.health)
+    if condition.problem is not None:
+        context.note("error", f"{condition.problem.problem}. What to do: {condition.problem.advice}")
+    if condition.service is not None and not condition.running:
+        context.note("info", "systemd listens for it: the next command starts it")
+    return DONE if condition.answers else EXITS[Unreachable.code]
 
 
 def stop(*, context: Context) -> None:
-    """Stop the daemon in order and wait until it is gone. Running jobs go on."""
+    """Stop the daemon in order and wait until it is gone. Running jobs go on.
+
+    Of a service the socket is stopped, too: else it would start the daemon again at once.
+    """
+    from torcctl.service.install import stop_service
+    from torcctl.service.manager import Manager
+
+    manager = Manager(context.environ)
+    is_service, pid = manager.service_of(context.places) is not None, None
+    if not is_service:  # else whoever answers is its daemon, and one that does not answer is stopped as well
+        pid = _find_pid(context)
+        is_service = pid is not None and manager.service_of(context.places, pid) is not None
+    if is_service:
+        stop_service(manager)
+        context.note("info", "stopped its service; `torcctl daemon start`, the next command or a login starts it")
+    elif pid is not None:
+        stop_process(context, pid)
+    _write_not_running(context)
+
+
+def _find_pid(context: Context) -> int | None:
     try:
-        connection = autostart.reach(context.places, may_start=False)
+        with autostart.reach(context.places, may_start=False) as connection:
+            return msgspec.json.decode(connection.call(DaemonStatus()), type=Daemon).pid
     except NobodyAnswers:
-        _write_not_running(context)
-        return
-    with connection:
-        daemon = msgspec.json.decode(connection.call(DaemonStatus()), type=Daemon)
-        gone = _watch_exit(daemon.pid) if parse_url(context.url).path is not None else None
+        return None
+
+
+def stop_process(context: Context, pid: int) -> None:
+    """Has the daemon, which is process `pid`, stop, and waits until it is gone. Raises Unavailable."""
+    gone = _watch_exit(pid) if parse_url(context.url).path is not None else None
+    with autostart.reach(context.places, may_start=False) as connection:
         connection.call(DaemonStop())
     if gone is not None:
         ended, _, _ = select.select([gone], [], [], STOP_TIMEOUT_S)
         os.close(gone)
         if not ended:
-            raise Unavailable(f"the daemon (pid {daemon.pid}) has not ended within {STOP_TIMEOUT_S:g} s")
-    _write_not_running(context)
+            raise Unavailable(f"the daemon (pid {pid}) has not ended within {STOP_TIMEOUT_S:g} s")
 
 
 def logs(*, follow: Follow = False, context: Context) -> None:
@@ -99,4 +133,11 @@ def _write_not_running(context: Context) -> None:
         sys.stdout.write("running: false\n")
 
 
-VERBS: dict[str, Command] = {"start": start, "stop": stop, "status": status, "logs": logs}
+VERBS: dict[str, Command] = {
+    "start": start,
+    "stop": stop,
+    "status": status,
+    "logs": logs,
+    "install": install,
+    "uninstall": uninstall,
+}

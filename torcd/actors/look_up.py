@@ -70,6 +70,7 @@ class LookUp:
     def _tell(self, phase: str) -> OnProgress:
         def on_progress(done: int, total: int) -> None:
             if self._task is not None:
+                self._task.note_progress(phase, done, total)
                 news = {"task_id": self._task.task_id, "phase": phase, "done": done, "total": total}
                 self._actor.bus.progress(self._actor.workflow_id, news)
 

@@ -104,4 +104,9 @@ class Mailbox:
     @property
     def is_empty(self) -> bool:
         """Whether nothing waits."""
-        return self._receive.statistics().current_buffer_used == 0
+        return self.count == 0
+
+    @property
+    def count(self) -> int:
+        """How many messages wait."""
+        return self._receive.statistics().current_buffer_used

@@ -54,6 +54,15 @@ class ActiveTask:
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     outlived_cancel: bool = False
     """Whether the workflow was canceled while it was active."""
+    phase: str | None = None
+    done: int | None = None
+    total: int | None = None
+    progress_at: float = field(default_factory=trio.current_time)
+
+    def note_progress(self, phase: str, done: int, total: int) -> None:
+        """It has looked at `done` of `total` files."""
+        self.phase, self.done, self.total = phase, done, total
+        self.progress_at = trio.current_time()
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,11 @@ class Roster:
         """Whether there is no worker, not even one that is away."""
         return not self._entries
 
+    def count_workers(self) -> tuple[int, int]:
+        """How many workers are connected, and how many are away."""
+        away = sum(entry.session is None for entry in self._entries.values())
+        return len(self._entries) - away, away
+
     def waiting_messages(self) -> list[Message]:
         """The reports that wait."""
         return [entry.waiting.message for entry in self._entries.values() if entry.waiting is not None]

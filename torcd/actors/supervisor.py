@@ -15,10 +15,12 @@ import trio
 from torcd.actors.clock import now_ms
 from torcd.actors.mailbox import Mailbox, Message, Reply
 from torcd.actors.messages import Nudge
+from torcd.actors.survey import survey_actor, survey_faulted
 from torcd.actors.workflow import Published, WorkflowActor
 from torcd.bus import Bus
 from torcd.files.scan import Scanner
 from torcd.protocol.errors import NotFound, TorcError, Unavailable
+from torcd.protocol.health import WorkflowHealth
 from torcd.storage.database import Database
 from torcd.storage.save import fail_active_tasks, load_event_seq
 
@@ -84,6 +86,16 @@ class Supervisor:
         """What a running actor last published; None when none runs."""
         actor = self._actors.get(workflow_id)
         return None if actor is None else actor.published
+
+    def survey(self) -> list[WorkflowHealth]:
+        """How each workflow is that has an actor, or has none any more because it is faulted; by id."""
+        found = [survey_actor(actor, self._count_crashes(actor.workflow_id)) for actor in self._actors.values()]
+        found += [survey_faulted(each, why, self._count_crashes(each)) for each, why in self._faulted.items()]
+        return sorted(found, key=lambda each: each.workflow_id)
+
+    def _count_crashes(self, workflow_id: int) -> int:
+        now = trio.current_time()
+        return sum(now - each < CRASH_WINDOW_S for each in self._crashes.get(workflow_id, ()))
 
     def task_end(self, task_id: int) -> trio.Event:
         """Set when the task ends, if it has not ended before the call."""

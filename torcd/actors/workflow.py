@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import trio
 
+from torcd.actors.activity import Activity
 from torcd.actors.clock import now_ms
 from torcd.actors.explain import Explainer
 from torcd.actors.mailbox import Mailbox, Message, Reply
@@ -89,6 +90,7 @@ class WorkflowActor:
         self.scanner = scanner
         self.on_task_end = on_task_end
         self.published: Published | None = None
+        self.activity = Activity()
         self.current: list[Message] = []
         """The messages under way: a crash answers them."""
         self.orphan: int | None = None
@@ -109,6 +111,7 @@ class WorkflowActor:
         self._tell_of_ended_tasks([task_id for _, task_id in ended])
         async with trio.open_nursery() as self.nursery:
             await self.roster.load()
+            self.activity.rest()
             try:
                 await self._serve()
             except Deleted:
@@ -159,6 +162,7 @@ class WorkflowActor:
                     group.append(message)
             await self._take_group(group)
             self.current = []
+            self.activity.rest()
 
     # ---- one transaction ----
 
@@ -166,6 +170,7 @@ class WorkflowActor:
         """Handles messages as one transaction; if that fails, each in its own."""
         if not messages:
             return
+        self.activity.begin(messages[0].body)
         turn = Turn(self.state, now_ms())
         for message in messages:
             try:
@@ -188,6 +193,7 @@ class WorkflowActor:
 
     async def _take_alone(self, message: Message) -> None:
         """Handles what needs the actor for itself."""
+        self.activity.begin(message.body)
         turn = Turn(self.state, now_ms())
         try:
             finish = await self._handle_alone(turn, message)

@@ -31,3 +31,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """A peer that reads nothing for so long is gone or stuck; it can connect again."""
     close_s: float = 2
     """For the last answers and the closing handshake: a stop of the daemon waits for it."""
+
+
+class Usage(msgspec.Struct, kw_only=True):
+    """What is taken at present."""
+
+    connections: int = 0

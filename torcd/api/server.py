@@ -16,7 +16,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_st
 from wsproto.utilities import ProtocolError
 
 from torcd.api.auth import Peer, find_peer
-from torcd.api.limits import Limits
+from torcd.api.limits import Limits, Usage
 from torcd.api.pump import ReadEvents
 from torcd.api.session import Handler, Services, Session
 from torcd.bus import Bus
@@ -45,6 +45,7 @@ async def serve(
     *,
     allowed_uid: int,
     token: str | None = None,
+    usage: Usage | None = None,
     task_status: trio.TaskStatus[list[Listener]] = trio.TASK_STATUS_IGNORED,
 ) -> Never:
     """Serves until cancelled; then closes the listeners first and every session with code 1001.
@@ -53,7 +54,7 @@ async def serve(
     need `token`; without one they are refused. A stop takes at most `limits.close_s` and a second.
     """
     services = Services(handlers=handlers, bus=bus, read_events=read_events, limits=limits, token=token)
-    server = _Server(services, allowed_uid)
+    server = _Server(services, allowed_uid, usage or Usage())
     async with trio.open_nursery() as nursery:
         connections = await nursery.start(server.hold_connections)
         try:
@@ -66,11 +67,11 @@ async def serve(
 
 
 class _Server:
-    def __init__(self, services: Services, allowed_uid: int) -> None:
+    def __init__(self, services: Services, allowed_uid: int, usage: Usage) -> None:
         self._services = services
         self._limits = services.limits
         self._allowed_uid = allowed_uid
-        self._connections = 0
+        self._usage = usage
         self._sessions: set[trio.CancelScope] = set()
         self._is_stopping = trio.Event()
         self._shield = trio.CancelScope(shield=True)
@@ -91,7 +92,7 @@ class _Server:
 
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
         """One connection, from accept to close. The caller closes the stream in any case."""
-        self._connections += 1
+        self._usage.connections += 1
         try:
             if not self._is_stopping.is_set():
                 await self._admit(stream)
@@ -102,13 +103,13 @@ class _Server:
             # The boundary of a session: a bug costs one connection, never the daemon.
             logger.exception("connection dropped because of a bug")
         finally:
-            self._connections -= 1
+            self._usage.connections -= 1
 
     async def _admit(self, stream: trio.abc.Stream) -> None:
         peer = find_peer(stream)
         if peer is not None and peer.uid != self._allowed_uid:
             logger.warning("connection of user %d (process %d) refused", peer.uid, peer.pid)
-        elif self._connections > self._limits.connections:
+        elif self._usage.connections > self._limits.connections:
             logger.warning("connection refused: there are %d already", self._limits.connections)
             with trio.move_on_after(self._limits.close_s):
                 # A peer that finds the stream closed before it has sent its handshake reads no answer.

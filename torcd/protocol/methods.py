@@ -1,11 +1,12 @@
 """Every method that the daemon understands."""
 
-from torcd.protocol import edits, lookups, transfer_requests, update, worker_requests
+from torcd.protocol import edits, health, lookups, transfer_requests, update, worker_requests
 from torcd.protocol.requests import Request
 
 __all__ = [
     "METHODS",
     "edits",
+    "health",
     "lookups",
     "transfer_requests",
     "update",

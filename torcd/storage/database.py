@@ -8,6 +8,7 @@ used for that, and what replaces it, is docs/adr/0001-aiosqlite-under-trio.md. K
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -18,11 +19,13 @@ import trio
 import trio_asyncio
 
 from torcd.protocol.errors import TimedOut, Unavailable
+from torcd.protocol.mounts import find_file_system, is_local
 from torcd.storage.connection import connect, prepare_reader, prepare_writer
-from torcd.storage.filesystem import find_file_system, is_local, probe
+from torcd.storage.filesystem import probe
 from torcd.storage.lane import Lane
 from torcd.storage.migrate import Migration
 from torcd.storage.transaction import Work
+from torcd.storage.vitals import Vitals
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -40,8 +43,10 @@ STOP_DEADLINE_S = 20.0
 class Database:
     """What the daemon does with its database; made by `open_database`, usable from any task inside it."""
 
-    def __init__(self, path: Path, *, writer: Lane, short: Lane, long: Lane) -> None:
+    def __init__(self, path: Path, file_system: str, *, writer: Lane, short: Lane, long: Lane) -> None:
         self.path = path
+        self.file_system = file_system
+        """Its type, as `find_file_system` has it."""
         self._writer = writer
         self._short = short
         self._long = long
@@ -50,6 +55,11 @@ class Database:
     def is_shared(self) -> bool:
         """Whether reads and writes share one connection, because the file system cannot do better."""
         return self._short is self._writer
+
+    @property
+    def vitals(self) -> Vitals:
+        """How the thread is that writes."""
+        return self._writer.vitals
 
     async def commit(self, work: Work[T]) -> T:
         """The value of `work`, once it is committed and on disk.
@@ -99,6 +109,7 @@ class _SqlThread:
 
     def _connect(self) -> sqlite3.Connection:
         threading.current_thread().name = self._name
+        self._cpu_clock = time.pthread_getcpuclockid(threading.get_ident())
         self._sql = connect(self._path)
         return self._sql
 
@@ -124,6 +135,10 @@ class _SqlThread:
         """What `function` returns or raises; cancelled, it is no longer waited for but runs on."""
         hop = self._connection._execute(function, self._sql)  # type: ignore[no-untyped-call]  # not public
         return cast(T, await self._loop.run_aio_coroutine(hop))
+
+    def cpu_s(self) -> float:
+        """The processor time that it has used. Raises OSError when it has ended."""
+        return time.clock_gettime(self._cpu_clock)
 
     def interrupt(self) -> None:
         """Ends the statement that runs now; from any thread."""
@@ -165,7 +180,7 @@ async def _open(
     loop = await resources.enter_async_context(trio_asyncio.open_loop())
     threads = [await _open_thread(resources, loop, "torcd-sql-writer", path)]
 
-    def prepare(connection: sqlite3.Connection) -> bool:
+    def prepare(connection: sqlite3.Connection) -> str:
         kind = file_system or find_file_system(path.parent)
         if not is_local(kind):
             _log.warning(
@@ -176,20 +191,21 @@ async def _open(
             )
             probe(path.parent)
         prepare_writer(connection, path, migrations, exclusive=not is_local(kind))
-        return is_local(kind)
+        return kind
 
-    if await threads[0].run(prepare):
+    kind = await threads[0].run(prepare)
+    if is_local(kind):
         for name in ("torcd-sql-short", "torcd-sql-long"):
             reader = await _open_thread(resources, loop, name, path)
             await reader.run(lambda connection: prepare_reader(connection, path))
             threads.append(reader)
 
     nursery = await resources.enter_async_context(trio.open_nursery())
-    lanes = [Lane(path, thread.run, thread.interrupt) for thread in threads]
+    lanes = [Lane(path, thread.run, thread.interrupt, Vitals(thread.cpu_s)) for thread in threads]
     for lane in lanes:
         nursery.start_soon(lane.serve)
         resources.callback(lane.close)
-    return Database(path, writer=lanes[0], short=lanes[len(lanes) // 2], long=lanes[-1])
+    return Database(path, kind, writer=lanes[0], short=lanes[len(lanes) // 2], long=lanes[-1])
 
 
 @asynccontextmanager

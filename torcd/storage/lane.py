@@ -25,6 +25,7 @@ from trio.lowlevel import (
 
 from torcd.protocol.errors import TorcError, Unavailable
 from torcd.storage.transaction import Interrupted, Work, run_commits, run_read
+from torcd.storage.vitals import Vitals
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -62,7 +63,8 @@ class _Read(_Commit):
 class Lane:
     """One SQL thread's work: commits in groups, each read alone, in the order in which they came."""
 
-    def __init__(self, path: Path, hop: Hop, interrupt: Callable[[], None]) -> None:
+    def __init__(self, path: Path, hop: Hop, interrupt: Callable[[], None], vitals: Vitals) -> None:
+        self.vitals = vitals
         self._path = path
         self._hop = hop
         self._interrupt = interrupt
@@ -108,7 +110,9 @@ class Lane:
         try:
             with self._scope:
                 while await self._take():
+                    self.vitals.begin()
                     results = await self._run()
+                    self.vitals.end()
                     for entry, result in zip(self._running, results, strict=True):
                         reschedule(entry.task, result)
                     self._running = []
@@ -140,7 +144,9 @@ class Lane:
         first = self._running[0]
         if not isinstance(first, _Read):
             works = [entry.work for entry in self._running]
-            return await self._hop(lambda connection: run_commits(connection, works, self._path))
+            results = await self._hop(lambda connection: run_commits(connection, works, self._path))
+            self.vitals.note_commits(results)
+            return results
         result = await self._hop(lambda sql: run_read(sql, first.work, first.is_stopped, self._path))
         if isinstance(result, outcome.Error) and isinstance(result.error, Interrupted) and first.stop:
             return [outcome.capture(first.stop)]
