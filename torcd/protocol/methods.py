@@ -1,10 +1,11 @@
 """Every method that the daemon understands."""
 
-from torcd.protocol import edits, lookups, transfer_requests, update, worker_requests
+from torcd.protocol import backups, edits, lookups, transfer_requests, update, worker_requests
 from torcd.protocol.requests import Request
 
 __all__ = [
     "METHODS",
+    "backups",
     "edits",
     "lookups",
     "transfer_requests",

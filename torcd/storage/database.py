@@ -17,7 +17,7 @@ import aiosqlite
 import trio
 import trio_asyncio
 
-from torcd.protocol.errors import TimedOut, Unavailable
+from torcd.protocol.errors import TimedOut, TorcError, Unavailable
 from torcd.storage.backup import back_up_before_migration, copy_pages, copy_snapshot
 from torcd.storage.connection import check_sqlite, connect, create_database, prepare_reader, prepare_writer
 from torcd.storage.faults import Damaged, damaged, translated
@@ -46,6 +46,8 @@ class Database:
 
     def __init__(self, path: Path, thread: "_SqlThread", *, writer: Lane, short: Lane, long: Lane) -> None:
         self.path = path
+        self.check_state = "running"
+        """What `check` has come to, see `model.Daemon`."""
         self.damage: Damaged | None = None
         """Set when something was found that was not written so. Nothing is written any more then."""
         self._thread = thread
@@ -84,6 +86,7 @@ class Database:
         """Has nothing written any more: what refers to a damaged page might do further damage."""
         if self.damage is None:
             self.damage = error
+            self.check_state = "damaged"
             _log.error("%s. Nothing is written to it any more", error.message)
 
     async def read(self, work: Work[T], *, timeout_s: float | None = None, long: bool = False) -> T:
@@ -119,10 +122,21 @@ class Database:
             await _run_beside(self.path, lambda sql, pause: copy_snapshot(sql, copy, pause))
 
     async def check(self) -> None:
-        """Reads the whole database, beside what else is done, and notes damage. Raises `Unavailable`.
+        """Reads the whole database, beside what else is done, and notes damage.
 
         On a single connection it goes table by table, and what belongs to no table is not looked at.
         """
+        started = trio.current_time()
+        try:
+            await self._check()
+        except TorcError as error:
+            self.check_state = "failed" if self.damage is None else "damaged"
+            _log.error("database %s: it could not be checked: %s", self.path, error.message)
+        if self.check_state == "running":
+            self.check_state = "sound"
+            _log.info("database %s: checked in %.1f s, it is sound", self.path, trio.current_time() - started)
+
+    async def _check(self) -> None:
         if self.is_shared:
             findings = [
                 await self.read(lambda sql, name=name: find_damage(sql, name), long=True)  # type: ignore[misc]  # it is bound
