@@ -1,0 +1,88 @@
+"""Databases that earlier versions left behind: each was made by the daemon of its time, from a workflow that had run.
+
+`tests/storage/released/version_N.sql`: six jobs, among them one that failed, one that was edited, one whose command
+names a script; three or four runs, a value that was changed; from version 2 on digests, and a reinit to take back.
+"""
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from real_system import System
+
+from torcd.storage.migrate import load_migrations
+
+RELEASED = Path(__file__).parents[1] / "storage" / "released"
+VERSIONS = [int(path.stem.rpartition("_")[2]) for path in RELEASED.glob("*.sql")]
+FILES = {"in.txt": "c\nb\na\n", "mid.txt": "c\nb\na\n", "out.txt": "a\nb\nc\n", "tool.sh": 'sort "$1" > "$2"\n'}
+
+
+def test_every_schema_but_the_newest_has_a_sample() -> None:
+    """A new migration needs a sample of the schema before it, made by the daemon before it."""
+    assert sorted(VERSIONS) == list(range(1, len(load_migrations())))
+
+
+def lay_out(system: System, version: int) -> None:
+    """The database, and the files of its workflow."""
+    system.database.parent.mkdir(parents=True)
+    dump = (RELEASED / f"version_{version}.sql").read_text()
+    with closing(sqlite3.connect(system.database)) as sql:
+        sql.executescript(dump.replace("@DIRECTORY@", str(system.work)))
+    for name, text in FILES.items():
+        system.write(name, text)
+
+
+def as_recorded(system: System) -> None:
+    """Gives the files the times that the database remembers."""
+    for path, mtime_ns in system.sql(
+        "SELECT path, mtime_ns FROM file JOIN file_record ON file_id = id WHERE size >= 0"
+    ):
+        os.utime(path, ns=(mtime_ns, mtime_ns))
+
+
+@pytest.mark.parametrize("version", sorted(VERSIONS))
+def test_a_workflow_of_an_earlier_version_goes_on(alone: System, version: int) -> None:
+    """ARCHITECTURE (user_version migrations); SEMANTICS 4, 5.6, 8.5"""
+    lay_out(alone, version)
+    if version > 1:
+        assert alone.torcctl("workflows", "undo").out == "Put back 4 jobs by taking back task 8 (reinit)\n"
+    status = alone.torcctl("workflows", "status", json=True)
+    assert status["counts"] == {"completed": 4, "failed": 1, "canceled": 1}
+    as_recorded(alone)
+    assert alone.torcctl("workflows", "reinit").out == "Reset 0 jobs due to changed inputs\n"
+    history = len(alone.torcctl("results", "list", "--all-runs", json=True)["results"])
+    assert history >= 10
+
+    alone.write("in.txt", "d\n")
+    plan = alone.plan(1)
+    assert [job["name"] for job in plan["jobs"]] == ["first", "second", "third", "fourth"]
+    assert alone.torcctl("workflows", "reinit", "--detect", "content").out == "Reset 4 jobs due to changed inputs\n"
+    third = alone.jobs(1)["third"]["id"]
+    alone.torcctl("jobs", "update", third, "--command", "true")
+    assert alone.torcctl("run", 1).out == "Workflow 1: 6 completed\n"
+    assert alone.read("out.txt") == "d\n"
+    assert len(alone.torcctl("results", "list", "--all-runs", json=True)["results"]) == history + 4
+    edited = alone.torcctl("jobs", "explain", third, json=True)
+    assert edited["status"] == "completed"
+
+    (kept,) = (alone.database.parent / "backups").iterdir()
+    with closing(sqlite3.connect(kept)) as sql:
+        assert sql.execute("PRAGMA user_version").fetchone() == (version,)
+        assert sql.execute("SELECT name FROM workflow").fetchall() == [("sample",)]
+
+
+def test_a_migration_that_fails_leaves_the_old_database_and_says_what_to_do(alone: System) -> None:
+    lay_out(alone, 2)
+    with closing(sqlite3.connect(alone.database)) as sql:
+        sql.execute("DROP INDEX script_by_workflow")  # which the next step wants to drop
+        before = list(sql.iterdump())
+    client = alone.torcctl("workflows", "list", check=False)
+    assert client.code == 5
+    assert "cannot be brought from schema version 2 to" in client.err
+    assert "It was left as it is" in client.err
+    assert "Traceback" not in client.err
+    with closing(sqlite3.connect(alone.database)) as sql:
+        assert list(sql.iterdump()) == before
+        assert sql.execute("PRAGMA user_version").fetchone() == (2,)
