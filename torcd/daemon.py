@@ -70,8 +70,8 @@ async def run_daemon(places: Places) -> None:
                     version=__version__,
                     started_at=started_at,
                     database=str(places.database),
-                    database_check=database.check_state,
-                    database_damage=None if database.damage is None else database.damage.message,
+                    database_check=database.health.state,
+                    database_damage=None if database.health.damage is None else database.health.damage.message,
                 )
 
             async def read_events(workflow_id: int, after_seq: int, limit: int) -> list[Event]:
@@ -100,7 +100,7 @@ async def run_daemon(places: Places) -> None:
                 nursery.start_soon(_wait_for_signal, stop)
                 await nursery.start(run_server)
                 systemd.notify("READY=1")
-                nursery.start_soon(database.check)
+                nursery.start_soon(database.watch)
                 logger.info("torcd %s serves %s at %s", __version__, places.database, unix_url(places.socket))
                 await stop.wait()
                 logger.info("stopping")

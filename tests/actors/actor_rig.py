@@ -52,6 +52,7 @@ class FragileDatabase:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.health = database.health
         self.failing_commits = 0
         """How many of the next commits fail."""
         self.failing_loads = 0

@@ -168,21 +168,27 @@ async def test_a_task_in_doubt_says_succeeded_exactly_when_its_effects_are_there
     assert await house.rows("SELECT run_id FROM workflow") == [(2 if made else 1,)]
 
 
-async def test_an_actor_is_not_revived_on_a_damaged_database(
+async def test_an_actor_is_revived_when_its_database_is_not_damaged_any_more(
     house: House, workflow: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing mends that but a user; it would be tried for ever."""
-    monkeypatch.setattr(supervisor_module, "REVIVE_S", 0.0)
-
-    async def damaged(*_: object, **__: object) -> None:
-        raise Damaged("the database is damaged")
-
-    monkeypatch.setattr(house.database, "commit", damaged)
-    monkeypatch.setattr(house.database, "read", damaged)
+    """Not before: each try would fail, and fill the daemon's log."""
+    monkeypatch.setattr(supervisor_module, "REVIVE_S", 0.01)
+    health = house.database.health
+    health.meet(Damaged("the database is damaged", sqlite="SQLITE_CORRUPT"))
+    house.database.failing_loads = 1
     (message,) = house.post(workflow, CancelWorkflow(workflow_id=workflow))
     assert isinstance(await error_of(message), Unavailable)
-    await trio.testing.wait_all_tasks_blocked(0.05)
+    with trio.move_on_after(0.1):
+        await trio.sleep_forever()
     assert workflow not in house.supervisor._actors
+
+    async def find(thorough: bool) -> None:
+        await trio.lowlevel.checkpoint()
+
+    await health.check(find, thorough=True)
+    with trio.fail_after(5):
+        while workflow not in house.supervisor._actors:  # noqa: ASYNC110  # nothing tells of it
+            await trio.sleep(0.01)
 
 
 async def test_nothing_is_published_of_a_failed_commit(house: House, workflow: int) -> None:

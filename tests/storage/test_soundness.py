@@ -11,11 +11,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 from builders import insert as insert_workflow
 from builders import linked, new_workflow
 from storage_samples import MIGRATIONS, insert, items
 
 from torcd.protocol.errors import Refused, TorcError, Unavailable
+from torcd.storage import health as health_module
 from torcd.storage.connection import create_database
 from torcd.storage.database import open_database
 from torcd.storage.faults import Damaged, find_fault
@@ -227,8 +230,7 @@ async def test_damage_that_a_read_finds_ends_all_writing(path: Path, file_system
         with pytest.raises(Damaged):
             await database.commit(insert(100))
         assert await database.read(lambda sql: sql.execute("SELECT 1").fetchone()) == (1,), "what can be read is"
-        assert database.check_state == "damaged"
-        assert database.damage is not None
+        assert database.health.state == "damaged"
         if before is not None:
             assert path.read_bytes() == before
 
@@ -245,9 +247,9 @@ async def test_damage_that_a_commit_finds_fails_it_and_all_later_ones(path: Path
 async def test_a_check_finds_what_nobody_has_read(path: Path, file_system: str) -> None:
     await damaged_later(path)
     async with open_database(path, migrations=MIGRATIONS, file_system=file_system) as database:
-        assert (database.check_state, database.damage) == ("running", None)
-        await database.check()
-        assert database.check_state == "damaged"
+        assert (database.health.state, database.health.damage) == ("running", None)
+        await database.health.check(database.find_damage)
+        assert database.health.state == "damaged"
         with pytest.raises(Damaged):
             await database.commit(insert(100))
 
@@ -255,8 +257,47 @@ async def test_a_check_finds_what_nobody_has_read(path: Path, file_system: str) 
 @pytest.mark.parametrize("file_system", ["ext4", "nfs"])
 async def test_a_check_of_a_sound_database_says_so(path: Path, file_system: str) -> None:
     async with open_database(path, file_system=file_system) as database:
-        await database.check()
-        assert (database.check_state, database.damage) == ("sound", None)
+        await database.health.check(database.find_damage)
+        assert (database.health.state, database.health.damage) == ("sound", None)
+
+
+async def test_damage_stands_until_a_thorough_check_does_not_find_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A disk that fails to read looks like damage."""
+    monkeypatch.setattr(health_module, "FIRST_PAUSE_S", 0.01)
+    findings: list[str | None] = ["a page", "a page", None]
+
+    async def find(thorough: bool) -> str | None:
+        await trio.lowlevel.checkpoint()
+        return findings.pop(0) if thorough else None
+
+    async with (
+        open_database(path, migrations=MIGRATIONS, file_system="ext4") as database,
+        trio.open_nursery() as nursery,
+    ):
+        health = database.health
+        nursery.start_soon(health.watch, find)
+        await trio.testing.wait_all_tasks_blocked()
+        assert health.state == "sound"
+        health.meet(Damaged("a read failed", sqlite="SQLITE_CORRUPT"))
+        with pytest.raises(Damaged, match="a read failed"):
+            await database.commit(insert(1))
+        with trio.fail_after(5):
+            while health.damage is not None:  # noqa: ASYNC110  # nothing tells of it
+                await trio.sleep(0.01)
+        assert findings == []
+        await database.commit(insert(1))
+        nursery.cancel_scope.cancel()
+    assert "the damage was not found again" in caplog.text
+
+
+async def test_one_value_that_is_no_text_does_not_end_all_writing(path: Path) -> None:
+    async with open_database(path, migrations=MIGRATIONS) as database:
+        await database.commit(lambda sql: sql.execute("INSERT INTO item VALUES (1, CAST(x'ff41' AS TEXT))"))
+        with pytest.raises(Damaged, match="Could not decode"):
+            await database.read(lambda sql: sql.execute("SELECT note FROM item").fetchall())
+        await database.commit(insert(2))
 
 
 def test_text_that_is_none_is_damage(path: Path) -> None:

@@ -20,7 +20,6 @@ from torcd.bus import Bus
 from torcd.files.scan import Scanner
 from torcd.protocol.errors import NotFound, TorcError, Unavailable
 from torcd.storage.database import Database
-from torcd.storage.faults import Damaged
 from torcd.storage.save import fail_active_tasks, load_event_seq
 
 logger = logging.getLogger(__name__)
@@ -120,7 +119,7 @@ class Supervisor:
             else:
                 logger.error("workflow %d: its actor ended: %s", workflow_id, failure.message)
                 self._refuse_all(actor, failure)
-                if not isinstance(failure, NotFound | Damaged):  # the database cannot be used now
+                if not isinstance(failure, NotFound):  # the database cannot be used now
                     orphan = _task_of(actor)
                     if orphan is not None:
                         self._orphans[workflow_id] = orphan
@@ -174,6 +173,7 @@ class Supervisor:
     async def _revive(self, workflow_id: int) -> None:
         """Starts an actor again without being asked: it may have a task to end, for which somebody waits."""
         await trio.sleep(REVIVE_S)
+        await self._database.health.wait_writable()
         if workflow_id not in self._actors and workflow_id not in self._faulted:
             self.post(workflow_id, Nudge())
 

@@ -10,6 +10,7 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -17,11 +18,12 @@ import aiosqlite
 import trio
 import trio_asyncio
 
-from torcd.protocol.errors import TimedOut, TorcError, Unavailable
+from torcd.protocol.errors import TimedOut, Unavailable
 from torcd.storage.backup import back_up_before_migration, copy_pages, copy_snapshot
 from torcd.storage.connection import check_sqlite, connect, create_database, prepare_reader, prepare_writer
-from torcd.storage.faults import Damaged, damaged, translated
+from torcd.storage.faults import Damaged, translated
 from torcd.storage.filesystem import find_file_system, is_local, probe
+from torcd.storage.health import Health
 from torcd.storage.lane import Lane
 from torcd.storage.migrate import Migration, load_migrations
 from torcd.storage.pauses import Over, Pauses, Stopped
@@ -46,10 +48,7 @@ class Database:
 
     def __init__(self, path: Path, thread: "_SqlThread", *, writer: Lane, short: Lane, long: Lane) -> None:
         self.path = path
-        self.check_state = "running"
-        """What `check` has come to, see `model.Daemon`."""
-        self.damage: Damaged | None = None
-        """Set when something was found that was not written so. Nothing is written any more then."""
+        self.health = Health(path)
         self._thread = thread
         self._writer = writer
         self._short = short
@@ -72,22 +71,14 @@ class Database:
 
         Raises `Unavailable` when the disk or the file fails (nothing was changed, later commits may succeed)
         and when the database is being closed; its kind `InDoubt` when the disk failed in such a way that the commit
-        may turn out to be made, and `Damaged` when what is stored is: from then on nothing is written.
+        may turn out to be made, and `Damaged` while what is stored is.
         """
-        if self.damage is not None:
-            raise Damaged(self.damage.message, **self.damage.data)
+        self.health.check_writable()
         try:
             return await self._writer.commit(work)
         except Damaged as error:
-            self.note_damage(error)
+            self.health.meet(error)
             raise
-
-    def note_damage(self, error: Damaged) -> None:
-        """Has nothing written any more: what refers to a damaged page might do further damage."""
-        if self.damage is None:
-            self.damage = error
-            self.check_state = "damaged"
-            _log.error("%s. Nothing is written to it any more", error.message)
 
     async def read(self, work: Work[T], *, timeout_s: float | None = None, long: bool = False) -> T:
         """The value of `work` on one snapshot, which holds every commit that returned before.
@@ -104,7 +95,7 @@ class Database:
             with trio.move_on_after(timeout_s):
                 return await lane.read(work)
         except Damaged as error:
-            self.note_damage(error)
+            self.health.meet(error)
             raise
         raise TimedOut(
             f"database {self.path}: a query was stopped after {timeout_s:g} s. Ask for less, or try later",
@@ -121,31 +112,22 @@ class Database:
         else:
             await _run_beside(self.path, lambda sql, pause: copy_snapshot(sql, copy, pause))
 
-    async def check(self) -> None:
-        """Reads the whole database, beside what else is done, and notes damage.
+    async def watch(self) -> None:
+        """Checks the database beside what else is done, and again when damage was met; until cancelled."""
+        await self.health.watch(self.find_damage)
+
+    async def find_damage(self, thorough: bool = False) -> str | None:
+        """Reads the whole database and says what is wrong with it. Raises `Unavailable`.
 
         On a single connection it goes table by table, and what belongs to no table is not looked at.
         """
-        started = trio.current_time()
-        try:
-            await self._check()
-        except TorcError as error:
-            self.check_state = "failed" if self.damage is None else "damaged"
-            _log.error("database %s: it could not be checked: %s", self.path, error.message)
-        if self.check_state == "running":
-            self.check_state = "sound"
-            _log.info("database %s: checked in %.1f s, it is sound", self.path, trio.current_time() - started)
-
-    async def _check(self) -> None:
-        if self.is_shared:
-            findings = [
-                await self.read(lambda sql, name=name: find_damage(sql, name), long=True)  # type: ignore[misc]  # it is bound
-                for name in await self.read(tables_of)
-            ]
-        else:
-            findings = [await _run_beside(self.path, lambda sql, pause: find_damage(sql))]
-        for finding in filter(None, findings):
-            self.note_damage(damaged(self.path, finding))
+        if not self.is_shared:
+            return await _run_beside(self.path, lambda sql, pause: find_damage(sql, thorough=thorough))
+        for name in await self.read(tables_of):
+            finding = await self.read(partial(find_damage, table=name, thorough=thorough), long=True)
+            if finding is not None:
+                return finding
+        return None
 
 
 async def _run_beside(path: Path, function: Callable[[sqlite3.Connection, Callable[[], None]], T]) -> T:
