@@ -15,7 +15,7 @@ from torcd.protocol.requests import UpdateUserData
 FAULTS: list[tuple[str, dict[str, int], str]] = [
     ("a", {"syncs": ALL}, "the disk reported an error in the middle of a commit"),
     ("b", {"writes": ALL, "error": errno.ENOSPC}, "the disk is full; nothing was changed"),
-    ("c", {"writes": ALL}, "the disk reported an error in the middle of a commit"),
+    ("c", {"writes": ALL}, "the disk reports an error; nothing was changed"),
 ]
 
 

@@ -102,9 +102,10 @@ def doubt(error: sqlite3.Error, path: Path) -> InDoubt:
     return fault
 
 
-def is_disk_error(error: sqlite3.Error) -> bool:
-    """Whether reading, writing or syncing failed."""
-    return (getattr(error, "sqlite_errorcode", 0) & _PRIMARY) == sqlite3.SQLITE_IOERR
+def leaves_doubt(error: sqlite3.Error) -> bool:
+    """Whether a COMMIT that failed so may have been made: the disk failed, and not before all of it was written."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return (code & _PRIMARY) == sqlite3.SQLITE_IOERR and code != sqlite3.SQLITE_IOERR_WRITE
 
 
 def is_interrupt(error: BaseException) -> bool:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import outcome
 
-from torcd.storage.faults import InDoubt, doubt, explain, is_disk_error, is_interrupt, translated
+from torcd.storage.faults import InDoubt, doubt, explain, is_interrupt, leaves_doubt, translated
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -72,7 +72,7 @@ def _commit(connection: sqlite3.Connection, works: Sequence[Work[object]], path:
         try:
             connection.execute("COMMIT")
         except sqlite3.Error as error:
-            if is_disk_error(error) and not _void(connection):
+            if leaves_doubt(error) and not _void(connection):
                 raise doubt(error, path) from error
             raise
     return values
