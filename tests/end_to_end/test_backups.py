@@ -11,7 +11,7 @@ import pytest
 from real_system import PATIENCE_S, System, ask
 
 from torcd.protocol.errors import Unavailable
-from torcd.protocol.requests import ListJobs, UpdateUserData
+from torcd.protocol.requests import GetUserData, ListJobs, UpdateUserData
 
 NOTE: dict[str, Any] = {
     "name": "one",
@@ -40,7 +40,9 @@ def set_note(system: System, data: object) -> None:
 
 
 def note(system: System) -> object:
-    return system.torcctl("-k", 1, "user-data", "get", "note", json=True)["data"]
+    if not system.daemon_pids():
+        system.start_daemon()
+    return system.call(GetUserData(workflow_id=1, name="note"))["data"]
 
 
 # ---- backup ----
@@ -116,15 +118,14 @@ def test_a_restore_needs_the_daemon_to_be_stopped_and_keeps_what_was_there(alone
     assert "torcctl workflows reinit" in done.err
     assert note(alone) == "then"
 
-    assert alone.torcctl("daemon", "stop").code == 0
+    assert alone.stop_daemon() == 0
     back = alone.torcctl("daemon", "restore", kept, json=True)
     assert (back["restored_from"], back["workflows"]) == (kept, 1)
     assert note(alone) == "now"
 
-    alone.torcctl("daemon", "stop")
+    alone.stop_daemon()
     useless = alone.torcctl("-f", "json", "daemon", "restore", alone.write("x", "no database"), check=False)
     assert (useless.code, useless.json["error"]["name"]) == (7, "refused")
-    assert note(alone) == "now"
 
 
 def test_what_workers_hold_of_a_time_that_is_lost_is_refused_and_older_jobs_go_on(alone: System) -> None:
