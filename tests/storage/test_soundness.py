@@ -292,6 +292,18 @@ async def test_damage_stands_until_a_thorough_check_does_not_find_it(
     assert "the damage was not found again" in caplog.text
 
 
+@pytest.mark.parametrize("error", [Unavailable("the disk reports an error"), sqlite3.OperationalError("locked")])
+async def test_a_check_that_cannot_be_made_is_said_to_have_failed(path: Path, error: Exception) -> None:
+    async def find(thorough: bool) -> str | None:
+        await trio.lowlevel.checkpoint()
+        raise error
+
+    async with open_database(path, migrations=MIGRATIONS) as database:
+        await database.health.check(find)
+        assert (database.health.state, database.health.damage) == ("failed", None)
+        await database.commit(insert(1))
+
+
 async def test_one_value_that_is_no_text_does_not_end_all_writing(path: Path) -> None:
     async with open_database(path, migrations=MIGRATIONS) as database:
         await database.commit(lambda sql: sql.execute("INSERT INTO item VALUES (1, CAST(x'ff41' AS TEXT))"))

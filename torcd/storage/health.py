@@ -5,6 +5,7 @@ SQLite reports a disk that fails to read in the same way, so a thorough check de
 """
 
 import logging
+import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -61,9 +62,9 @@ class Health:
         started = trio.current_time()
         try:
             finding = await find(thorough)
-        except TorcError as error:
+        except (TorcError, sqlite3.Error) as error:
             self.state = "failed" if self.damage is None else "damaged"
-            _log.error("database %s: it could not be checked: %s", self._path, error.message)
+            _log.error("database %s: it could not be checked: %s", self._path, error)
             return
         if finding is not None:
             if self.damage is None:
