@@ -1,9 +1,10 @@
 """Databases that earlier versions left behind: each was made by the daemon of its time, from a workflow that had run.
 
-`tests/storage/released/version_N.sql`: six jobs, among them one that failed, one that was edited, one whose command
+`tests/storage/released/version_N.sql.gz`: six jobs, among them one that failed, one that was edited, one whose command
 names a script; three or four runs, a value that was changed; from version 2 on digests, and a reinit to take back.
 """
 
+import gzip
 import os
 import sqlite3
 from contextlib import closing
@@ -16,7 +17,7 @@ from torcd.protocol.requests import UpdateJob
 from torcd.storage.migrate import load_migrations
 
 RELEASED = Path(__file__).parents[1] / "storage" / "released"
-VERSIONS = [int(path.stem.rpartition("_")[2]) for path in RELEASED.glob("*.sql")]
+VERSIONS = [int(path.name.split(".")[0].rpartition("_")[2]) for path in RELEASED.glob("*.sql.gz")]
 FILES = {"in.txt": "c\nb\na\n", "mid.txt": "c\nb\na\n", "out.txt": "a\nb\nc\n", "tool.sh": 'sort "$1" > "$2"\n'}
 
 
@@ -29,7 +30,7 @@ def test_the_schemas_up_to_the_last_that_was_released_have_a_sample() -> None:
 def lay_out(system: System, version: int) -> None:
     """The database, and the files of its workflow."""
     system.database.parent.mkdir(parents=True)
-    dump = (RELEASED / f"version_{version}.sql").read_text()
+    dump = gzip.decompress((RELEASED / f"version_{version}.sql.gz").read_bytes()).decode()
     with closing(sqlite3.connect(system.database)) as sql:
         sql.executescript(dump.replace("@DIRECTORY@", str(system.work)))
     for name, text in FILES.items():
