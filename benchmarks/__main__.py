@@ -1,11 +1,11 @@
-"""Runs benchmarks and prints tables: `python -m benchmarks [scan reinit jobs feeling] [--size N]`."""
+"""Runs benchmarks and prints tables: `python -m benchmarks [scan reinit jobs feeling backup] [--size N]`."""
 
 import argparse
 import importlib
 import os
 import platform
 
-NAMES = ("scan", "reinit", "jobs", "feeling")
+NAMES = ("scan", "reinit", "jobs", "feeling", "backup")
 
 
 def main() -> None:

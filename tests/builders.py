@@ -158,6 +158,7 @@ def sketch(
         run_id=run_id,
         version_counter=max(mentioned, default=0) if version_counter is None else version_counter,
         event_seq=0,
+        attempt_floor=0,
         is_canceled=False,
         is_archived=False,
         graph=graph,

@@ -11,9 +11,11 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from torcd.protocol.address import Places, unix_url
 from torcd.protocol.client import CONNECT_TIMEOUT_S, Connection, HungUp, NobodyAnswers, connect
-from torcd.protocol.errors import Unreachable
+from torcd.protocol.errors import RemoteError, Unreachable, error_from_wire
 
 if TYPE_CHECKING:
     from subprocess import Popen
@@ -164,6 +166,22 @@ def _spawn(places: Places) -> "Popen[bytes]":
         )
     finally:
         os.close(log)
+
+
+def restore(places: Places, backup: str) -> bytes:
+    """Has torcd put a backup in the place of the database; what it answers, JSON. Raises what it refuses."""
+    from subprocess import DEVNULL, run
+
+    done = run([*DAEMON, "--restore", backup], stdin=DEVNULL, capture_output=True, check=False)
+    try:
+        answer = msgspec.json.decode(done.stdout)
+    except msgspec.DecodeError as error:
+        said = done.stderr.decode(errors="replace").strip()
+        raise RemoteError(f"torcd exited with code {done.returncode} and said: {said or 'nothing'}") from error
+    if done.returncode:
+        refused = answer["error"]
+        raise error_from_wire(refused["code"], refused["message"], refused["data"])
+    return done.stdout
 
 
 def _size(places: Places) -> int:

@@ -101,6 +101,14 @@ def status_text(status: str, reason: str | None) -> str:
     return status if reason is None else f"{status} ({reason})"
 
 
+def format_size(count: int) -> str:
+    """Bytes as people read them: 512 B, 1.5 MB."""
+    if count < 1000:
+        return f"{count} B"
+    power, unit = next(((p, u) for p, u in ((3, "kB"), (6, "MB")) if count < 999.95 * 10**p), (9, "GB"))
+    return f"{count / 10**power:.1f} {unit}"
+
+
 def count_jobs(count: int) -> str:
     """How many jobs, in words: 1 job, 2 jobs."""
     return "1 job" if count == 1 else f"{count} jobs"

@@ -22,7 +22,7 @@ NOUNS = {
     "workers": Noun("torcctl.commands.workers", "Processes that run jobs."),
     "slurm": Noun("torcctl.commands.slurm", "Nodes of a Slurm cluster (also: hpc slurm); this version submits none."),
     "recover": Noun("torcctl.commands.recover", "Say how many jobs failed, and which commands rerun them."),
-    "daemon": Noun("torcctl.commands.daemon", "The daemon: start, stop, status, logs, install as a service."),
+    "daemon": Noun("torcctl.commands.daemon", "The daemon: start, stop, status, logs, backup, restore, install."),
     "doctor": Noun("torcctl.commands.doctor", "Check the daemon and what it depends on here; starts nothing."),
     "schema": Noun("torcctl.commands.schema", "Print the JSON Schema of every method and event."),
     "completions": Noun("torcctl.commands.completions", "Print the completion script of a shell."),

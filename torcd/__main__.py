@@ -4,14 +4,20 @@ import argparse
 import faulthandler
 import os
 import sys
+from datetime import UTC, datetime
+from pathlib import Path
 
+import msgspec
 import trio
 
 from torcd import __version__
 from torcd.daemon import run_daemon
 from torcd.logs import start_log
-from torcd.protocol.address import find_places
+from torcd.protocol.address import Places, find_places
 from torcd.protocol.errors import Conflict, TorcError
+from torcd.storage.lock import acquire_lock
+from torcd.storage.migrate import load_migrations
+from torcd.storage.replacement import restore
 
 LOCKED = 75
 """Exit code when another daemon holds the lock (EX_TEMPFAIL): a starter may then connect to that one."""
@@ -24,6 +30,9 @@ def main() -> None:
     )
     parser.add_argument("--database", help="its database (default: TORCD_DATABASE, config file, state directory)")
     parser.add_argument("--socket", help="its Unix socket (default: TORCD_SOCKET, config file, runtime directory)")
+    parser.add_argument(
+        "--restore", metavar="FILE", help="put a backup in the place of the database, which is kept; then end"
+    )
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     parser.add_argument("--version", action="version", version=f"torcd {__version__}")
     options = parser.parse_args()
@@ -32,11 +41,33 @@ def main() -> None:
     faulthandler.enable()  # a watchdog's SIGABRT leaves in the log what every thread was at
     try:
         places = find_places(os.environ, database=options.database, socket=options.socket)
-        trio.run(run_daemon, places)
+        if options.restore is not None:
+            _restore(places, Path(options.restore))
+        else:
+            trio.run(run_daemon, places)
     except* TorcError as group:
         error = _first(group)
         print(f"error: {error.message}", file=sys.stderr)
         sys.exit(LOCKED if isinstance(error, Conflict) else 1)
+
+
+def _restore(places: Places, backup: Path) -> None:
+    """Restores a backup and tells of it, or of what stands against it, in JSON on standard output."""
+    try:
+        with acquire_lock(places.lock) as lock:
+            restored = restore(
+                places.database,
+                backup.absolute(),
+                load_migrations(),
+                was_left_open=lock.was_left_open,
+                now=datetime.now(UTC),
+            )
+            lock.note_closed()
+    except TorcError as error:
+        document = {"error": {"code": error.code, "message": error.message, "data": error.data}}
+        sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
+        raise
+    sys.stdout.write(msgspec.json.encode(restored).decode() + "\n")
 
 
 def _first(group: BaseExceptionGroup[TorcError]) -> TorcError:

@@ -26,6 +26,7 @@ from torcd.protocol.model import Daemon, Event
 from torcd.storage.database import Database, open_database
 from torcd.storage.lock import acquire_lock
 from torcd.storage.nouns import load_events
+from torcd.storage.replacement import complete_restore
 from torcd.storage.save import fail_active_tasks
 from torcd.storage.workers import find_workflows_with_workers
 
@@ -40,9 +41,14 @@ async def run_daemon(places: Places) -> None:
     sys.setswitchinterval(STALL_SWITCH_S)
     set_up_memory()
     started_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    with acquire_lock(places.lock):
+    with acquire_lock(places.lock) as lock:
+        if complete_restore(places.database):
+            logger.warning("database %s: a restore that was interrupted is completed", places.database)
         async with AsyncExitStack() as resources:
-            database = await resources.enter_async_context(open_database(places.database))
+            database = await resources.enter_async_context(
+                open_database(places.database, was_left_open=lock.was_left_open)
+            )
+            lock.note_opened()
             await _settle(database)
             scanner = Scanner()
             resources.push_async_callback(scanner.aclose)
@@ -65,6 +71,8 @@ async def run_daemon(places: Places) -> None:
                     version=__version__,
                     started_at=started_at,
                     database=str(places.database),
+                    database_check=database.health.state,
+                    database_damage=None if database.health.damage is None else database.health.damage.message,
                 )
 
             async def read_events(workflow_id: int, after_seq: int, limit: int) -> list[Event]:
@@ -97,11 +105,13 @@ async def run_daemon(places: Places) -> None:
                 nursery.start_soon(desk.pulse.run)
                 await nursery.start(run_server)
                 systemd.notify("READY=1")
+                nursery.start_soon(database.watch)
                 logger.info("torcd %s serves %s at %s", __version__, places.database, unix_url(places.socket))
                 await stop.wait()
                 logger.info("stopping")
                 systemd.notify("STOPPING=1")
                 server.cancel()
+        lock.note_closed()
 
 
 async def _settle(database: Database) -> None:

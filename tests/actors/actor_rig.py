@@ -35,6 +35,7 @@ from torcd.protocol.worker_requests import (
 )
 from torcd.storage.create import insert_workflow
 from torcd.storage.database import Database, open_database
+from torcd.storage.faults import InDoubt
 from torcd.storage.lists import load_page
 from torcd.storage.load import load_state
 from torcd.storage.nouns import JOBS
@@ -51,6 +52,7 @@ class FragileDatabase:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.health = database.health
         self.failing_commits = 0
         """How many of the next commits fail."""
         self.failing_loads = 0
@@ -60,6 +62,10 @@ class FragileDatabase:
         self.read_gate: trio.Event | None = None
         """While there is one, the next short read takes it away and waits for it."""
         self.read_begun = trio.Event()
+        self.doubtful_commit: bool | None = None
+        """When set, the next commit fails in doubt; true: it was made."""
+        self.attempts = 0
+        """How many commits were tried."""
         self.commits = 0
         self.commit_gate: trio.Event | None = None
         """While there is one, commits wait for it."""
@@ -71,6 +77,12 @@ class FragileDatabase:
         if self.commit_gate is not None:
             self.commit_begun.set()
             await self.commit_gate.wait()
+        self.attempts += 1
+        if self.doubtful_commit is not None:
+            made, self.doubtful_commit = self.doubtful_commit, None
+            if made:
+                await self._database.commit(work)
+            raise InDoubt("the disk reported an error in the middle of a commit")
         if self.failing_commits:
             self.failing_commits -= 1
             raise Unavailable("the disk is full; nothing was changed")

@@ -2,13 +2,18 @@
 
 import pytest
 import trio
+import trio.testing
 from actor_rig import House, answer_of, error_of, ref
 from builders import chained
 
+from torcd.actors import supervisor as supervisor_module
+from torcd.actors import workflow as workflow_module
+from torcd.actors.messages import LeaseEnded
 from torcd.protocol.errors import NotFound, Unavailable
 from torcd.protocol.requests import CancelTask, CancelWorkflow, Initialize, Reinit, UpdateUserData
 from torcd.protocol.specification import UserDataSpec
 from torcd.protocol.worker_requests import ReportWorker
+from torcd.storage.faults import Damaged
 
 
 @pytest.fixture
@@ -70,6 +75,120 @@ async def test_when_nothing_can_be_written_everybody_is_told_and_nothing_is_chan
     assert await house.database.read(lambda db: list(db.iterdump())) == before
     await house.check(workflow)
     assert list(await hand.claim()) == ["a", "b", "c"]
+
+
+async def test_a_disk_that_fails_is_not_tried_with_every_report(house: House, workflow: int) -> None:
+    """Each try would load the state anew: a thousand workers repeat their reports every second."""
+    hands = [await house.hire(workflow) for _ in range(20)]
+    house.database.attempts, house.database.failing_commits = 0, 1000
+    for message in house.post(workflow, *(hand.request(jobs=1) for hand in hands)):
+        assert isinstance(await error_of(message), Unavailable)
+    assert house.database.attempts == 1 + workflow_module.MOST_FAILURES
+    house.database.failing_commits = 0
+    assert list(await hands[-1].claim()) == ["a", "b", "c"]
+    await house.check(workflow)
+
+
+async def test_what_timers_and_sessions_tell_is_not_lost_to_a_full_disk(
+    house: House, workflow: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SEMANTICS 8.4: a lease that ends meanwhile has ended"""
+    monkeypatch.setattr(workflow_module, "REPEAT_S", 0.01)
+    hand = await house.hire(workflow)
+    await hand.report(started=[ref(launch) for launch in (await hand.claim()).values()])
+    await answer_of(hand.hang_up())
+    entry = house.actor(workflow).roster._entries[hand.worker_id]
+    house.database.failing_commits = 3
+    assert entry.lease is not None
+    (message,) = house.post(workflow, LeaseEnded(hand.worker_id, entry.lease))
+    await error_of(message)
+    with trio.fail_after(5):
+        while not house.actor(workflow).roster.is_empty:  # noqa: ASYNC110  # nothing tells of it
+            await trio.sleep(0.01)
+    assert set((await house.status(workflow)).values()) == {"terminated"}
+    await house.check(workflow)
+
+
+# ---- commits of which it is not known whether they were made ----
+
+
+@pytest.fixture
+def reviving(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "REVIVE_S", 0.01)
+
+
+@pytest.mark.usefixtures("reviving")
+@pytest.mark.parametrize("made", [True, False])
+async def test_a_claim_in_doubt_is_settled_when_its_worker_registers_again(
+    house: House, workflow: int, made: bool
+) -> None:
+    """SEMANTICS 8.4: what a worker does not know of it cannot run, so that comes back"""
+    hand = await house.hire(workflow)
+    house.database.doubtful_commit = made
+    with pytest.raises(Unavailable, match="in the middle of a commit"):
+        await hand.claim()
+    with pytest.raises(NotFound, match="register again"):
+        await hand.report(jobs=3)
+    await hand.register(hand.worker_id)
+    launches = await hand.claim()
+    assert [launch.attempt_id for launch in launches.values()] == [2 if made else 1] * 3
+    await house.check(workflow)
+
+
+@pytest.mark.usefixtures("reviving")
+@pytest.mark.parametrize("made", [True, False])
+async def test_an_end_in_doubt_leaves_one_result(house: House, workflow: int, made: bool) -> None:
+    """SEMANTICS 5.3"""
+    hand = await house.hire(workflow)
+    launches = await hand.claim()
+    end = hand.end(launches["a"])
+    house.database.doubtful_commit = made
+    with pytest.raises(Unavailable):
+        await hand.report(ended=[end])
+    await hand.register(hand.worker_id, [ref(launch) for launch in launches.values()])
+    assert hand.registration["lost"] == []
+    assert (await hand.report(ended=[end])).refused == []
+    assert await house.rows("SELECT count(*) FROM result") == [(1,)]
+    assert (await house.status(workflow))["a"] == "completed"
+
+
+@pytest.mark.usefixtures("reviving")
+@pytest.mark.parametrize("made", [True, False])
+async def test_a_task_in_doubt_says_succeeded_exactly_when_its_effects_are_there(
+    house: House, workflow: int, made: bool
+) -> None:
+    """SEMANTICS §5; whoever waits is told in either case"""
+    gate = house.scanner.hold()
+    task_id = await house.begin(Reinit, workflow)
+    await house.scanner.begun.wait()
+    house.database.doubtful_commit = made
+    gate.set()
+    task = await house.wait(task_id)
+    assert task.status == ("succeeded" if made else "failed")
+    assert await house.rows("SELECT run_id FROM workflow") == [(2 if made else 1,)]
+
+
+async def test_an_actor_is_revived_when_its_database_is_not_damaged_any_more(
+    house: House, workflow: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not before: each try would fail, and fill the daemon's log."""
+    monkeypatch.setattr(supervisor_module, "REVIVE_S", 0.01)
+    health = house.database.health
+    health.meet(Damaged("the database is damaged", sqlite="SQLITE_CORRUPT"))
+    house.database.failing_loads = 1
+    (message,) = house.post(workflow, CancelWorkflow(workflow_id=workflow))
+    assert isinstance(await error_of(message), Unavailable)
+    with trio.move_on_after(0.1):
+        await trio.sleep_forever()
+    assert workflow not in house.supervisor._actors
+
+    async def find(thorough: bool) -> None:
+        await trio.lowlevel.checkpoint()
+
+    await health.check(find, thorough=True)
+    with trio.fail_after(5):
+        while workflow not in house.supervisor._actors:  # noqa: ASYNC110  # nothing tells of it
+            await trio.sleep(0.01)
 
 
 async def test_nothing_is_published_of_a_failed_commit(house: House, workflow: int) -> None:

@@ -7,6 +7,7 @@ import logging
 import os
 import sqlite3
 import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
@@ -243,6 +244,23 @@ async def test_a_new_database_belongs_to_its_owner_alone(local: Database, path: 
         assert file.stat().st_mode & 0o777 == 0o600, file
 
 
+async def test_a_shell_that_ends_leaves_the_log_to_the_daemon(local: Database, path: Path) -> None:
+    """Whoever closes a descriptor drops all locks of its process: a shell would then take itself for the last user."""
+    await local.commit(insert(1))
+    shell = (
+        "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM item').fetchone()[0])"
+    )
+    done = await trio.run_process([sys.executable, "-c", shell, str(path)], capture_stdout=True)
+    assert done.stdout == b"1\n"
+    assert path.with_name("torc.db-wal").exists()
+    await local.commit(insert(2))
+    copy = path.with_name("copy.db")  # what a kill would leave behind
+    copy.write_bytes(path.read_bytes())
+    copy.with_name("copy.db-wal").write_bytes(path.with_name("torc.db-wal").read_bytes())
+    with closing(sqlite3.connect(copy)) as sql:
+        assert items(sql) == [1, 2]
+
+
 async def test_a_network_file_system_is_warned_about(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         async with open_database(path, migrations=MIGRATIONS, file_system="lustre"):
@@ -299,7 +317,7 @@ async def test_a_path_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
 
 async def test_a_migration_that_fails_leaves_no_thread(path: Path) -> None:
     wrong = [*MIGRATIONS, MIGRATIONS[0].__class__(version=2, name="wrong", sql="CREATE TABLE item (x)")]
-    with pytest.raises(sqlite3.OperationalError, match="already exists"):
+    with pytest.raises(Refused, match="already exists"):
         async with open_database(path, migrations=wrong):
             pass
     assert left_threads() == []

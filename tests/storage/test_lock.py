@@ -108,3 +108,30 @@ def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(Refused, match="Permission denied"):
         acquire_lock(tmp_path / "torc.db.lock")
+
+
+# ---- whether the database was left open ----
+
+
+def test_a_database_that_a_killed_process_had_open_was_left_open(path: Path) -> None:
+    lock = acquire_lock(path)
+    assert not lock.was_left_open
+    lock.note_opened()
+    lock.release()
+    again = acquire_lock(path)
+    assert again.was_left_open
+    again.release()  # without having opened it: so it stays
+    last = acquire_lock(path)
+    assert last.was_left_open
+    last.note_closed()
+    last.release()
+    with acquire_lock(path) as lock:
+        assert not lock.was_left_open
+
+
+def test_what_was_left_open_before_the_machine_was_started_anew_does_not_count(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text("17 here 7f1f1b5e-0000-0000-0000-000000000000\n")
+    for _ in range(2):
+        with acquire_lock(path) as lock:
+            assert not lock.was_left_open

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from torcd.protocol.errors import Refused
+from torcd.protocol.errors import Refused, Unavailable
 from torcd.storage.load import load_state
 from torcd.storage.migrate import APPLICATION_ID, Migration, load_migrations, migrate
 
@@ -59,16 +59,36 @@ def test_a_current_database_is_not_written(sql: sqlite3.Connection, path: Path) 
     assert path.read_bytes() == before
 
 
-def test_a_step_that_fails_leaves_the_last_complete_one(sql: sqlite3.Connection, path: Path) -> None:
-    with pytest.raises(sqlite3.OperationalError, match="already exists"):
+def test_a_step_that_fails_leaves_the_database_as_it_was(sql: sqlite3.Connection, path: Path) -> None:
+    """Also of the steps before it nothing is left: the torcd that it belongs to can still read it."""
+    with pytest.raises(Refused, match=r"from schema version 0 to 2: table one already exists\. It was left as it is"):
         migrate(sql, path, [FIRST, BROKEN])
-    assert tables(sql) == ["one"]
-    assert number(sql, "user_version") == 1
+    assert tables(sql) == []
+    assert number(sql, "user_version") == number(sql, "application_id") == 0
     migrate(sql, path, [FIRST, SECOND])
     assert number(sql, "user_version") == 2
 
 
-def test_a_crash_between_two_steps_leaves_the_first(path: Path) -> None:
+def test_a_step_for_which_there_is_no_room_says_so(sql: sqlite3.Connection, path: Path) -> None:
+    sql.execute("PRAGMA max_page_count = 3")
+    many = Migration(version=2, name="many", sql="CREATE TABLE two AS SELECT zeroblob(100000) AS x")
+    with pytest.raises(Unavailable, match="the disk is full; nothing was changed"):
+        migrate(sql, path, [FIRST, many])
+    assert tables(sql) == []
+
+
+def test_statements_are_told_apart_whatever_is_in_them(sql: sqlite3.Connection, path: Path) -> None:
+    script = """
+        -- one; two
+        CREATE TABLE one (x TEXT DEFAULT ';'); /* three; */ CREATE TABLE two (y);
+        CREATE TRIGGER three AFTER INSERT ON one BEGIN INSERT INTO two VALUES (new.x); DELETE FROM one; END;
+        INSERT INTO one DEFAULT VALUES -- the end; no more
+    """
+    migrate(sql, path, [Migration(version=1, name="odd", sql=script)])
+    assert sql.execute("SELECT y FROM two").fetchall() == [(";",)]
+
+
+def test_a_crash_between_two_steps_leaves_none(path: Path) -> None:
     steps = [FIRST, SECOND]
     crashing = sqlite3.connect(path, isolation_level=None)
     crashing.set_authorizer(
@@ -76,11 +96,11 @@ def test_a_crash_between_two_steps_leaves_the_first(path: Path) -> None:
             sqlite3.SQLITE_DENY if (action, name) == (sqlite3.SQLITE_CREATE_TABLE, "two") else sqlite3.SQLITE_OK
         )
     )
-    with pytest.raises(sqlite3.DatabaseError, match="not authorized"):
+    with pytest.raises(Refused, match="not authorized"):
         migrate(crashing, path, steps)
     crashing.close()
     with closing(sqlite3.connect(path, isolation_level=None)) as sql:
-        assert (tables(sql), number(sql, "user_version")) == (["one"], 1)
+        assert (tables(sql), number(sql, "user_version")) == ([], 0)
         migrate(sql, path, steps)
         assert (tables(sql), number(sql, "user_version")) == (["one", "two"], 2)
 

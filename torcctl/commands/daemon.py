@@ -6,6 +6,7 @@ import os
 import select
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,9 +15,10 @@ from torcctl import autostart, output
 from torcctl.commands.daemon_service import install, uninstall
 from torcctl.exits import DONE, EXITS
 from torcd.protocol.address import parse_url
+from torcd.protocol.backups import BackUp
 from torcd.protocol.client import NobodyAnswers
 from torcd.protocol.errors import NotFound, Refused, Unavailable, Unreachable
-from torcd.protocol.model import Daemon
+from torcd.protocol.model import Backup, Daemon, Restored
 from torcd.protocol.requests import DaemonStatus, DaemonStop
 
 if TYPE_CHECKING:
@@ -103,6 +105,57 @@ def stop_process(context: Context, pid: int) -> None:
             raise Unavailable(f"the daemon (pid {pid}) has not ended within {STOP_TIMEOUT_S:g} s")
 
 
+def backup(
+    file: Path | None = None,
+    /,
+    *,
+    overwrite: bool = False,
+    context: Context,
+) -> None:
+    """Copy the database to a file while everything goes on, and check the copy.
+
+    Args:
+        file: The file, or a directory for a dated one. Left out: a dated one in `backups` beside the database.
+        overwrite: Replace a file of that name.
+    """
+    request = BackUp(path=None if file is None else os.path.abspath(file), overwrite=overwrite)
+    context.show(context.call(request, timeout_s=None), Backup, _write_backup)
+
+
+def _write_backup(made: Backup) -> None:
+    size = output.format_size(made.size_bytes)
+    sys.stdout.write(f"Backed up {made.database} to {made.path}: {size}, in {made.duration_s:.1f} s, checked\n")
+
+
+def restore(file: Path, /, *, context: Context) -> None:
+    """Put a backup in the place of the database, which is kept. The daemon must not run.
+
+    Args:
+        file: A backup. The database itself: goes on with what of it can be read.
+    """
+    places = context.places
+    if places.url is not None:
+        raise Refused(
+            f"the address {places.url} was set (--url, TORC_URL or config.toml); restore on the daemon's host"
+        )
+    database = places.database
+    context.confirm(f"Replace {database} by what {file} holds? What is there now is kept.")
+    restored = autostart.restore(places, os.path.abspath(file))
+    context.show(msgspec.Raw(restored), Restored, _write_restored)
+
+
+def _write_restored(restored: Restored) -> None:
+    count = "1 workflow" if restored.workflows == 1 else f"{restored.workflows} workflows"
+    size = output.format_size(restored.size_bytes)
+    sys.stdout.write(f"Restored {restored.database} from {restored.restored_from}: {count}, {size}\n")
+    if restored.kept is not None:
+        sys.stdout.write(f"What was there is kept as {restored.kept}\n")
+    print(
+        "files may be newer than what it remembers of them: `torcctl workflows reinit` finds out, for each workflow",
+        file=sys.stderr,
+    )
+
+
 def logs(*, follow: Follow = False, context: Context) -> None:
     """Print the end of the daemon's log."""
     from torcctl.logs import POLL_S, Tail
@@ -128,7 +181,8 @@ def _watch_exit(pid: int) -> int | None:
 def _write_not_running(context: Context) -> None:
     if context.options.json:
         unknown = {"pid": None, "url": context.url, "version": None, "started_at": None}
-        output.write_json({"running": False, **unknown, "database": str(context.places.database)})
+        database = {"database": str(context.places.database), "database_check": None, "database_damage": None}
+        output.write_json({"running": False, **unknown, **database})
     else:
         sys.stdout.write("running: false\n")
 
@@ -140,4 +194,6 @@ VERBS: dict[str, Command] = {
     "logs": logs,
     "install": install,
     "uninstall": uninstall,
+    "backup": backup,
+    "restore": restore,
 }

@@ -173,6 +173,9 @@ class Nudge:
     """Nothing but a reason to look again at the reports that wait."""
 
 
+OwnMessage = Disconnected | LeaseEnded | WaitEnded | Nudge
+"""What sessions and timers tell, once: nobody waits for an answer and repeats it."""
+
 Unattended = (
     Operation | Apply | Preview | PreviewReady | Explain | ExplainReady | DeleteWorkflow | CommitEdit | DisableJobs
     | EnableJobs | MakeUpdate

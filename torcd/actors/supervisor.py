@@ -46,6 +46,8 @@ class Supervisor:
         self._crashes: dict[int, deque[float]] = {}
         self._faulted: dict[int, str] = {}
         self._task_ends: dict[int, trio.Event] = {}
+        self._orphans: dict[int, int] = {}
+        """Of workflows whose actor ended with the database, the task it was at: it may have been committed."""
         self._nursery: trio.Nursery
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -112,7 +114,7 @@ class Supervisor:
 
     def _start(self, workflow_id: int, mailbox: Mailbox, orphan: int | None = None) -> None:
         actor = WorkflowActor(workflow_id, mailbox, self._database, self._bus, self._scanner, self._on_task_end)
-        actor.orphan = orphan
+        actor.orphan = self._orphans.pop(workflow_id, None) if orphan is None else orphan
         self._actors[workflow_id] = actor
         self._nursery.start_soon(self._run_actor, actor)
 
@@ -130,6 +132,9 @@ class Supervisor:
                 logger.error("workflow %d: its actor ended: %s", workflow_id, failure.message)
                 self._refuse_all(actor, failure)
                 if not isinstance(failure, NotFound):  # the database cannot be used now
+                    orphan = _task_of(actor)
+                    if orphan is not None:
+                        self._orphans[workflow_id] = orphan
                     self._nursery.start_soon(self._revive, workflow_id)
             return
         # Deleted, or idle: then nobody waits for an answer.
@@ -148,8 +153,7 @@ class Supervisor:
             "is in the workflow's state; the daemon's log has the cause",
             workflow_id=workflow_id,
         )
-        active = actor.tasks.active
-        orphan = None if active is None else active.task_id
+        orphan = _task_of(actor)
         self._note_crash(workflow_id, error)
         if workflow_id in self._faulted:
             self._refuse_all(actor, crash)
@@ -181,6 +185,7 @@ class Supervisor:
     async def _revive(self, workflow_id: int) -> None:
         """Starts an actor again without being asked: it may have a task to end, for which somebody waits."""
         await trio.sleep(REVIVE_S)
+        await self._database.health.wait_writable()
         if workflow_id not in self._actors and workflow_id not in self._faulted:
             self.post(workflow_id, Nudge())
 
@@ -198,6 +203,12 @@ class Supervisor:
             while isinstance(error, ExceptionGroup):
                 error = error.exceptions[0]
             self._faulted[workflow_id] = f"{type(error).__name__}: {error}"
+
+
+def _task_of(actor: WorkflowActor) -> int | None:
+    """The task that an actor was at, or that one before it was at and of which it has not told."""
+    active = actor.tasks.active
+    return actor.orphan if active is None else active.task_id
 
 
 def _find_failure(error: Exception) -> TorcError | None:

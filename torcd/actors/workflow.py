@@ -24,6 +24,7 @@ from torcd.actors.messages import (
     ExplainReady,
     MakeUpdate,
     Nudge,
+    OwnMessage,
     Preview,
     PreviewReady,
     Unattended,
@@ -48,6 +49,7 @@ from torcd.protocol.requests import CancelTask, CancelWorkflow, DeleteWorkflow, 
 from torcd.protocol.worker_requests import LeaveWorker, ReportWorker
 from torcd.storage.create import delete_workflow
 from torcd.storage.database import Database
+from torcd.storage.faults import InDoubt
 from torcd.storage.load import load_state
 from torcd.storage.rows import format_time
 from torcd.storage.save import fail_active_tasks
@@ -56,6 +58,12 @@ logger = logging.getLogger(__name__)
 
 IDLE_S = 900.0
 """An actor without work, workers and messages for so long is put away, to be loaded again on demand."""
+
+MOST_FAILURES = 3
+"""Reports in a row that cannot be committed before the rest of their group is refused untried."""
+
+REPEAT_S = 1.0
+"""Before the actor tries again what it was told once: a full disk is not freed in milliseconds."""
 
 Finish = Callable[[], object]
 
@@ -142,6 +150,7 @@ class WorkflowActor:
             self.on_task_end(task_id)
         if self.orphan is not None:  # committed, but nobody was told
             self.on_task_end(self.orphan)
+            self.orphan = None
 
     async def _serve(self) -> None:
         while True:
@@ -167,9 +176,40 @@ class WorkflowActor:
     # ---- one transaction ----
 
     async def _take_group(self, messages: list[Message]) -> None:
-        """Handles messages as one transaction; if that fails, each in its own."""
-        if not messages:
+        """Handles messages as one transaction; if that fails, each in its own.
+
+        Each failure has the state loaded anew, so a disk that fails is not tried with every report: workers repeat
+        them.
+        """
+        error = await self._try_group(messages)
+        if error is None:
             return
+        failures = 0
+        open_messages = [message for message in messages if not message.reply.is_given]
+        for message in open_messages:
+            if len(open_messages) > 1 and (failures < MOST_FAILURES or not isinstance(message.body, ReportWorker)):
+                failure = await self._try_group([message])
+                if failure is None:
+                    failures = 0
+                    continue
+                failures, error = failures + 1, failure
+            if not message.reply.is_given:
+                message.reply.fail(Unavailable(error.message, **error.data))
+            if isinstance(message.body, OwnMessage):
+                self.nursery.start_soon(self._post_again, message.body)
+
+    async def _post_again(self, body: object) -> None:
+        """What the actor was told once, and could not act on, nobody would repeat."""
+        await trio.sleep(REPEAT_S)
+        await self.mailbox.post(body)
+
+    async def _try_group(self, messages: list[Message]) -> Unavailable | None:
+        """Handles messages as one transaction; if that fails the state is loaded anew, and the error returned.
+
+        Raises `InDoubt`: then only a new actor, and workers that register again, can go on.
+        """
+        if not messages:
+            return None
         self.activity.begin(messages[0].body)
         turn = Turn(self.state, now_ms())
         for message in messages:
@@ -180,16 +220,13 @@ class WorkflowActor:
         self.roster.serve_waiting(turn)
         try:
             await turn.commit(self.database)
+        except InDoubt:
+            raise
         except Unavailable as error:
             await self.load()
-            open_messages = [message for message in messages if not message.reply.is_given]
-            if len(open_messages) > 1:
-                for message in open_messages:
-                    await self._take_group([message])
-            elif open_messages:
-                open_messages[0].reply.fail(error)
-            return
+            return error
         self.conclude(turn)
+        return None
 
     async def _take_alone(self, message: Message) -> None:
         """Handles what needs the actor for itself."""
@@ -200,6 +237,8 @@ class WorkflowActor:
             if not isinstance(message.body, DeleteWorkflow | MakeUpdate):
                 self.roster.serve_waiting(turn)
             await turn.commit(self.database)
+        except InDoubt:
+            raise
         except TorcError as error:
             if isinstance(error, Unavailable):
                 await self.load()

@@ -15,6 +15,7 @@ from torcd.actors.clock import now_ms
 from torcd.actors.messages import CommitEdit, Disconnected, Preview, Register
 from torcd.actors.supervisor import Supervisor
 from torcd.actors.turn import Turn
+from torcd.api.backups import Backups
 from torcd.api.edits import Edits
 from torcd.api.explanations import Explanations
 from torcd.api.lookups import Lookups
@@ -105,6 +106,7 @@ class Dispatch:
         for operation in OPERATIONS:
             table[operation] = self._operate
         for others in (
+            Backups(self._database),
             Edits(self._database, self._supervisor),
             Explanations(self._database, self._supervisor),
             Lookups(self._database),

@@ -101,7 +101,7 @@ class Draft:
         self._check(jobs, Status.PENDING)
         claim = Claim(
             jobs=jobs,
-            attempts=state.jobs.attempt[jobs] + 1,
+            attempts=np.maximum(state.jobs.attempt[jobs], state.attempt_floor) + 1,
             run_id=state.run_id,
             worker_id=worker_id,
             counter=state.version_counter,

@@ -187,6 +187,8 @@ class State:
     run_id: int
     version_counter: int
     event_seq: int
+    attempt_floor: int
+    """Attempts are numbered above this: up to it, a past that a restored backup does not know of may have used them."""
     is_canceled: bool
     is_archived: bool
     graph: Graph

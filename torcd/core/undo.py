@@ -46,8 +46,8 @@ class Before(msgspec.Struct, frozen=True, kw_only=True):
     version: Column
     given: Column
     """The versions that the operation gave the files."""
-    given_mtime_ns: Column
-    """And their times: a newer record is not taken back."""
+    given_mtime_ns: Column | None = None
+    """And their times: a newer record is not taken back. What the first versions packed lacks them."""
     values: list[tuple[int, int]]
     """(user data, version) of the values that it cleared."""
     is_canceled: bool
@@ -240,9 +240,10 @@ class _Former:
         found, given = files.ids.find(before.files.values()), before.given.values()
         is_left = found >= 0
         there = found[is_left]
-        is_left[is_left] = (files.version[there] == given[is_left]) & (
-            files.mtime_ns[there] == before.given_mtime_ns.values()[is_left]
-        )
+        is_left[is_left] = files.version[there] == given[is_left]
+        if before.given_mtime_ns is not None:
+            there = found[is_left]
+            is_left[is_left] = files.mtime_ns[there] == before.given_mtime_ns.values()[is_left]
         back = found[is_left]
         for name in ("mtime_ns", "size", "is_racy", "version"):
             column: NDArray[np.generic] = getattr(files, name)

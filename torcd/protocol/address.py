@@ -69,6 +69,8 @@ def find_places(
     database_path = Path(
         database or environ.get("TORCD_DATABASE") or config.get("database") or state_home / "torc" / "torc.db"
     ).absolute()
+    if database_path.is_symlink():  # the files beside it, and its lock, belong to the real one
+        database_path = database_path.resolve()
     chosen = socket or environ.get("TORCD_SOCKET") or config.get("socket")
     return Places(
         database=database_path,

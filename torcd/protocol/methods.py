@@ -1,10 +1,11 @@
 """Every method that the daemon understands."""
 
-from torcd.protocol import edits, health, lookups, transfer_requests, update, worker_requests
+from torcd.protocol import backups, edits, health, lookups, transfer_requests, update, worker_requests
 from torcd.protocol.requests import Request
 
 __all__ = [
     "METHODS",
+    "backups",
     "edits",
     "health",
     "lookups",

@@ -290,3 +290,29 @@ class Daemon(Answer, frozen=True, kw_only=True):
     version: str
     started_at: str
     database: str
+    database_check: str = "running"
+    """What reading all of the database came to: `running`, `sound`, `damaged` or `failed` (it could not be read)."""
+    database_damage: str | None = None
+    """What is wrong with it. Nothing is written to it then."""
+
+
+class Backup(Answer, frozen=True, kw_only=True):
+    """A copy of the database as one file, checked in full."""
+
+    database: str
+    path: str
+    size_bytes: int
+    duration_s: float
+
+
+class Restored(Answer, frozen=True, kw_only=True):
+    """A database that was replaced by a backup."""
+
+    database: str
+    restored_from: str
+    kept: str | None
+    """What was there, with its log beside it; null when nothing was."""
+    size_bytes: int
+    workflows: int
+    schema_version: int
+    """Of the backup; the database has this torcd's."""

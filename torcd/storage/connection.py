@@ -4,14 +4,17 @@ Plain `sqlite3`, run in the SQL thread. The order matters: nothing is written be
 ours.
 """
 
+import errno
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from torcd.protocol.errors import Refused
 from torcd.storage.faults import translated
-from torcd.storage.migrate import Migration, check_identity, load_migrations, migrate
+from torcd.storage.migrate import Migration, check_identity, migrate, version_of
+from torcd.storage.soundness import check_schema
 
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 
@@ -47,16 +50,12 @@ def check_sqlite(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> None
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection in autocommit mode, nothing read or written yet; a new file is its owner's alone."""
-    check_sqlite()
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    except OSError as error:
-        raise Refused(
-            f"database {path}: cannot be opened for writing: {error.strerror}. Check that its directory "
-            "exists and is yours, or set `database` to another path",
-            database=str(path),
-        ) from error
+    """A connection to an existing file, in autocommit mode, nothing read or written yet.
+
+    The file is opened by SQLite alone: whoever else in this process closed a descriptor of it would drop the
+    locks of every connection, fcntl_locking(2), and an sqlite3 shell would then take itself for the only user
+    and remove the write-ahead log under the daemon.
+    """
     with translated(path):
         return sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=rw",
@@ -65,6 +64,43 @@ def connect(path: Path) -> sqlite3.Connection:
             timeout=BUSY_TIMEOUT_S,
             cached_statements=256,
         )
+
+
+def create_file(path: Path) -> None:
+    """Makes an empty file for its owner alone. Raises `Refused`, also when it is there."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise Refused(
+            f"database {path}: cannot be opened for writing: {error.strerror}. Check that its directory "
+            "exists and is yours, or set `database` to another path",
+            database=str(path),
+        ) from error
+
+
+def create_database(path: Path, steps: Sequence[Migration]) -> None:
+    """Makes a new database at `path`, whole or not at all: one of no bytes is never torcd's."""
+    draft = path.with_name(path.name + ".new")
+    draft.unlink(missing_ok=True)  # of a torcd that was killed here
+    create_file(draft)
+    with translated(path), closing(connect(draft)) as connection:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("PRAGMA synchronous = FULL")
+        migrate(connection, path, steps)
+    draft.rename(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Makes the names in a directory durable, where its file system can."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # what some network file systems say, which have nothing to do then
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _set_journal(connection: sqlite3.Connection, path: Path, mode: str) -> None:
@@ -78,21 +114,28 @@ def _set_journal(connection: sqlite3.Connection, path: Path, mode: str) -> None:
 
 
 def prepare_writer(
-    connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration] | None, *, exclusive: bool
+    connection: sqlite3.Connection,
+    path: Path,
+    migrations: Sequence[Migration],
+    *,
+    exclusive: bool,
+    save: Callable[[sqlite3.Connection], object],
 ) -> None:
     """Makes `connection` the writer of a database that is ours and of this version.
 
     `exclusive`: the only connection, for file systems on which the shared memory of write-ahead logging is
-    not safe.
+    not safe. `save` is called before an older database is brought to this version.
     """
-    steps = load_migrations() if migrations is None else migrations
     with translated(path):
         if exclusive:  # before the first access, so that no shared memory is used to read either
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        check_identity(connection, path, steps)
+        check_identity(connection, path, migrations)
         connection.executescript(_CONNECTION + _WRITER)
         _set_journal(connection, path, "truncate" if exclusive else "wal")
-        migrate(connection, path, steps)
+        if 0 < version_of(connection) < len(migrations):
+            save(connection)
+        migrate(connection, path, migrations)
+        check_schema(connection, path, migrations)
 
 
 def prepare_reader(connection: sqlite3.Connection, path: Path) -> None:

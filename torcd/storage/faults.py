@@ -12,6 +12,25 @@ from pathlib import Path
 
 from torcd.protocol.errors import Refused, TorcError, Unavailable
 
+WAY_OUT = (
+    "It is left as it is. Stop the daemon and restore a backup with `torcctl daemon restore FILE`; to go on with what "
+    "can still be read, give the database itself as FILE. Either keeps the damaged files"
+)
+
+
+class Damaged(Unavailable):
+    """The database is not what was written to it. No later attempt mends that: a user has to."""
+
+
+class InDoubt(Unavailable):
+    """The disk failed while a commit was on its way: only what can be read later tells whether it took effect."""
+
+
+def damaged(path: Path, finding: str) -> Damaged:
+    """The error that says what was found, and what to do."""
+    return Damaged(f"database {path}: it is damaged: {finding}. {WAY_OUT}", database=str(path), finding=finding)
+
+
 _PRIMARY = 0xFF  # the low byte of an extended result code is its primary code
 
 _FAULTS: dict[int, tuple[type[TorcError], str]] = {
@@ -44,20 +63,23 @@ _FAULTS: dict[int, tuple[type[TorcError], str]] = {
         "its file system does not lock files reliably. Move it to a local disk, set `database` to that path",
     ),
     sqlite3.SQLITE_PERM: (Unavailable, "access to it is denied. Check its owner and permissions"),
-    sqlite3.SQLITE_CORRUPT: (
-        Unavailable,
-        "it is damaged. Stop the daemon, keep a copy, then restore a backup or try `sqlite3 DATABASE .recover`",
-    ),
+    sqlite3.SQLITE_CORRUPT: (Damaged, f"it is damaged. {WAY_OUT}"),
     sqlite3.SQLITE_NOTADB: (
         Refused,
-        "it is not an SQLite database. Set `database` to another path, or move this file away",
+        "it is not an SQLite database, or its beginning is damaged. Set `database` to another path, move this file "
+        "away, or restore a backup with `torcctl daemon restore FILE`, which keeps it",
     ),
 }
+
+_NOT_TEXT = "Could not decode to UTF-8"
+"""How Python's module complains of text that no torcd wrote; it gives no code."""
 
 
 def find_fault(error: sqlite3.Error, path: Path) -> TorcError | None:
     """The expected failure that `error` means for the database at `path`; None where it is a bug."""
     code: int | None = getattr(error, "sqlite_errorcode", None)  # absent where sqlite3 the module complains
+    if code is None and str(error).startswith(_NOT_TEXT):
+        return damaged(path, str(error))
     if code is None or code == sqlite3.SQLITE_READONLY:  # without an extension: a read that tried to write
         return None
     if (code & _PRIMARY) not in _FAULTS:
@@ -65,6 +87,25 @@ def find_fault(error: sqlite3.Error, path: Path) -> TorcError | None:
     kind, advice = _FAULTS[code & _PRIMARY]
     reported = f"{error.sqlite_errorname}: {error}"
     return kind(f"database {path}: {advice} ({reported})", database=str(path), sqlite=error.sqlite_errorname)
+
+
+def doubt(error: sqlite3.Error, path: Path) -> InDoubt:
+    """What to raise when the disk failed in a COMMIT and it is not certain that this stays undone."""
+    fault = InDoubt(
+        f"database {path}: the disk reported an error in the middle of a commit. Whether it took effect can be seen "
+        f"once the disk can be read again: look before you repeat the command. Check the disk, the mount and your "
+        f"quota ({error.sqlite_errorname}: {error})",
+        database=str(path),
+        sqlite=error.sqlite_errorname,
+    )
+    fault.__cause__ = error
+    return fault
+
+
+def leaves_doubt(error: sqlite3.Error) -> bool:
+    """Whether a COMMIT that failed so may have been made: the disk failed, and not before all of it was written."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return (code & _PRIMARY) == sqlite3.SQLITE_IOERR and code != sqlite3.SQLITE_IOERR_WRITE
 
 
 def is_interrupt(error: BaseException) -> bool:

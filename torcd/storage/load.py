@@ -40,13 +40,13 @@ class Region:
 def load_state(db: sqlite3.Connection, workflow_id: int) -> State:
     """The state of one workflow; raises NotFound."""
     row = db.execute(
-        "SELECT name, submission_directory, detect, sort_method, run_id, counter, event_seq, is_canceled,"
-        " is_archived FROM workflow WHERE id = ?",
+        "SELECT name, submission_directory, detect, sort_method, run_id, counter, event_seq,"
+        " attempt_floor, is_canceled, is_archived FROM workflow WHERE id = ?",
         (workflow_id,),
     ).fetchone()
     if row is None:
         raise NotFound(f"there is no workflow {workflow_id}", noun="workflow", id=workflow_id)
-    name, directory, detect, sort_method, run_id, counter, event_seq, is_canceled, is_archived = row
+    name, directory, detect, sort_method, run_id, counter, event_seq, floor, is_canceled, is_archived = row
     job_region = _find_region(db, "SELECT group_concat(job_id, ' ') FROM job_state", workflow_id)
     file_region = _find_region(db, "SELECT group_concat(id, ' ') FROM file INDEXED BY file_by_workflow", workflow_id)
     job_ids, file_ids = job_region.ids, file_region.ids
@@ -85,6 +85,7 @@ def load_state(db: sqlite3.Connection, workflow_id: int) -> State:
         run_id=run_id,
         version_counter=counter,
         event_seq=event_seq,
+        attempt_floor=floor,
         is_canceled=bool(is_canceled),
         is_archived=bool(is_archived),
         graph=graph,

@@ -1,7 +1,8 @@
 """One daemon for one database: a kernel lock on a file beside it, held for the daemon's whole life.
 
 The kernel drops the lock when the process ends, however it ends, so there is never a stale lock to remove;
-the file itself stays. What is written inside is for people only.
+the file itself stays. Inside stands who holds it, for people, and the boot of the machine in which the database was
+last opened and not closed in order: what the daemon then left in shared memory still counts.
 """
 
 import errno
@@ -17,9 +18,25 @@ from torcd.protocol.errors import Conflict, Refused
 class Lock:
     """A held lock: by this process until `release` or its end, and by children forked without exec."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, path: Path, descriptor: int, left_open_in: str) -> None:
         self.path = path
+        self.was_left_open = left_open_in != "" and left_open_in == read_boot_id()
+        """Whether a former holder opened the database, since the machine was started, and never closed it."""
         self._descriptor: int | None = descriptor
+        self._write(left_open_in)
+
+    def note_opened(self) -> None:
+        """Notes that the database is in use from now on."""
+        self._write(read_boot_id())
+
+    def note_closed(self) -> None:
+        """Notes that the database was closed in order."""
+        self._write("")
+
+    def _write(self, open_in: str) -> None:
+        assert self._descriptor is not None
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, f"{os.getpid()} {socket.gethostname()} {open_in}\n".encode(), 0)
 
     def release(self) -> None:
         """Gives the lock up; again is fine."""
@@ -48,9 +65,23 @@ def _open(path: Path) -> int:
         ) from error
 
 
+def read_boot_id() -> str:
+    """What tells this run of the machine from others; empty where the system does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _read(descriptor: int) -> list[str]:
+    """Process, host and boot, each empty where it is not told."""
+    words = os.pread(descriptor, 300, 0).decode(errors="replace").split()
+    return [*words, "", "", ""][:3]
+
+
 def _read_holder(descriptor: int) -> str:
     """Who wrote itself into the file, as far as that can be told."""
-    pid, _, host = os.pread(descriptor, 300, 0).decode(errors="replace").strip().partition(" ")
+    pid, host, _ = _read(descriptor)
     if not pid.isdecimal():
         return "another process"
     return f"process {pid}" if host in ("", socket.gethostname()) else f"process {pid} on {host}"
@@ -64,8 +95,7 @@ def acquire_lock(path: Path) -> Lock:
     descriptor = _open(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
+        return Lock(path, descriptor, _read(descriptor)[2])
     except OSError as error:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             holder = _read_holder(descriptor)
@@ -81,4 +111,3 @@ def acquire_lock(path: Path) -> Lock:
             "have space left; else set `database` to a path on a local disk",
             lock=str(path),
         ) from error
-    return Lock(path, descriptor)

@@ -1,13 +1,13 @@
 """The schema's version: which steps a database has had, and those it still needs.
 
 A step is a file `NNNN_name.sql` in `migrations/`, numbered from 1 without gaps and never changed once
-released. Each is one transaction together with its number in `user_version`, so a crash leaves the last
-complete one. Knows no table.
+released. All that a database lacks are one transaction, together with the number in `user_version`: a failure or
+a crash leaves it as it was. Knows no table.
 """
 
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from torcd.protocol.errors import Refused
+from torcd.storage.faults import find_fault
 
 APPLICATION_ID = int.from_bytes(b"torc", "big")
 """Marks a database as torcd's own; `file` shows it, and no other program's database carries it."""
@@ -64,7 +65,7 @@ def check_identity(connection: sqlite3.Connection, path: Path, migrations: Seque
             "left as it is. Set `database` to another path",
             database=str(path),
         )
-    if version > len(migrations):
+    if not 0 <= version <= len(migrations):
         raise Refused(
             f"database {path}: its schema is version {version}, this torcd knows up to {len(migrations)}; it "
             "was left as it is. Upgrade torcd, or set `database` to another path",
@@ -74,33 +75,62 @@ def check_identity(connection: sqlite3.Connection, path: Path, migrations: Seque
         )
 
 
+def version_of(connection: sqlite3.Connection) -> int:
+    """The number of the last step that a database has had."""
+    return _number(connection, "user_version")
+
+
+def _statements(sql: str) -> Iterator[str]:
+    """The statements of a script, with their comments."""
+    statement = ""
+    for piece in sql.split(";"):
+        statement += piece + ";"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
 def _apply(connection: sqlite3.Connection, step: Migration) -> None:
     title = f"migration {step.version:04d}_{step.name}"
-    try:
-        connection.executescript(f"BEGIN IMMEDIATE;\n{step.sql}\n;")
+    for statement in _statements(step.sql):
+        connection.execute(statement)
         if not connection.in_transaction:
             raise RuntimeError(f"{title} ends the transaction it runs in")
-        if broken := connection.execute("PRAGMA foreign_key_check").fetchone():
-            raise RuntimeError(f"{title} leaves a row of {broken[0]} without its parent in {broken[2]}")
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {step.version}")
-        connection.execute("COMMIT")
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+    if broken := connection.execute("PRAGMA foreign_key_check").fetchone():
+        raise RuntimeError(f"{title} leaves a row of {broken[0]} without its parent in {broken[2]}")
+    connection.execute(f"PRAGMA user_version = {step.version}")
 
 
 def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration] | None = None) -> None:
     """Applies the steps that the database lacks; `connection` is in autocommit mode.
 
-    Leaves foreign keys on. A step that fails is undone, earlier ones stay. Raises as `check_identity` does.
+    Leaves foreign keys on. When a step fails, none of them was applied: raises `Refused` where what is stored does not
+    fit the step, else what the disk's failure means. Raises also as `check_identity` does.
     """
     steps = load_migrations() if migrations is None else migrations
     check_identity(connection, path, steps)
+    version = version_of(connection)
+    missing = steps[version:]
     # Rebuilding a table, SQLite's way to alter it, must not fire its children's ON DELETE actions.
     connection.execute("PRAGMA foreign_keys = OFF")
     try:
-        for step in steps[_number(connection, "user_version") :]:
+        if missing:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        for step in missing:
             _apply(connection, step)
+        if missing:
+            connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        fault = find_fault(error, path)
+        raise fault or Refused(
+            f"database {path}: it cannot be brought from schema version {version} to {len(steps)}: {error}. It was "
+            "left as it is. Its schema is not that of its version: if it is damaged, restore a backup with "
+            "`torcctl daemon restore FILE`",
+            database=str(path),
+            version=version,
+        ) from error
     finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         connection.execute("PRAGMA foreign_keys = ON")

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import outcome
 
-from torcd.storage.faults import explain, is_interrupt, translated
+from torcd.storage.faults import InDoubt, doubt, explain, is_interrupt, leaves_doubt, translated
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -69,8 +69,36 @@ def _commit(connection: sqlite3.Connection, works: Sequence[Work[object]], path:
             values.append(work(connection))
             if not connection.in_transaction:
                 raise RuntimeError(f"{work!r} ended the transaction that it was given")
-        connection.execute("COMMIT")
+        try:
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if leaves_doubt(error) and not _void(connection):
+                raise doubt(error, path) from error
+            raise
     return values
+
+
+def _void(connection: sqlite3.Connection) -> bool:
+    """After a COMMIT that failed: makes sure that no recovery after a crash takes it for made; whether it is sure.
+
+    In a write-ahead log the failed transaction may be all there, its end included: only this process knows that
+    it does not count. A transaction without effect is written over it. A rollback journal is either played back or
+    was given up already, which cannot be told from here.
+    """
+    try:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+        if mode != "wal":
+            return False
+        with _begun(connection):
+            connection.execute("BEGIN IMMEDIATE")
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            connection.execute(f"PRAGMA user_version = {version}")
+            connection.execute("COMMIT")
+    except sqlite3.Error:
+        return False
+    return True
 
 
 def run_commits(
@@ -88,6 +116,8 @@ def run_commits(
         return [outcome.Value(value) for value in together.value]
     if len(works) == 1:
         return [together]
+    if isinstance(together, outcome.Error) and isinstance(together.error, InDoubt):  # again might be twice
+        return [outcome.Error(InDoubt(together.error.message, **together.error.data)) for _ in works]
     _log.info("a group of %d commits failed, each is tried alone: %r", len(works), together.error)
     return [run_commits(connection, [work], path)[0] for work in works]
 
