@@ -114,8 +114,8 @@ class Plan:
 
     @property
     def count(self) -> int:
-        """The number of "Reset N jobs": reinit does not count what it merely evaluates (SEMANTICS §5)."""
-        if self.request.operation != "reinit":
+        """The number of "Reset N jobs": what reinit merely evaluates is not counted (SEMANTICS §5)."""
+        if self.request.operation != "reinit" and not self.request.reinitialize:
             return len(self.moves)
         return sum(1 for move in self.moves.values() if move.reasons and move.before[0] != "uninitialized")
 

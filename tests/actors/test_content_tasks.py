@@ -172,7 +172,7 @@ async def test_a_claim_while_an_undo_prepares_has_it_refused(house: House, chain
     task = await house.wait(task_id)
     assert (task.status, task.error_code) == ("failed", 422)
     assert task.error is not None
-    assert "started" in task.error
+    assert "went to a worker" in task.error
     await house.check(chain)
 
 

@@ -68,7 +68,7 @@ def test_a_workflow_from_before_goes_on_with_contents_and_undo(bench: Workbench,
         assert set(bench.status().values()) == {"completed"}
 
 
-GOLDEN = bytes.fromhex(
+WITHOUT_BELOW = bytes.fromhex(
     "de0012a46a6f627384a5636f756e7402a36c6f7701a5776964746801a464617461c4020001a673746174757384a5636f756e7402a36c6f"
     "7705a5776964746800a464617461c400a6726561736f6e84a5636f756e7402a36c6f7700a5776964746800a464617461c400aa6d61795f"
     "72657475726e84a5636f756e7402a36c6f7700a5776964746800a464617461c400a7636f756e74657284a5636f756e7402a36c6f7701a5"
@@ -81,12 +81,32 @@ GOLDEN = bytes.fromhex(
     "696d655f6e7384a5636f756e7401a36c6f77cf17979cfe36670900a5776964746800a464617461c400a676616c75657390ab69735f6361"
     "6e63656c6564c2a773746f7070656400"
 )
-"""What a reinit of a>b replaced when x was another file: it can be taken back after an upgrade."""
+"""What a reinit of a>b replaced when x was another file: it can be taken back after an upgrade.
+
+Of jobs downstream of what was settled it has nothing.
+"""
+
+GOLDEN = bytes.fromhex(
+    "de0014a46a6f627384a5636f756e7402a36c6f7701a5776964746801a464617461c4020001a673746174757384a5636f756e7402a36c6f"
+    "7705a5776964746800a464617461c400a6726561736f6e84a5636f756e7402a36c6f7700a5776964746800a464617461c400aa6d61795f"
+    "72657475726e84a5636f756e7402a36c6f7700a5776964746800a464617461c400a7636f756e74657284a5636f756e7402a36c6f7701a5"
+    "776964746801a464617461c4020001a7617474656d707484a5636f756e7402a36c6f7701a5776964746800a464617461c400a6776f726b"
+    "657284a5636f756e7402a36c6f7701a5776964746800a464617461c400a566696c657384a5636f756e7401a36c6f7702a5776964746800"
+    "a464617461c400a86d74696d655f6e7384a5636f756e7401a36c6f77cf17979cfe36394240a5776964746800a464617461c400a473697a"
+    "6584a5636f756e7401a36c6f770aa5776964746800a464617461c400a6646967657374c41000000000000000000000000000000000a769"
+    "735f7261637984a5636f756e7401a36c6f7700a5776964746800a464617461c400a776657273696f6e84a5636f756e7401a36c6f7701a5"
+    "776964746800a464617461c400a5676976656e84a5636f756e7401a36c6f7704a5776964746800a464617461c400ae676976656e5f6d74"
+    "696d655f6e7384a5636f756e7401a36c6f77cf17979cfe36670900a5776964746800a464617461c400a676616c75657390ab69735f6361"
+    "6e63656c6564c2a773746f7070656400a562656c6f7784a5636f756e7400a36c6f7700a5776964746800a464617461c400ad62656c6f77"
+    "5f617474656d707484a5636f756e7400a36c6f7700a5776964746800a464617461c400"
+)
+"""The same, as this version packs it."""
 
 
-def test_what_an_operation_of_this_version_replaced_can_be_unpacked_for_ever() -> None:
+@pytest.mark.parametrize("packed", [WITHOUT_BELOW, GOLDEN], ids=["without below", "present"])
+def test_what_an_operation_of_any_version_replaced_can_be_unpacked_for_ever(packed: bytes) -> None:
     """SEMANTICS 5.6"""
-    before = unpack_before(GOLDEN)
+    before = unpack_before(packed)
     assert before.jobs.values().tolist() == [1, 2]
     assert before.status.values().tolist() == [5, 5]
     assert before.counter.values().tolist() == [1, 2]
@@ -94,10 +114,11 @@ def test_what_an_operation_of_this_version_replaced_can_be_unpacked_for_ever() -
     assert (before.version.values().tolist(), before.given.values().tolist()) == ([1], [4])
     assert (before.values, before.is_canceled, before.stopped) == ([], False, 0)
     assert len(before.digest) == 16
+    assert before.below.values().tolist() == before.below_attempt.values().tolist() == []
 
 
 def test_the_golden_sample_is_what_this_version_packs(bench: Workbench) -> None:
-    """A change of the format needs a second sample beside it."""
+    """A change of the format needs another sample beside it."""
     bench.disk.write("x")
     bench.operate(Reinit)
     ((packed,),) = bench.rows("SELECT before FROM task_undo")

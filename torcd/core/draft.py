@@ -25,6 +25,7 @@ from torcd.core.delta import (
     UserDataRestored,
     UserDataWrite,
 )
+from torcd.core.holder import as_history
 from torcd.core.observation import Observation, has_changed, needs_recording
 from torcd.core.ranges import format_ranges
 from torcd.core.state import DIGEST, Files, State, has_digest
@@ -140,7 +141,7 @@ class Draft:
         """
         if len(jobs):
             workers = self.state.jobs.worker[jobs]
-            workers = np.where(self.state.jobs.status[jobs] == Status.COMPLETED, workers, -np.abs(workers))
+            workers = np.where(self.state.jobs.status[jobs] == Status.COMPLETED, workers, as_history(workers))
             self.put_attempts_back(jobs, np.full(len(jobs), self.state.version_counter, dtype=np.int64), workers)
 
     def put_attempts_back(self, jobs: Indexes, counters: NDArray[np.int64], workers: NDArray[np.int32]) -> None:

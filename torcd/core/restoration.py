@@ -12,6 +12,7 @@ from torcd.core.document import Document
 from torcd.core.entry_checks import STATUS_OF, EntryChecks
 from torcd.core.expansion import Expansion
 from torcd.core.fingerprint import Definition, user_data_digest
+from torcd.core.holder import as_history
 from torcd.core.paths import base_of, resolve_path
 from torcd.core.problems import Problems
 from torcd.core.specification import BAD_PATH
@@ -158,7 +159,9 @@ class Restorer:
         if job.started_at_version is not None:
             counter = job.started_at_version
             self._checks.check_version(f"jobs[{index}].started_at_version", counter)
-        worker = 0 if not job.attempt_id else -NOBODY if job.attempt_is_history or status in LIVE else NOBODY
+        worker = NOBODY if job.attempt_id else 0
+        if job.attempt_is_history or status in LIVE:
+            worker = as_history(worker)
         if status in LIVE:
             status, reason = Status.UNINITIALIZED, StatusReason.NONE
         return status, reason, job.attempt_id, job.run_id, worker, counter, job.may_return

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from torcd.core.holder import is_current
 from torcd.core.refusals import find_jobs
 from torcd.core.state import State
 from torcd.core.status import ENDED, mask_of, statuses_named
@@ -33,7 +34,7 @@ def select_jobs(state: State, request: JobsOperation, selection: Selection) -> I
             raise Refused(f"there is no status {request.status!r}", field="status", value=request.status)
         mask |= np.isin(state.jobs.status, statuses)
     found = state.jobs.ids.find(selection.job_ids)
-    is_current = mask_of(ENDED)[state.jobs.status[found]] & (state.jobs.attempt[found] == selection.attempts)
-    is_current &= state.jobs.worker[found] > 0  # else it was reset since, and then canceled, or accepted
-    mask[found[is_current]] = True
+    is_latest = mask_of(ENDED)[state.jobs.status[found]] & (state.jobs.attempt[found] == selection.attempts)
+    is_latest &= is_current(state.jobs.worker[found])  # else it was reset since, and then canceled, or accepted
+    mask[found[is_latest]] = True
     return np.flatnonzero(mask)

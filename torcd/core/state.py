@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from torcd.core.fingerprint import Definition
 from torcd.core.graph import Graph, Rows, make_rows, pack, sorted_unique
+from torcd.core.holder import as_current, as_history
 from torcd.core.placement import ReadyQueue, Requirement
 from torcd.core.status import BAD, SETTLED, Status, ends_attempt, mask_of, revives_attempt, status_name
 
@@ -91,7 +92,7 @@ class Jobs:
     attempt: NDArray[np.int32]
     run_id: NDArray[np.int32]
     worker: NDArray[np.int32]
-    """Who holds or held the latest attempt, 0: nobody. Negative: that attempt is history, nothing it says counts."""
+    """Who holds or held the latest attempt, 0: nobody; see `holder`."""
     claim_counter: NDArray[np.int64]
     counter: NDArray[np.int64]
     """The version counter at the start of the last attempt, -1: never started."""
@@ -106,9 +107,9 @@ class Jobs:
     def settle_attempts(self, jobs: NDArray[np.int64], status: int, reason: int) -> None:
         """Notes what a move means for the latest attempts of jobs."""
         if ends_attempt(status, reason):
-            self.worker[jobs] = -np.abs(self.worker[jobs])
+            self.worker[jobs] = as_history(self.worker[jobs])
         elif revives_attempt(status, reason):
-            self.worker[jobs] = np.abs(self.worker[jobs])
+            self.worker[jobs] = as_current(self.worker[jobs])
 
 
 @dataclass(slots=True)

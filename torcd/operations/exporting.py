@@ -7,6 +7,7 @@ import msgspec
 
 from torcd import __version__
 from torcd.core.fingerprint import Definition
+from torcd.core.holder import is_history
 from torcd.core.paths import base_of, relate_path
 from torcd.core.status import reason_name, status_name
 from torcd.protocol.document import (
@@ -170,7 +171,7 @@ class _Entries:
                 status_reason=reason_name(reason),
                 attempt_id=attempt,
                 run_id=run_id,
-                attempt_is_history=worker_id < 0,
+                attempt_is_history=is_history(worker_id),
                 started_at_version=None if counter < 0 else counter,
                 may_return=bool(may_return),
             )

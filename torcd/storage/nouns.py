@@ -8,6 +8,7 @@ import msgspec
 from torcd.core.status import Status, reason_name, status_name
 from torcd.protocol.errors import NotFound
 from torcd.protocol.model import Event, File, Job, Result, Task, UserData, Worker, Workflow
+from torcd.storage import holder
 from torcd.storage.lists import FLAG, NUMBER, STATUS, TEXT, Listing, Row, load_page, reason_filter
 from torcd.storage.rows import format_time
 from torcd.storage.tasks import COLUMNS as TASK_COLUMNS
@@ -82,7 +83,7 @@ def _make_job(row: Row) -> Job:
     )
 
 
-IS_CURRENT = f"s.status IN {ENDED} AND s.worker_id > 0"
+IS_CURRENT = f"s.status IN {ENDED} AND s.{holder.IS_CURRENT}"
 """Whether a job's latest attempt tells of the status in which the job is. One of a job that was reset and then canceled
 does not, nor one of a job that was accepted: that attempt is history."""
 _RETURN_CODE = f"CASE WHEN {IS_CURRENT} THEN r.return_code END"

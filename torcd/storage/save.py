@@ -27,6 +27,7 @@ from torcd.core.delta import (
 from torcd.core.ranges import find_ranges
 from torcd.core.state import NEVER, State, has_digest
 from torcd.core.status import Status, ends_attempt, revives_attempt
+from torcd.storage import holder
 
 Int64 = NDArray[np.int64]
 DENSE = 4
@@ -130,9 +131,9 @@ def _update(db: sqlite3.Connection, keys: Keys, jobs: Int64, columns: str, value
 def _save_move(db: sqlite3.Connection, keys: Keys, move: Move) -> None:
     columns = "status = ?, reason = ?"
     if ends_attempt(move.status, move.reason):
-        columns += ", worker_id = -abs(worker_id)"
+        columns += f", worker_id = {holder.AS_HISTORY}"
     elif revives_attempt(move.status, move.reason):
-        columns += ", worker_id = abs(worker_id)"
+        columns += f", worker_id = {holder.AS_CURRENT}"
     _update(db, keys, move.jobs, columns, (move.status, move.reason))
 
 
