@@ -5,17 +5,17 @@ torcctl itself is written here, from the table of nouns, so that it appears at o
 """
 
 import importlib
-import os
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 
 from torcctl import output, shortcut
 from torcctl.context import Context
-from torcctl.exits import BROKEN_PIPE, DONE, INTERRUPTED, UsageError, exit_of
+from torcctl.exits import BROKEN_PIPE, DONE, FAILED, INTERRUPTED, UsageError, exit_of
 from torcctl.options import split
 from torcctl.parameters import Command
 from torcctl.root import GROUPS, NOUNS, root_help
+from torcctl.streams import StdoutError, drop_stdout
 from torcd import __version__
 from torcd.protocol.errors import TorcError
 
@@ -35,10 +35,13 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
         output.write_error(error, as_json=as_json)
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read stdout has enough (`| head`). Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read stdout has enough (`| head`)
+        drop_stdout()
         code = BROKEN_PIPE
+    except StdoutError as error:
+        drop_stdout()
+        code = FAILED
+        output.write_error(TorcError(f"standard output cannot be written: {error.strerror}"), as_json=False)
     finally:
         if context is not None:
             context.close()
