@@ -13,7 +13,7 @@ from torcctl import output, shortcut
 from torcctl.context import Context
 from torcctl.exits import BROKEN_PIPE, DONE, FAILED, INTERRUPTED, UsageError, exit_of
 from torcctl.options import split
-from torcctl.parameters import Command
+from torcctl.parameters import Command, PlainKey, cut_plain_keys
 from torcctl.root import GROUPS, NOUNS, root_help
 from torcctl.streams import StdoutError, drop_stdout
 from torcd import __version__
@@ -85,12 +85,14 @@ def _bind(context: Context, tokens: list[str]) -> Callable[[], int | None]:
     if verb is None:
         # Not the help: a script that lost its verb must not take it for a result.
         raise UsageError(f"torcctl {noun} needs one of: {', '.join(verbs)}", command=noun)
+    keys: list[PlainKey] = []
     if verb in verbs:
+        tokens, keys = cut_plain_keys(verbs[verb], tokens)
         arguments = shortcut.bind(verbs[verb], tokens[2:] if verb else tokens[1:])
         if arguments is not None:
             args, kwargs = arguments
-            return partial(verbs[verb], *args, **kwargs, context=context)
+            return partial(verbs[verb], *args, *keys, **kwargs, context=context)
     from torcctl import grammar
 
     app = grammar.build_app({noun: (NOUNS[noun].summary, verbs)})
-    return grammar.parse(app, tokens, context)
+    return grammar.parse(app, tokens, context, keys)

@@ -96,15 +96,21 @@ def evaluated(function: Command) -> Command:
     return copy
 
 
-def parse(app: App, tokens: list[str], context: Context) -> Callable[[], int | None]:
-    """What a command line asks for, ready to be called: a command, or the help of one. Raises UsageError."""
+def parse(
+    app: App, tokens: list[str], context: Context, keys: Sequence[parameters.PlainKey] = ()
+) -> Callable[[], int | None]:
+    """What a command line asks for, ready to be called: a command, or the help of one. Raises UsageError.
+
+    `keys` are those that stood behind `--`.
+    """
     try:
         command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         hint = _hint_at_global(tokens) if isinstance(error, UnknownOptionError) else None
         raise UsageError(f"{_plain(error)}{hint or _hint_at_help(tokens)}") from error
-    given = {"context": context} if "context" in ignored else {}  # help does not take it
-    return partial(command, *bound.args, **bound.kwargs, **given)
+    if "context" not in ignored:  # it is the help
+        return partial(command, *bound.args, **bound.kwargs)
+    return partial(command, *bound.args, *keys, **bound.kwargs, context=context)
 
 
 def _plain(error: CycloptsError) -> str:

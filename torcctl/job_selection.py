@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from torcctl.exits import UsageError
+from torcctl.parameters import PlainKey
 from torcctl.selection import choose_workflow, is_id, workflow_of_option
 from torcd.protocol.errors import Refused
 from torcd.protocol.lookups import FindJobs
@@ -67,10 +68,14 @@ def _read_keys(keys: "Sequence[Key]") -> tuple[list[int], list[str]]:
     """Ids and names, each once."""
     found: dict[str, None] = {}
     for key in keys:
-        if key == STDIN:
+        if isinstance(key, PlainKey):
+            found[str(key)] = None
+        elif key == STDIN:
             found |= dict.fromkeys(_read_stdin())
         elif key.startswith("-"):
-            raise UsageError(f"unknown option {key!r}; see --help", option=key)
+            raise UsageError(
+                f"unknown option {key!r}; see --help. A key that begins with a dash stands behind --", option=key
+            )
         else:
             found[key] = None
     ids = {key: int(key) for key in found if is_id(key)}

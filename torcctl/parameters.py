@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import CO_VARARGS
 from pathlib import Path
+from types import FunctionType
 from typing import Literal
 
 from torcctl.exits import UsageError
@@ -23,6 +25,11 @@ WorkflowId = int | None
 
 Key = str
 """One of the keys of a command that takes many: an id or a name."""
+
+
+class PlainKey(str):
+    """A key that stood behind `--`: neither an option nor standard input, whatever it begins with."""
+
 
 Filters = tuple[str, ...]
 """`-f/--filter key=value` after a list command."""
@@ -116,6 +123,15 @@ OPERATION_DEFAULTS = OperationOptions()
 RUN_DEFAULTS = RunOptions()
 
 SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+def cut_plain_keys(function: Command, tokens: list[str]) -> tuple[list[str], list[PlainKey]]:
+    """A command's tokens without what stands behind `--`, and that as keys if it takes many; else as they are."""
+    assert isinstance(function, FunctionType)
+    if not function.__code__.co_flags & CO_VARARGS or "--" not in tokens:
+        return tokens, []
+    at = tokens.index("--")
+    return tokens[:at], [PlainKey(token) for token in tokens[at + 1 :]]
 
 
 def parse_size(text: str) -> int:

@@ -55,6 +55,36 @@ def test_ids_imply_their_workflow_and_names_are_those_of_the_selected_one(
 
 
 @pytest.mark.usefixtures("reset")
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (("--", "-dash"), (7, [5], None, None)),
+        (("--", "-", "--force", "--"), (7, [1, 7, 2], None, None)),
+        (("4", "--status", "failed", "--", "-x", "05"), (7, [4, 5, 2], "failed", None)),
+        (("4", "--"), (7, [4], None, None)),
+    ],
+)
+def test_behind_a_double_dash_every_word_is_a_key(
+    daemon: FakeDaemon, cli: Cli, argv: tuple[str, ...], expected: Any
+) -> None:
+    assert cli("-k", "7", "jobs", "reset-status", *argv).code == 0
+    assert selected(daemon) == expected
+
+
+@pytest.mark.parametrize("verb", ["disable", "enable"])
+def test_so_it_is_for_every_command_that_takes_many_keys(daemon: FakeDaemon, cli: Cli, verb: str) -> None:
+    daemon.on("jobs.find", {"workflow_id": 7, "jobs": [4]})
+    daemon.on(f"jobs.{verb}", {"workflow_id": 7, f"{verb}d": 1, "unchanged": 0, "jobs": [4]})
+    assert cli("-k", "7", "jobs", verb, "--", "-dash").code == 0
+    assert daemon.requests("jobs.find")[0]["names"] == ["-dash"]
+
+
+@pytest.mark.usefixtures("reset")
+def test_help_is_told_whatever_stands_behind_a_double_dash(cli: Cli) -> None:
+    assert "Usage: torcctl" in cli("jobs", "reset-status", "--help", "--", "-dash").out
+
+
+@pytest.mark.usefixtures("reset")
 def test_a_dash_stands_for_the_keys_on_standard_input(
     daemon: FakeDaemon, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
