@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torcctl.parameters import Key
 
 STDIN = "-"
-"""The key that stands for all those on standard input, separated by white space."""
+"""The key that stands for all those on standard input, one a line, without the white space around them."""
 
 KEYS_AT_ONCE = 5_000
 """Keys in one request: below 1 MiB with names of ordinary length."""
@@ -86,9 +86,10 @@ def _read_stdin() -> list[str]:
     if sys.stdin is None:
         raise UsageError("the key - stands for keys on standard input, which is closed")
     try:
-        return sys.stdin.read().split()
+        keys = [line.strip() for line in sys.stdin]
     except UnicodeDecodeError as error:
         raise Refused(f"the keys on standard input are not valid UTF-8: {error}") from error
+    return [key for key in keys if key]
 
 
 def _find(context: "Context", ids: list[int], names: list[str]) -> tuple[int, list[int]]:

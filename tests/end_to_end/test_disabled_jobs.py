@@ -88,8 +88,8 @@ def test_twenty_thousand_keys_fit_on_a_command_line_and_on_standard_input(system
     assert listed.out == f"Reset {count} jobs on request\n"
     by_name = system.torcctl("-k", at, "jobs", "disable", *names, json=True)
     assert (by_name["disabled"], by_name["jobs"]) == (count, ids)
-    enabled = system.torcctl("jobs", "enable", "-", stdin=" ".join(map(str, ids)))
+    enabled = system.torcctl("jobs", "enable", "-", stdin="\n".join(map(str, ids)))
     assert enabled.out == f"Enabled {count} jobs\n"
-    unknown = system.torcctl("jobs", "reset-status", "-", stdin=" ".join(map(str, [*ids, 10**9])), check=False)
+    unknown = system.torcctl("jobs", "reset-status", "-", stdin="\n".join(map(str, [*ids, 10**9])), check=False)
     assert (unknown.code, "1000000000" in unknown.err) == (3, True)
     assert time.monotonic() - began < PATIENCE_S / 2

@@ -85,12 +85,13 @@ def test_help_is_told_whatever_stands_behind_a_double_dash(cli: Cli) -> None:
 
 
 @pytest.mark.usefixtures("reset")
-def test_a_dash_stands_for_the_keys_on_standard_input(
+def test_a_dash_stands_for_the_keys_on_standard_input_one_a_line(
     daemon: FakeDaemon, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO("5 6\n\n\tabc\n4"))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("5\n6\r\n\n\ttwo words\n4"))
     assert cli("jobs", "reset-status", "4", "-", "--status", "failed").code == 0
-    assert selected(daemon) == (9, [4, 5, 6, 3], "failed", None)
+    assert selected(daemon) == (9, [4, 5, 6, 9], "failed", None)
+    assert daemon.requests("jobs.find")[1]["names"] == ["two words"]
 
 
 @pytest.mark.parametrize(("argv", "stdin"), [((), ""), (("-",), ""), (("-",), " \n")])

@@ -128,7 +128,7 @@ def reset_status(
     """Set jobs, and everything downstream of them, to uninitialized: all of them, or none.
 
     Args:
-        keys: Ids of jobs, or names in the selected workflow; - reads them from standard input.
+        keys: Ids of jobs, or names in the selected workflow; - reads them from standard input, one a line.
         status: Also the jobs of the workflow that are in this status.
         return_code: Also those whose last attempt ended with this return code.
         reinitialize: Go on with reinit at once, so that the jobs become ready or blocked.
@@ -145,7 +145,7 @@ def disable(*keys: Key, context: Context) -> None:
     """Disable jobs: they never run and hold nothing up. What is downstream is evaluated at once.
 
     Args:
-        keys: Ids of jobs, or names in the selected workflow; - reads them from standard input.
+        keys: Ids of jobs, or names in the selected workflow; - reads them from standard input, one a line.
     """
     _put(context, keys, DisableJobs, "disabled")
 
@@ -154,7 +154,7 @@ def enable(*keys: Key, context: Context) -> None:
     """Take disabling back: the jobs become uninitialized, and what depends on them waits for them.
 
     Args:
-        keys: Ids of jobs, or names in the selected workflow; - reads them from standard input.
+        keys: Ids of jobs, or names in the selected workflow; - reads them from standard input, one a line.
     """
     _put(context, keys, EnableJobs, "enabled")
 
@@ -186,7 +186,7 @@ def accept(
     Refused when an output is not there. What depends on them, and waits, need not wait any more.
 
     Args:
-        keys: Ids of jobs, or names in the selected workflow; - reads them from standard input.
+        keys: Ids of jobs, or names in the selected workflow; - reads them from standard input, one a line.
         reason: Why; it is kept with the task.
         status: Also the jobs of the workflow that are in this status.
         return_code: Also those whose last attempt ended with this return code.
