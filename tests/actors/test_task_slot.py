@@ -172,13 +172,15 @@ async def test_another_request_while_one_is_active_is_a_conflict_that_tells_all(
 ) -> None:
     """SEMANTICS 6.3"""
     task_id, gate = await held(house, workflow)
-    with pytest.raises(Conflict, match=f"task {task_id} \\(reinit, asked for by ann\\).*tasks wait {task_id}") as no:
+    told = rf"task {task_id} \(reinit with detect=mtime, asked for by ann at 20\S+Z\).*tasks wait {task_id}"
+    with pytest.raises(Conflict, match=told) as no:
         await house.begin(kind, workflow, **parameters)
     data = no.value.data
     assert (data["task_id"], data["operation"], data["requested_by"]) == (task_id, "reinit", "ann")
     assert data["params"] == {"force": False, "stop_live": False, "detect": "mtime"}
     assert data["created_at"].endswith("Z")
     assert data["differing"] == differing
+    assert ("differs in" in str(no.value)) == (kind is Reinit)
     gate.set()
     assert (await house.wait(task_id)).status == "succeeded"
 
