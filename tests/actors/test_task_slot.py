@@ -530,6 +530,19 @@ async def test_a_workflow_with_live_jobs_is_not_deleted(house: House, workflow: 
     assert await house.rows("SELECT count(*) FROM workflow") == [(0,)]
 
 
+async def test_a_task_and_a_dry_run_that_live_jobs_refuse_name_them_by_id_and_name(house: House, workflow: int) -> None:
+    """SEMANTICS 5.2"""
+    hand = await house.hire(workflow)
+    launch = (await hand.claim())["a"]
+    told = f"{launch.job_id} a (pending)"
+    failed = await house.wait(await house.begin(ResetJobs, workflow, jobs=[launch.job_id]))
+    assert (failed.status, failed.error_code) == ("failed", 409)
+    assert told in (failed.error or "")
+    with pytest.raises(Conflict) as no:
+        await house.preview(ResetJobs, workflow, jobs=[launch.job_id])
+    assert told in str(no.value)
+
+
 async def test_a_job_writes_user_data_only_during_its_attempt(house: House, workflow: int) -> None:
     """SEMANTICS 5.3, 6.3"""
     hand: Hand = await house.hire(workflow)
