@@ -247,6 +247,13 @@ def test_an_update_sends_only_what_was_given(daemon: FakeDaemon, cli: Cli) -> No
     assert cli("jobs", "update", "4").code == 2
 
 
+def test_a_job_to_be_edited_may_be_named(daemon: FakeDaemon, cli: Cli) -> None:
+    daemon.on("jobs.list", {"jobs": [samples.job(4, name="fit")], "next_cursor": None})
+    daemon.on("jobs.update", samples.job(4))
+    assert cli("-k", "7", "jobs", "update", "fit", "--priority", "2").code == 0
+    assert daemon.requests("jobs.update") == [{"job_id": 4, "priority": 2}]
+
+
 def test_user_data_are_named_in_the_selected_workflow_or_by_id(daemon: FakeDaemon, cli: Cli) -> None:
     value = {"id": 3, "user_data_key": 3, "workflow_id": 7, "name": "lr", "data": 1, "is_set": True}
     daemon.on("user_data.update", {**value, "is_ephemeral": False, "version": 2})

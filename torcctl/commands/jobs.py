@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from torcctl import output
 from torcctl.exits import DONE, UsageError
 from torcctl.job_selection import select_jobs
 from torcctl.parameters import OPERATION_DEFAULTS, PLAN_DEFAULTS
 from torcctl.perform import perform
-from torcctl.selection import find_job, get_job, list_request
+from torcctl.selection import find_job, is_id, list_request
 from torcd.protocol.edits import DisableJobs, EnableJobs
 from torcd.protocol.model import Explanation, Job
 from torcd.protocol.requests import AcceptJobs, ExplainJob, GetJob, ListJobs, ResetJobs, UpdateJob
@@ -63,7 +64,7 @@ def get(job: str, /, *, context: Context) -> None:
 
 
 def update(
-    job: int,
+    job: str,
     /,
     *,
     command: str | None = None,
@@ -78,7 +79,7 @@ def update(
     """Edit a job that is not running. What is left out stays as it is.
 
     Args:
-        job: Id of the job.
+        job: Id of the job, or its name in the selected workflow.
         command: What bash runs.
         invocation_script: A program that is started with the command as its arguments; "" for none.
         env: The job's whole environment beyond the worker's, as a JSON object of strings.
@@ -87,8 +88,8 @@ def update(
         cancel_on_blocking_job_failure: Whether the job is canceled when one it depends on fails.
         supports_termination: Whether the job wants to be told, and not killed, when its time ends.
     """
-    request = UpdateJob(
-        job_id=job,
+    changes = UpdateJob(
+        job_id=0,
         command=_or_unset(command),
         invocation_script=None if invocation_script == "" else _or_unset(invocation_script),
         env=UNSET if env is None else _parse_env(env),
@@ -97,11 +98,11 @@ def update(
         cancel_on_blocking_job_failure=_or_unset(cancel_on_blocking_job_failure),
         supports_termination=_or_unset(supports_termination),
     )
-    if request == UpdateJob(job_id=job):
+    if changes == UpdateJob(job_id=0):
         raise UsageError(f"jobs update {job}: say what to change, for instance --command; see --help")
-    if context.options.workflow_key is not None:
-        get_job(context, job)
-    context.show(context.call(request), Job, output.write_struct)
+    needs_look = context.options.workflow_key is not None or not is_id(job)
+    job_id = find_job(context, job).id if needs_look else int(job)
+    context.show(context.call(replace(changes, job_id=job_id)), Job, output.write_struct)
 
 
 def _parse_env(text: str) -> dict[str, str]:
