@@ -61,7 +61,7 @@ def test_what_cannot_be_disabled_is_told_and_nothing_is_changed(system: System) 
     job_id = system.jobs(at)["on"]["id"]
     live = system.torcctl("-f", "json", "-k", at, "jobs", "disable", "next", "on", check=False)
     assert (live.code, live.json["error"]["data"]["jobs"]) == (4, [job_id])
-    assert f"{job_id} (running)" in live.err or f"{job_id} (pending)" in live.err, "its start may not be told yet"
+    assert f"{job_id} on (running)" in live.err or f"{job_id} on (pending)" in live.err, "its start may not be told yet"
     assert system.torcctl("-k", at, "jobs", "disable", "next", "nobody", check=False).code == 3
     assert system.torcctl("-k", at + 1, "jobs", "disable", job_id, check=False).code == 3
     nothing = system.torcctl("-f", "json", "jobs", "enable")
