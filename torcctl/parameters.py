@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import CO_VARARGS
+from math import inf
 from pathlib import Path
 from types import FunctionType
 from typing import Literal
@@ -123,6 +124,26 @@ OPERATION_DEFAULTS = OperationOptions()
 RUN_DEFAULTS = RunOptions()
 
 SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+def check_options(options: PlanOptions) -> None:
+    """Raises UsageError for options that mean nothing together, or by themselves."""
+    check_timeout(options.wait_timeout, "--wait-timeout")
+    check_exit_code(options.exit_code, options.dry_run)
+    if options.dry_run and options.async_:
+        raise UsageError("--async starts a task, which --dry-run does not; leave one of them out")
+
+
+def check_exit_code(exit_code: bool, dry_run: bool) -> None:
+    """Raises UsageError for `--exit-code` without `--dry-run`, which alone tells whether there are changes."""
+    if exit_code and not dry_run:
+        raise UsageError("--exit-code is for --dry-run: it exits 10 when there would be changes")
+
+
+def check_timeout(timeout_s: float | None, name: str) -> None:
+    """Raises UsageError when an option is no time to wait."""
+    if timeout_s is not None and not 0 <= timeout_s < inf:
+        raise UsageError(f"{name}: {timeout_s:g} is no number of seconds to wait; leave it out to wait for ever")
 
 
 def cut_plain_keys(function: Command, tokens: list[str]) -> tuple[list[str], list[PlainKey]]:

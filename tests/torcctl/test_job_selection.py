@@ -106,6 +106,11 @@ def test_no_key_at_all_is_a_warning_and_nothing_is_asked(
     assert daemon.calls == []
 
 
+def test_a_dry_run_without_any_key_is_an_empty_plan_for_programs(cli: Cli) -> None:
+    plan = cli("-f", "json", "jobs", "reset-status", "--dry-run").json
+    assert (plan["operation"], plan["dry_run"], plan["count"], plan["jobs"]) == ("jobs reset-status", True, 0, [])
+
+
 @pytest.mark.usefixtures("reset")
 def test_thousands_of_keys_are_looked_up_in_a_few_requests(daemon: FakeDaemon, cli: Cli) -> None:
     keys = [str(number) for number in range(1, 12_001)]

@@ -9,10 +9,10 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from torcctl import output
-from torcctl.exits import DONE, UsageError
+from torcctl.exits import UsageError
 from torcctl.job_selection import select_jobs
 from torcctl.parameters import OPERATION_DEFAULTS, PLAN_DEFAULTS
-from torcctl.perform import perform
+from torcctl.perform import perform, show_nothing
 from torcctl.selection import find_job, is_id, list_request
 from torcd.protocol.edits import DisableJobs, EnableJobs
 from torcd.protocol.model import Explanation, Job
@@ -136,9 +136,7 @@ def reset_status(
     """
     selection = select_jobs(context, keys, status=status, return_code=return_code)
     if selection is None:
-        if context.options.json:
-            output.write_json({"task": None})
-        return DONE
+        return show_nothing(context, ResetJobs, options)
     return perform(context, ResetJobs, options, **selection.fields(), reinitialize=reinitialize, detect=detect)
 
 
@@ -194,9 +192,7 @@ def accept(
     """
     selection = select_jobs(context, keys, status=status, return_code=return_code)
     if selection is None:
-        if context.options.json:
-            output.write_json({"task": None})
-        return DONE
+        return show_nothing(context, AcceptJobs, options)
     return perform(context, AcceptJobs, options, **selection.fields(), reason=reason)
 
 

@@ -9,6 +9,7 @@ import msgspec
 from torcctl import output
 from torcctl.exits import DONE, FAILED
 from torcctl.follow import add_plan_jobs, failure_of, wait_for_task
+from torcctl.parameters import check_timeout
 from torcctl.plans import sentence
 from torcctl.selection import check_workflow, list_request, workflow_of_option
 from torcd.protocol.model import Plan, Task
@@ -44,6 +45,7 @@ def wait(task: int, /, *, timeout: float | None = None, context: Context) -> int
     Args:
         timeout: Wait at most so many seconds; the task goes on.
     """
+    check_timeout(timeout, "--timeout")
     if workflow_of_option(context) is not None:
         _get(context, task)
     ended = wait_for_task(context, task, timeout)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torcctl import output
 from torcctl.commands.operations import initialize, reinit, reset_status, restart, undo
 from torcctl.exits import CHANGES, DONE
-from torcctl.parameters import RUN_DEFAULTS, parse_filters
+from torcctl.parameters import RUN_DEFAULTS, check_exit_code, parse_filters
 from torcctl.selection import choose_workflow
 from torcd.protocol.edits import ArchiveWorkflow, UnarchiveWorkflow
 from torcd.protocol.model import STATUSES, Workflow, WorkflowStatus
@@ -67,12 +67,13 @@ def update(
     """
     from torcctl.update import update_workflow, write_update
 
+    check_exit_code(exit_code, dry_run)
     answer = update_workflow(context, choose_workflow(context, workflow), spec, dry_run=dry_run, expect=expect)
     if context.options.json:
         output.write_json(answer)
     else:
         write_update(answer)
-    return CHANGES if dry_run and exit_code and answer["count"] else DONE
+    return CHANGES if exit_code and answer["count"] else DONE
 
 
 def list_workflows(*, filters: Filters = (), context: Context) -> None:
