@@ -155,6 +155,15 @@ def _refuse_or_warn(state: State, request: Operation, warnings: list[str], text:
     warnings.append(text)
 
 
+def warn_of_disabled(state: State, jobs: Int64, warnings: list[str]) -> None:
+    """Tells which of the jobs that were meant are disabled and so are left as they are (SEMANTICS 2.5)."""
+    disabled = jobs[state.jobs.status[jobs] == Status.DISABLED]
+    if len(disabled):
+        is_left = "is left as it is" if len(disabled) == 1 else "are left as they are"
+        named = name_jobs(state, disabled)
+        warnings.append(f"{count_jobs(len(disabled))} of those meant {is_left}: {named}. See `jobs enable`")
+
+
 class LiveConflict(Conflict):
     """A request is refused because of live jobs (SEMANTICS 5.2). What decides knows them by their ids alone."""
 
