@@ -15,7 +15,7 @@ from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError
 from torcctl import parameters
 from torcctl.context import Context
 from torcctl.exits import UsageError
-from torcctl.options import LEADING
+from torcctl.options import hint_at_global
 from torcctl.parameters import Command
 
 WORKFLOW_HELP = "Id of the workflow. Left out: -k, TORC_WORKFLOW_ID, or the only workflow there is."
@@ -106,7 +106,7 @@ def parse(
     try:
         command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        hint = _hint_at_global(tokens) if isinstance(error, UnknownOptionError) else None
+        hint = hint_at_global(tokens) if isinstance(error, UnknownOptionError) else None
         raise UsageError(f"{_plain(error)}{hint or _hint_at_help(tokens)}") from error
     if "context" not in ignored:  # it is the help
         return partial(command, *bound.args, **bound.kwargs)
@@ -115,15 +115,6 @@ def parse(
 
 def _plain(error: CycloptsError) -> str:
     return " ".join(str(error).split()).rstrip(".")
-
-
-def _hint_at_global(tokens: list[str]) -> str | None:
-    """What to do about a short global option that stands after the noun."""
-    for token in tokens:
-        name = token[:2] if not token.startswith("--") else token
-        if name in LEADING and name not in ("-h", "--help", "-f"):
-            return f"; the global option {name} stands before the noun: torcctl {name} …"
-    return None
 
 
 def _hint_at_help(tokens: list[str]) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from torcctl.exits import UsageError
+from torcctl.options import hint_at_global
 from torcctl.parameters import PlainKey
 from torcctl.selection import choose_workflow, is_id, workflow_of_option
 from torcd.protocol.errors import Refused
@@ -73,9 +74,8 @@ def _read_keys(keys: "Sequence[Key]") -> tuple[list[int], list[str]]:
         elif key == STDIN:
             found |= dict.fromkeys(_read_stdin())
         elif key.startswith("-"):
-            raise UsageError(
-                f"unknown option {key!r}; see --help. A key that begins with a dash stands behind --", option=key
-            )
+            hint = hint_at_global([key]) or "; see --help. A key that begins with a dash stands behind --"
+            raise UsageError(f"unknown option {key!r}{hint}", option=key)
         else:
             found[key] = None
     ids = {key: int(key) for key in found if is_id(key)}

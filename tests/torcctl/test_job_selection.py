@@ -137,6 +137,10 @@ def test_a_key_that_begins_with_a_dash_is_an_unknown_option(daemon: FakeDaemon, 
     assert daemon.calls == []
 
 
+def test_a_global_option_behind_the_keys_is_told_its_place(cli: Cli) -> None:
+    assert "stands before the noun: torcctl -k …" in cli("jobs", "reset-status", "5", "-k", "3").err
+
+
 def test_input_that_is_closed_or_no_text_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9"), "utf-8"))
     assert cli("jobs", "reset-status", "-").code == 7
