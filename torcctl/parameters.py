@@ -7,7 +7,7 @@ can be imported and called without importing cyclopts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from inspect import CO_VARARGS
 from math import inf
@@ -165,8 +165,11 @@ def parse_size(text: str) -> int:
     return int(digits) * SIZES[unit]
 
 
-def parse_filters(filters: Filters) -> list[tuple[str, str]]:
-    """Filters as the daemon takes them. Raises UsageError, which knows what `-f json` was meant to be."""
+def parse_filters(filters: Filters, columns: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Filters as the daemon takes them; `columns` says which field stands under a heading, which is a name for it too.
+
+    Raises UsageError, which knows what `-f json` was meant to be.
+    """
     pairs = []
     for text in filters:
         key, equals, value = text.partition("=")
@@ -175,5 +178,5 @@ def parse_filters(filters: Filters) -> list[tuple[str, str]]:
             if text in ("json", "table"):
                 hint = f"; the format stands before the noun (torcctl -f {text} …) or is written --format {text}"
             raise UsageError(f"-f after a list is a filter and {text!r} is not key=value{hint}", value=text)
-        pairs.append((key.strip(), value))
+        pairs.append((columns.get(key.strip(), key.strip()), value))
     return pairs

@@ -1,5 +1,6 @@
 """Which object a command is about: the workflow it may leave out, a job by its name or its id."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from torcctl import output
@@ -41,10 +42,15 @@ def choose_workflow(context: "Context", given: int | None = None) -> int:
 
 
 def list_request(
-    context: "Context", kind: type[Listing], workflow: int | None, filters: Filters, **more: Any
+    context: "Context",
+    kind: type[Listing],
+    workflow: int | None,
+    filters: Filters,
+    columns: Mapping[str, str],
+    **more: Any,
 ) -> Listing:
     """The request for a list of a workflow. A wrong filter is told before the daemon is asked anything."""
-    pairs = parse_filters(filters)
+    pairs = parse_filters(filters, columns)
     return kind(workflow_id=choose_workflow(context, workflow), filters=pairs, **more)
 
 

@@ -58,6 +58,16 @@ def test_control_characters_do_not_reach_the_terminal(daemon: FakeDaemon, cli: C
     assert "a\\nb\\x1b[2J ü" in cli("jobs", "list", "7").out
 
 
+def test_what_stands_above_a_column_is_a_filter_too(daemon: FakeDaemon, cli: Cli) -> None:
+    daemon.on("results.list", {"results": [], "next_cursor": None})
+    daemon.on("workflows.list", samples.workflows())
+    assert cli("results", "list", "7", "-f", "name=c1", "-f", "return code=1", "-f", "job_id=3").code == 0
+    expected = [["job_name", "c1"], ["return_code", "1"], ["job_id", "3"]]
+    assert daemon.requests("results.list")[0]["filters"] == expected
+    assert cli("workflows", "list", "-f", "directory=/data").code == 0
+    assert daemon.requests("workflows.list")[0]["filters"] == [["submission_directory", "/data"]]
+
+
 def test_filters_go_to_the_daemon_and_the_workflow_may_stand_after_them(daemon: FakeDaemon, cli: Cli) -> None:
     daemon.on("jobs.list", {"jobs": [], "next_cursor": None})
     assert cli("jobs", "list", "-f", "status=ready", "--filter", "name=a=b", "7").code == 0

@@ -30,7 +30,7 @@ HISTORY = {"version": "version", "recorded": "recorded", "size": "size", "mtime_
 
 def list_files(workflow: WorkflowId = None, /, *, filters: Filters = (), context: Context) -> None:
     """List the files of a workflow and what was last accepted of them."""
-    request = list_request(context, ListFiles, workflow, filters)
+    request = list_request(context, ListFiles, workflow, filters, COLUMNS)
     context.show_rows(request, "files", File, COLUMNS)
 
 

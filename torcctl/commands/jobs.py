@@ -49,7 +49,7 @@ COLUMNS = {
 
 def list_jobs(workflow: WorkflowId = None, /, *, filters: Filters = (), context: Context) -> None:
     """List the jobs of a workflow."""
-    request = list_request(context, ListJobs, workflow, filters)
+    request = list_request(context, ListJobs, workflow, filters, COLUMNS)
     context.show_rows(request, "jobs", Job, COLUMNS)
 
 

@@ -43,7 +43,7 @@ def list_results(
     Args:
         all_runs: Also the results of earlier attempts, and of jobs that were reset.
     """
-    request = list_request(context, ListResults, workflow, filters, all_runs=all_runs)
+    request = list_request(context, ListResults, workflow, filters, COLUMNS, all_runs=all_runs)
     context.show_rows(request, "results", Result, COLUMNS)
 
 

@@ -30,7 +30,7 @@ COLUMNS = {
 
 def list_tasks(workflow: WorkflowId = None, /, *, filters: Filters = (), context: Context) -> None:
     """List the tasks of a workflow."""
-    request = list_request(context, ListTasks, workflow, filters)
+    request = list_request(context, ListTasks, workflow, filters, COLUMNS)
     context.show_rows(request, "tasks", Task, COLUMNS)
 
 

@@ -24,7 +24,7 @@ HISTORY = {"version": "version", "set": "is_set", "data": "data"}
 
 def list_user_data(workflow: WorkflowId = None, /, *, filters: Filters = (), context: Context) -> None:
     """List the user data of a workflow."""
-    request = list_request(context, ListUserData, workflow, filters)
+    request = list_request(context, ListUserData, workflow, filters, COLUMNS)
     context.show_rows(request, "user_data", UserData, COLUMNS)
 
 

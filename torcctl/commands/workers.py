@@ -31,7 +31,7 @@ COLUMNS = {
 
 def list_workers(workflow: WorkflowId = None, /, *, filters: Filters = (), context: Context) -> None:
     """List the workers of a workflow."""
-    request = list_request(context, ListWorkers, workflow, filters)
+    request = list_request(context, ListWorkers, workflow, filters, COLUMNS)
     context.show_rows(request, "workers", Worker, COLUMNS)
 
 

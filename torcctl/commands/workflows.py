@@ -78,7 +78,7 @@ def update(
 
 def list_workflows(*, filters: Filters = (), context: Context) -> None:
     """List the workflows."""
-    context.show_rows(ListWorkflows(filters=parse_filters(filters)), "workflows", Workflow, COLUMNS)
+    context.show_rows(ListWorkflows(filters=parse_filters(filters, COLUMNS)), "workflows", Workflow, COLUMNS)
 
 
 def get(workflow: WorkflowId = None, /, *, context: Context) -> None:
