@@ -249,6 +249,29 @@ def test_a_no_to_a_question_changes_nothing(daemon: FakeDaemon, cli: Cli, monkey
 # ---- single commands ---------------------------------------------------------------------------------------
 
 
+def test_a_cancel_that_finds_every_job_ended_says_so(daemon: FakeDaemon, cli: Cli) -> None:
+    daemon.on("workflows.cancel", {"workflow_id": 7, "canceled": 0})
+    assert cli("workflows", "cancel", "7").out == "Workflow 7: no job was left to cancel\n"
+    daemon.on("workflows.cancel", {"workflow_id": 7, "canceled": 2})
+    assert cli("workflows", "cancel", "7").out == "Canceled workflow 7\n"
+
+
+@pytest.mark.parametrize(
+    ("counts", "complete", "state"),
+    [
+        ({"completed": 4}, True, "complete"),
+        ({"completed": 3, "canceled": 1}, True, "canceled"),
+        ({"running": 1}, False, "canceled"),
+    ],
+)
+def test_the_state_of_a_workflow_is_canceled_when_a_job_is(
+    daemon: FakeDaemon, cli: Cli, *, counts: dict[str, int], complete: bool, state: str
+) -> None:
+    fields = {"workflow_id": 7, "run_id": 1, "total": 4, "counts": counts, "complete": complete, "active_task": None}
+    daemon.on("workflows.status", {**fields, "is_canceled": True, "is_archived": False})
+    assert f"state: {state}\n" in cli("workflows", "status", "7").out
+
+
 def test_an_update_sends_only_what_was_given(daemon: FakeDaemon, cli: Cli) -> None:
     daemon.on("jobs.update", samples.job(4))
     assert cli("jobs", "update", "4", "--command", "echo --format", "--no-supports-termination").code == 0

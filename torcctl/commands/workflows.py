@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from torcctl import output
 from torcctl.commands.operations import initialize, reinit, reset_status, restart, undo
 from torcctl.exits import CHANGES, DONE
@@ -111,7 +113,9 @@ def write_status(status: WorkflowStatus) -> None:
 def _state(status: WorkflowStatus) -> str:
     if status.is_archived:
         return "archived"
-    return "canceled" if status.is_canceled else "complete" if status.complete else "not complete"
+    if status.is_canceled and (status.counts.get("canceled") or not status.complete):
+        return "canceled"
+    return "complete" if status.complete else "not complete"
 
 
 def run(workflow: WorkflowId = None, /, *, options: RunOptions = RUN_DEFAULTS, context: Context) -> int:
@@ -125,7 +129,10 @@ def cancel(workflow: WorkflowId = None, /, *, context: Context) -> None:
     """Cancel every job that has not ended; running ones are stopped."""
     workflow_id = choose_workflow(context, workflow)
     context.confirm(f"Cancel workflow {workflow_id}?")
-    context.show_done(context.call(CancelWorkflow(workflow_id=workflow_id)), f"Canceled workflow {workflow_id}")
+    raw = context.call(CancelWorkflow(workflow_id=workflow_id))
+    canceled = msgspec.json.decode(raw, type=dict[str, int]).get("canceled")
+    nothing = f"Workflow {workflow_id}: no job was left to cancel"
+    context.show_done(raw, f"Canceled workflow {workflow_id}" if canceled else nothing)
 
 
 def archive(workflow: WorkflowId = None, /, *, context: Context) -> None:
