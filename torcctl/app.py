@@ -6,7 +6,7 @@ torcctl itself is written here, from the table of nouns, so that it appears at o
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from torcctl import output, shortcut
@@ -75,16 +75,16 @@ def _bind(context: Context, tokens: list[str]) -> Callable[[], int | None]:
     """What a command line asks for, ready to be called. Raises UsageError."""
     noun = tokens[0]
     if noun not in NOUNS:
-        from difflib import get_close_matches
-
-        near = get_close_matches(noun, NOUNS, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else "; see torcctl --help"
-        raise UsageError(f"there is no command {noun!r}{hint}", command=noun)
+        raise UsageError(f"there is no command {noun!r}{_near(noun, NOUNS) or '; see torcctl --help'}", command=noun)
     verbs = verbs_of(noun)
     verb = "" if "" in verbs else next(iter(tokens[1:2]), None)
     if verb is None:
         # Not the help: a script that lost its verb must not take it for a result.
         raise UsageError(f"torcctl {noun} needs one of: {', '.join(verbs)}", command=noun)
+    if verb not in verbs and not verb.startswith("-"):
+        raise UsageError(
+            f"torcctl {noun} has no {verb!r}{_near(verb, verbs)}; it has: {', '.join(verbs)}", command=noun
+        )
     keys: list[PlainKey] = []
     if verb in verbs:
         tokens, keys = cut_plain_keys(verbs[verb], tokens)
@@ -96,3 +96,11 @@ def _bind(context: Context, tokens: list[str]) -> Callable[[], int | None]:
 
     app = grammar.build_app({noun: (NOUNS[noun].summary, verbs)})
     return grammar.parse(app, tokens, context, keys)
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    """What may have been meant, if anything is like it."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(known), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""

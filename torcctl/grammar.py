@@ -3,6 +3,7 @@
 Nouns are imported when they are asked for: a command line names one, and only help and completions want all.
 """
 
+import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -10,13 +11,16 @@ from pathlib import Path
 from types import FunctionType
 from typing import Annotated, Any
 
-from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError
+from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError, UnusedCliTokensError
 
 from torcctl import parameters
 from torcctl.context import Context
 from torcctl.exits import UsageError
 from torcctl.options import hint_at_global
 from torcctl.parameters import Command
+
+NUMBERS = {"int": "whole number", "float": "number"}
+"""Types as users know them."""
 
 WORKFLOW_HELP = "Id of the workflow. Left out: -k, TORC_WORKFLOW_ID, or the only workflow there is."
 
@@ -114,7 +118,10 @@ def parse(
 
 
 def _plain(error: CycloptsError) -> str:
-    return " ".join(str(error).split()).rstrip(".")
+    if isinstance(error, UnusedCliTokensError):
+        return f"there is no place for {' '.join(map(repr, error.unused_tokens or []))}"
+    text = " ".join(str(error).split()).rstrip(".")
+    return re.sub(" into (int|float)$", lambda found: f" into a {NUMBERS[found[1]]}", text)
 
 
 def _hint_at_help(tokens: list[str]) -> str:

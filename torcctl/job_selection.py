@@ -15,7 +15,7 @@ import msgspec
 from torcctl.exits import UsageError
 from torcctl.options import hint_at_global
 from torcctl.parameters import PlainKey
-from torcctl.selection import choose_workflow, is_id, workflow_of_option
+from torcctl.selection import check_id, choose_workflow, is_id, workflow_of_option
 from torcd.protocol.errors import Refused
 from torcd.protocol.lookups import FindJobs
 
@@ -78,7 +78,7 @@ def _read_keys(keys: "Sequence[Key]") -> tuple[list[int], list[str]]:
             raise UsageError(f"unknown option {key!r}{hint}", option=key)
         else:
             found[key] = None
-    ids = {key: int(key) for key in found if is_id(key)}
+    ids = {key: check_id(int(key), "job") for key in found if is_id(key)}
     return list(dict.fromkeys(ids.values())), [key for key in found if key not in ids]
 
 

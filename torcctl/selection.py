@@ -13,6 +13,9 @@ from torcd.protocol.requests import GetJob, ListJobs, ListRequest, ListWorkflows
 if TYPE_CHECKING:
     from torcctl.context import Context
 
+MOST = 2**62
+"""The greatest number of a request."""
+
 Listing = TypeVar("Listing", bound=ListRequest)
 
 
@@ -23,13 +26,13 @@ def choose_workflow(context: "Context", given: int | None = None) -> int:
     with the candidates, when there are several and nobody can be asked.
     """
     if given is not None:
-        return given
+        return check_id(given, "workflow")
     named = workflow_of_option(context)
     if named is not None:
-        return named
+        return check_id(named, "workflow")
     text = context.environ.get("TORC_WORKFLOW_ID")
     if text:
-        return _number(text, "TORC_WORKFLOW_ID")
+        return check_id(_number(text, "TORC_WORKFLOW_ID"), "workflow")
     workflows = context.rows(ListWorkflows(), "workflows", Workflow)
     candidates = [workflow for workflow in workflows if not workflow.is_archived]
     if not candidates:
@@ -72,6 +75,13 @@ def check_workflow(context: "Context", workflow_id: int, noun: str, object_id: i
         )
 
 
+def check_id(number: int, noun: str) -> int:
+    """An id as a request may name it. Raises NotFound for a number that is too large for one."""
+    if not -MOST <= number <= MOST:
+        raise NotFound(f"there is no {noun} {number}", noun=noun, id=number)
+    return number
+
+
 def is_id(key: str) -> bool:
     """Whether a key is an id, and not a name: digits are."""
     return key.isascii() and key.isdecimal()
@@ -90,7 +100,7 @@ def find_job(context: "Context", key: str) -> Job:
 
 def get_job(context: "Context", job_id: int) -> Job:
     """The job with this id. Raises NotFound, also when `-k` names another workflow than the job's."""
-    job = context.get(GetJob(job_id=job_id), Job)
+    job = context.get(GetJob(job_id=check_id(job_id, "job")), Job)
     check_workflow(context, job.workflow_id, "job", job_id)
     return job
 

@@ -366,3 +366,37 @@ def test_the_schema_has_every_method(cli: Cli) -> None:
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completions_name_the_commands(cli: Cli, shell: str) -> None:
     assert "reset-job-status" in cli("completions", shell).out
+
+
+# ---- wrong command lines -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("workflows status 1 2", "there is no place for '2'; see torcctl workflows status --help"),
+        ("workflows lst", "torcctl workflows has no 'lst'; did you mean 'list'?; it has: create, update, list,"),
+        ("tasks wait abc", 'unable to convert "abc" into a whole number'),
+        ("tasks wait 1 --timeout soon", 'unable to convert "soon" into a number'),
+        ('jobs update 3 --env {"A":1}', "every value is a text in quotes"),
+        ("jobs update 3 --env A=1", "this is no JSON"),
+    ],
+)
+def test_what_is_wrong_is_told_in_words_of_this_program(cli: Cli, words: str, told: str) -> None:
+    outcome = cli(*words.split())
+    assert (outcome.code, outcome.out) == (2, "")
+    assert told in outcome.err
+    assert "$" not in outcome.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["workflows get", "jobs get", "jobs update --priority 1", "jobs reset-status", "files get", "user-data get",
+     "results get", "workers get", "tasks get", "tasks wait", "tasks cancel", "run"],
+)  # fmt: skip
+def test_a_number_that_no_id_can_be_is_not_found(daemon: FakeDaemon, cli: Cli, words: str) -> None:
+    """INTERFACE §2: exit 3"""
+    number = str(2**64)
+    outcome = cli(*words.split(), number)
+    assert (outcome.code, daemon.calls) == (3, [])
+    assert number in outcome.err

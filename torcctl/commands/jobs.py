@@ -13,7 +13,7 @@ from torcctl.exits import UsageError
 from torcctl.job_selection import select_jobs
 from torcctl.parameters import OPERATION_DEFAULTS, PLAN_DEFAULTS
 from torcctl.perform import perform, show_nothing
-from torcctl.selection import find_job, is_id, list_request
+from torcctl.selection import check_id, find_job, is_id, list_request
 from torcd.protocol.edits import DisableJobs, EnableJobs
 from torcd.protocol.model import Explanation, Job
 from torcd.protocol.requests import AcceptJobs, ExplainJob, GetJob, ListJobs, ResetJobs, UpdateJob
@@ -45,6 +45,9 @@ COLUMNS = {
     "return code": "return_code",
     "command": "command",
 }
+
+
+ENV_FORM = '--env takes a JSON object of texts, such as {"A": "1"}'
 
 
 def list_jobs(workflow: WorkflowId = None, /, *, filters: Filters = (), context: Context) -> None:
@@ -101,15 +104,17 @@ def update(
     if changes == UpdateJob(job_id=0):
         raise UsageError(f"jobs update {job}: say what to change, for instance --command; see --help")
     needs_look = context.options.workflow_key is not None or not is_id(job)
-    job_id = find_job(context, job).id if needs_look else int(job)
+    job_id = find_job(context, job).id if needs_look else check_id(int(job), "job")
     context.show(context.call(replace(changes, job_id=job_id)), Job, output.write_struct)
 
 
 def _parse_env(text: str) -> dict[str, str]:
     try:
         return msgspec.json.decode(text, type=dict[str, str])
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{ENV_FORM}; every value is a text in quotes, not as in {text}") from error
     except msgspec.DecodeError as error:
-        raise UsageError(f'--env takes a JSON object of strings, such as \'{{"A": "1"}}\': {error}') from error
+        raise UsageError(f"{ENV_FORM}; this is no JSON ({error}): {text}") from error
 
 
 def _or_unset(value: Value | None) -> Value | UnsetType:

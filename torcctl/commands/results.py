@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from torcctl import output
-from torcctl.selection import check_workflow, list_request
+from torcctl.selection import check_id, check_workflow, list_request
 from torcd.protocol.model import Result
 from torcd.protocol.requests import GetResult, ListResults
 
@@ -49,7 +49,7 @@ def list_results(
 
 def get(result: int, /, *, context: Context) -> None:
     """Show a result."""
-    raw = context.call(GetResult(result_id=result))
+    raw = context.call(GetResult(result_id=check_id(result, "result")))
     check_workflow(context, msgspec.json.decode(raw, type=Result).workflow_id, "result", result)
     context.show(raw, Result, output.write_struct)
 

@@ -14,7 +14,7 @@ from torcctl.follow import begin, finish, new_request_key, wait_for_task
 from torcctl.parameters import RUN_DEFAULTS
 from torcctl.perform import requester
 from torcctl.progress import Progress, Step
-from torcctl.selection import is_id
+from torcctl.selection import check_id, is_id
 from torcd.protocol.errors import Conflict, Refused
 from torcd.protocol.model import STATUSES, Job, Result, WorkflowStatus
 from torcd.protocol.requests import GetStatus, ListJobs, ListResults, Prepare
@@ -54,7 +54,7 @@ def run(
     if is_id(spec_or_id):
         if directory is not None:
             raise UsageError(f"--directory is for a specification; workflow {spec_or_id} has its directory already")
-        return run_workflow(context, int(spec_or_id), options)
+        return run_workflow(context, check_id(int(spec_or_id), "workflow"), options)
     from torcctl.create import create_workflow
 
     created = create_workflow(context, Path(spec_or_id), directory=directory, warn=True)
