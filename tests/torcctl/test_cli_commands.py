@@ -376,6 +376,10 @@ def test_completions_name_the_commands(cli: Cli, shell: str) -> None:
     [
         ("workflows status 1 2", "there is no place for '2'; see torcctl workflows status --help"),
         ("workflows lst", "torcctl workflows has no 'lst'; did you mean 'list'?; it has: create, update, list,"),
+        ("watch 7", "this version of torcctl has no 'watch': to follow a workflow: torcctl events watch"),
+        ("worker", "this version of torcctl has no 'worker'"),
+        ("allocations list", "this version of torcctl has no 'allocations'"),
+        ("hpc slurm sacct", "torcctl slurm has no 'sacct'; it has: schedule-nodes"),
         ("tasks wait abc", 'unable to convert "abc" into a whole number'),
         ("tasks wait 1 --timeout soon", 'unable to convert "soon" into a number'),
         ('jobs update 3 --env {"A":1}', "every value is a text in quotes"),
