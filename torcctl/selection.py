@@ -88,14 +88,29 @@ def is_id(key: str) -> bool:
 
 
 def find_job(context: "Context", key: str) -> Job:
-    """The job with this id or, in the selected workflow, with this name. Raises NotFound."""
-    if is_id(key):
+    """The job with this id or, in the selected workflow, with this name. Raises NotFound.
+
+    Digits are an id, unless -k names a workflow that has no such id and a job of that name.
+    """
+    if not is_id(key):
+        workflow_id = choose_workflow(context)
+        job = _find_named(context, workflow_id, key)
+        if job is None:
+            raise NotFound(f"workflow {workflow_id} has no job named {key!r}", noun="job", id=key)
+        return job
+    try:
         return get_job(context, int(key))
-    workflow_id = choose_workflow(context)
-    jobs = context.rows(ListJobs(workflow_id=workflow_id, filters=[("name", key)]), "jobs", Job)
-    if not jobs:
-        raise NotFound(f"workflow {workflow_id} has no job named {key!r}", noun="job", id=key)
-    return jobs[0]
+    except NotFound:
+        named = workflow_of_option(context)
+        job = None if named is None else _find_named(context, named, key)
+        if job is None:
+            raise
+        return job
+
+
+def _find_named(context: "Context", workflow_id: int, name: str) -> Job | None:
+    jobs = context.rows(ListJobs(workflow_id=workflow_id, filters=[("name", name)]), "jobs", Job)
+    return jobs[0] if jobs else None
 
 
 def get_job(context: "Context", job_id: int) -> Job:

@@ -232,6 +232,7 @@ def test_no_workflow_at_all_is_not_found(daemon: FakeDaemon, cli: Cli) -> None:
 
 def test_an_object_of_another_workflow_than_k_names_is_not_found(daemon: FakeDaemon, cli: Cli) -> None:
     daemon.on("jobs.get", samples.job(4, workflow_id=7))
+    daemon.on("jobs.list", {"jobs": [], "next_cursor": None})
     daemon.on("results.get", samples.result(5, workflow_id=7))
     daemon.on("tasks.get", samples.task(6))
     for argv in (("jobs", "update", "4", "--command", "x"), ("results", "get", "5"), ("tasks", "get", "6")):

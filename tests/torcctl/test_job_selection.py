@@ -129,6 +129,33 @@ def test_what_does_not_exist_refuses_all(daemon: FakeDaemon, cli: Cli) -> None:
     assert daemon.requests("jobs.reset_status") == []
 
 
+def test_with_k_digits_that_are_no_id_there_may_be_a_name(daemon: FakeDaemon, cli: Cli) -> None:
+    def find(params: dict[str, Any], session: Session) -> Any:
+        if lost := [number for number in params.get("ids", []) if number != 5]:
+            raise NotFound(f"job {lost[0]} is in workflow 12", noun="job", id=lost[0], ids=lost)
+        names = {"007": 70, "123": 71}
+        if unknown := [name for name in params.get("names", []) if name not in names]:
+            raise NotFound(f"workflow 7 has no job named {unknown}", ids=unknown)
+        return {"workflow_id": 7, "jobs": [*params.get("ids", []), *(names[name] for name in params.get("names", []))]}
+
+    daemon.on("jobs.find", find)
+    daemon.on("jobs.disable", {"workflow_id": 7, "disabled": 3, "unchanged": 0, "jobs": [5, 70, 71]})
+    assert cli("-k", "7", "jobs", "disable", "5", "123", "007").code == 0
+    assert sorted(daemon.requests("jobs.disable")[0]["jobs"]) == [5, 70, 71]
+    assert "job 9 is in workflow 12" in cli("-k", "7", "jobs", "disable", "5", "9").err
+    assert cli("jobs", "disable", "123").code == 3, "without -k an id is an id"
+
+
+def test_so_it_is_for_commands_about_one_job(daemon: FakeDaemon, cli: Cli) -> None:
+    jobs = {123: samples.job(123, workflow_id=12), 71: samples.job(71, name="123")}
+    daemon.on("jobs.get", lambda params, session: jobs[params["job_id"]])
+    daemon.on("jobs.list", {"jobs": [jobs[71]], "next_cursor": None})
+    assert cli("-f", "json", "-k", "7", "jobs", "get", "123").json["id"] == 71
+    assert cli("-f", "json", "jobs", "get", "123").json["id"] == 123
+    daemon.on("jobs.list", {"jobs": [], "next_cursor": None})
+    assert "job 123 is in workflow 12, not in workflow 7" in cli("-k", "7", "jobs", "get", "123").err
+
+
 @pytest.mark.parametrize("token", ["--stauts", "-4", "-x"])
 def test_a_key_that_begins_with_a_dash_is_an_unknown_option(daemon: FakeDaemon, cli: Cli, token: str) -> None:
     outcome = cli("jobs", "reset-status", "4", token)
