@@ -5,17 +5,17 @@ torcctl itself is written here, from the table of nouns, so that it appears at o
 """
 
 import importlib
-import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from torcctl import output, shortcut
 from torcctl.context import Context
-from torcctl.exits import BROKEN_PIPE, DONE, INTERRUPTED, UsageError, exit_of
+from torcctl.exits import BROKEN_PIPE, DONE, FAILED, INTERRUPTED, UsageError, exit_of
 from torcctl.options import split
-from torcctl.parameters import Command
-from torcctl.root import GROUPS, NOUNS, root_help
+from torcctl.parameters import Command, PlainKey, cut_plain_keys
+from torcctl.root import ABSENT, GROUPS, NOUNS, root_help
+from torcctl.streams import StdoutError, drop_stdout
 from torcd import __version__
 from torcd.protocol.errors import TorcError
 
@@ -35,10 +35,13 @@ def run(argv: list[str], environ: Mapping[str, str]) -> int:
         output.write_error(error, as_json=as_json)
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read stdout has enough (`| head`). Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read stdout has enough (`| head`)
+        drop_stdout()
         code = BROKEN_PIPE
+    except StdoutError as error:
+        drop_stdout()
+        code = FAILED
+        output.write_error(TorcError(f"standard output cannot be written: {error.strerror}"), as_json=False)
     finally:
         if context is not None:
             context.close()
@@ -71,23 +74,35 @@ def verbs_of(noun: str) -> Mapping[str, Command]:
 def _bind(context: Context, tokens: list[str]) -> Callable[[], int | None]:
     """What a command line asks for, ready to be called. Raises UsageError."""
     noun = tokens[0]
+    if noun in ABSENT:
+        raise UsageError(f"this version of torcctl has no {noun!r}: {ABSENT[noun]}", command=noun)
     if noun not in NOUNS:
-        from difflib import get_close_matches
-
-        near = get_close_matches(noun, NOUNS, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else "; see torcctl --help"
-        raise UsageError(f"there is no command {noun!r}{hint}", command=noun)
+        raise UsageError(f"there is no command {noun!r}{_near(noun, NOUNS) or '; see torcctl --help'}", command=noun)
     verbs = verbs_of(noun)
     verb = "" if "" in verbs else next(iter(tokens[1:2]), None)
     if verb is None:
         # Not the help: a script that lost its verb must not take it for a result.
         raise UsageError(f"torcctl {noun} needs one of: {', '.join(verbs)}", command=noun)
+    if verb not in verbs and not verb.startswith("-"):
+        raise UsageError(
+            f"torcctl {noun} has no {verb!r}{_near(verb, verbs)}; it has: {', '.join(verbs)}", command=noun
+        )
+    keys: list[PlainKey] = []
     if verb in verbs:
+        tokens, keys = cut_plain_keys(verbs[verb], tokens)
         arguments = shortcut.bind(verbs[verb], tokens[2:] if verb else tokens[1:])
         if arguments is not None:
             args, kwargs = arguments
-            return partial(verbs[verb], *args, **kwargs, context=context)
+            return partial(verbs[verb], *args, *keys, **kwargs, context=context)
     from torcctl import grammar
 
     app = grammar.build_app({noun: (NOUNS[noun].summary, verbs)})
-    return grammar.parse(app, tokens, context)
+    return grammar.parse(app, tokens, context, keys)
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    """What may have been meant, if anything is like it."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(known), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""

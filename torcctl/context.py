@@ -45,6 +45,20 @@ QUERIES = (
 )
 """Requests that change nothing, and so may be repeated."""
 
+FREE_TEXT = {
+    "name",
+    "job_name",
+    "command",
+    "path",
+    "submission_directory",
+    "user",
+    "requested_by",
+    "hostname",
+    "error",
+    "data",
+}
+"""Fields that stand in lists and may be as long as they like; ids, numbers, times and statuses are short."""
+
 
 class Context:
     """One run of torcctl. `close` ends its session."""
@@ -216,7 +230,11 @@ class Context:
             output.write_json({key: self.rows(request, key, msgspec.Raw)})
             return
         rows = self.rows(request, key, kind)
-        output.write_table(list(columns), ([getattr(row, name) for name in columns.values()] for row in rows))
+        output.write_table(
+            list(columns),
+            ([getattr(row, name) for name in columns.values()] for row in rows),
+            free_text=[heading for heading, name in columns.items() if name in FREE_TEXT],
+        )
 
 
 def user_name(environ: Mapping[str, str]) -> str:

@@ -66,6 +66,8 @@ def create_workflow(
         raise with_lines(error, loaded) from error
     for warning in answer.get("warnings", []):
         context.warn(warning)
+    if answer["counts"].get("jobs") == 0:
+        context.warn(f"{path} has no jobs: there is nothing to run")
     return answer
 
 
@@ -126,8 +128,14 @@ def _warn_of_twin(context: "Context", name: str, directory: str) -> None:
 
 def write_created(answer: dict[str, Any]) -> None:
     """Prints what was created, or what would be."""
-    counts = ", ".join(f"{count} {noun.replace('_', ' ')}" for noun, count in answer["counts"].items())
+    counts = ", ".join(f"{count} {_noun(noun, count)}" for noun, count in answer["counts"].items())
     if answer["dry_run"]:
         print(f"Dry run: a workflow would be created with {counts}")
     else:
         print(f"Created workflow {answer['workflow_id']}" + (f" with {counts}" if counts else ""))
+
+
+def _noun(section: str, count: int) -> str:
+    """`jobs`, `files`, `user_data` … as words; of one object without the plural's ending."""
+    words = section.replace("_", " ")
+    return words.removesuffix("s") if count == 1 else words

@@ -3,6 +3,7 @@
 Nouns are imported when they are asked for: a command line names one, and only help and completions want all.
 """
 
+import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -10,13 +11,16 @@ from pathlib import Path
 from types import FunctionType
 from typing import Annotated, Any
 
-from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError
+from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError, UnusedCliTokensError
 
 from torcctl import parameters
 from torcctl.context import Context
 from torcctl.exits import UsageError
-from torcctl.options import LEADING
+from torcctl.options import hint_at_global
 from torcctl.parameters import Command
+
+NUMBERS = {"int": "whole number", "float": "number"}
+"""Types as users know them."""
 
 WORKFLOW_HELP = "Id of the workflow. Left out: -k, TORC_WORKFLOW_ID, or the only workflow there is."
 
@@ -96,28 +100,28 @@ def evaluated(function: Command) -> Command:
     return copy
 
 
-def parse(app: App, tokens: list[str], context: Context) -> Callable[[], int | None]:
-    """What a command line asks for, ready to be called: a command, or the help of one. Raises UsageError."""
+def parse(
+    app: App, tokens: list[str], context: Context, keys: Sequence[parameters.PlainKey] = ()
+) -> Callable[[], int | None]:
+    """What a command line asks for, ready to be called: a command, or the help of one. Raises UsageError.
+
+    `keys` are those that stood behind `--`.
+    """
     try:
         command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        hint = _hint_at_global(tokens) if isinstance(error, UnknownOptionError) else None
+        hint = hint_at_global(tokens) if isinstance(error, UnknownOptionError) else None
         raise UsageError(f"{_plain(error)}{hint or _hint_at_help(tokens)}") from error
-    given = {"context": context} if "context" in ignored else {}  # help does not take it
-    return partial(command, *bound.args, **bound.kwargs, **given)
+    if "context" not in ignored:  # it is the help
+        return partial(command, *bound.args, **bound.kwargs)
+    return partial(command, *bound.args, *keys, **bound.kwargs, context=context)
 
 
 def _plain(error: CycloptsError) -> str:
-    return " ".join(str(error).split()).rstrip(".")
-
-
-def _hint_at_global(tokens: list[str]) -> str | None:
-    """What to do about a short global option that stands after the noun."""
-    for token in tokens:
-        name = token[:2] if not token.startswith("--") else token
-        if name in LEADING and name not in ("-h", "--help", "-f"):
-            return f"; the global option {name} stands before the noun: torcctl {name} …"
-    return None
+    if isinstance(error, UnusedCliTokensError):
+        return f"there is no place for {' '.join(map(repr, error.unused_tokens or []))}"
+    text = " ".join(str(error).split()).rstrip(".")
+    return re.sub(" into (int|float)$", lambda found: f" into a {NUMBERS[found[1]]}", text)
 
 
 def _hint_at_help(tokens: list[str]) -> str:

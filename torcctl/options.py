@@ -5,7 +5,7 @@ follows the noun, up to `--`, so that no command has to declare them. This is do
 because after the noun `-f` belongs to the command and not to us.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -84,6 +84,15 @@ def split(argv: list[str], environ: Mapping[str, str]) -> tuple[Options, list[st
     _check(options.format, FORMATS, "--format")
     _check(options.log_level or "info", LOG_LEVELS, "--log-level")
     return options, rest
+
+
+def hint_at_global(tokens: Iterable[str]) -> str | None:
+    """What to do about a short global option that stands after the noun; None: there is none."""
+    for token in tokens:
+        name = token[:2] if not token.startswith("--") else token
+        if name in LEADING and name not in ("-h", "--help", "-f"):
+            return f"; the global option {name} stands before the noun: torcctl {name} …"
+    return None
 
 
 def _take(options: Options, argv: list[str], place: int, known: dict[str, str]) -> int:

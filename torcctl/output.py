@@ -1,21 +1,21 @@
 """Results on stdout, as tables or as one JSON document. Nothing here knows what is shown.
 
 rich is imported on a terminal only. Without one a table is plain text in full width, whose cells are never
-cut or wrapped.
+cut or wrapped. On one only columns of free text are wrapped, and nothing is cut either: a line that has no room for
+the others is longer than the terminal is wide.
 """
 
 import os
+import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
+from torcctl.columns import GAP, share_width
 from torcctl.exits import name_of
 from torcd.protocol.errors import TorcError
-
-NARROW = 24
-"""Columns up to this width stay in one line on a terminal; wider ones share what is left."""
 
 
 def write_json(document: Any) -> None:
@@ -63,11 +63,11 @@ def cell(value: object) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
-def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Prints rows under their columns' names."""
+def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, free_text: Collection[str] = ()) -> None:
+    """Prints rows under their columns' names. Columns of `free_text` may be wrapped to fit a terminal."""
     cells = [[cell(value) for value in row] for row in rows]
     if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
-        _write_rich_table(columns, cells)
+        _write_rich_table(columns, cells, free_text)
     else:
         sys.stdout.write(plain_table(columns, cells))
 
@@ -82,18 +82,22 @@ def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(lines)
 
 
-def _write_rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _write_rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]], free_text: Collection[str]) -> None:
     from rich import box
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, *texts in zip(columns, *rows, strict=True):
-        table.add_column(name, no_wrap=max(map(len, [name, *texts])) <= NARROW, overflow="fold")
+    wanted = [max(map(cell_len, texts)) for texts in zip(columns, *rows, strict=True)]
+    widths = share_width(wanted, [name in free_text for name in columns], shutil.get_terminal_size().columns)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), collapse_padding=True)
+    for name, width in zip(columns, widths, strict=True):
+        table.add_column(name, width=width, overflow="fold")
     for row in rows:
         table.add_row(*(Text(text) for text in row))  # Text: a name may hold what looks like rich's markup
-    Console().print(table)  # rich itself heeds NO_COLOR
+    whole = sum(widths) + GAP * (len(widths) - 1)  # rich would cut what is wider than its console
+    Console(width=whole).print(table)  # rich itself heeds NO_COLOR
 
 
 def status_text(status: str, reason: str | None) -> str:

@@ -7,9 +7,12 @@ can be imported and called without importing cyclopts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from inspect import CO_VARARGS
+from math import inf
 from pathlib import Path
+from types import FunctionType
 from typing import Literal
 
 from torcctl.exits import UsageError
@@ -23,6 +26,11 @@ WorkflowId = int | None
 
 Key = str
 """One of the keys of a command that takes many: an id or a name."""
+
+
+class PlainKey(str):
+    """A key that stood behind `--`: neither an option nor standard input, whatever it begins with."""
+
 
 Filters = tuple[str, ...]
 """`-f/--filter key=value` after a list command."""
@@ -118,6 +126,35 @@ RUN_DEFAULTS = RunOptions()
 SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
+def check_options(options: PlanOptions) -> None:
+    """Raises UsageError for options that mean nothing together, or by themselves."""
+    check_timeout(options.wait_timeout, "--wait-timeout")
+    check_exit_code(options.exit_code, options.dry_run)
+    if options.dry_run and options.async_:
+        raise UsageError("--async starts a task, which --dry-run does not; leave one of them out")
+
+
+def check_exit_code(exit_code: bool, dry_run: bool) -> None:
+    """Raises UsageError for `--exit-code` without `--dry-run`, which alone tells whether there are changes."""
+    if exit_code and not dry_run:
+        raise UsageError("--exit-code is for --dry-run: it exits 10 when there would be changes")
+
+
+def check_timeout(timeout_s: float | None, name: str) -> None:
+    """Raises UsageError when an option is no time to wait."""
+    if timeout_s is not None and not 0 <= timeout_s < inf:
+        raise UsageError(f"{name}: {timeout_s:g} is no number of seconds to wait; leave it out to wait for ever")
+
+
+def cut_plain_keys(function: Command, tokens: list[str]) -> tuple[list[str], list[PlainKey]]:
+    """A command's tokens without what stands behind `--`, and that as keys if it takes many; else as they are."""
+    assert isinstance(function, FunctionType)
+    if not function.__code__.co_flags & CO_VARARGS or "--" not in tokens:
+        return tokens, []
+    at = tokens.index("--")
+    return tokens[:at], [PlainKey(token) for token in tokens[at + 1 :]]
+
+
 def parse_size(text: str) -> int:
     """The bytes of "512k", "1m", "2g" (powers of 1024). Raises Refused."""
     number = text.strip().lower().removesuffix("b")
@@ -128,8 +165,11 @@ def parse_size(text: str) -> int:
     return int(digits) * SIZES[unit]
 
 
-def parse_filters(filters: Filters) -> list[tuple[str, str]]:
-    """Filters as the daemon takes them. Raises UsageError, which knows what `-f json` was meant to be."""
+def parse_filters(filters: Filters, columns: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Filters as the daemon takes them; `columns` says which field stands under a heading, which is a name for it too.
+
+    Raises UsageError, which knows what `-f json` was meant to be.
+    """
     pairs = []
     for text in filters:
         key, equals, value = text.partition("=")
@@ -138,5 +178,5 @@ def parse_filters(filters: Filters) -> list[tuple[str, str]]:
             if text in ("json", "table"):
                 hint = f"; the format stands before the noun (torcctl -f {text} …) or is written --format {text}"
             raise UsageError(f"-f after a list is a filter and {text!r} is not key=value{hint}", value=text)
-        pairs.append((key.strip(), value))
+        pairs.append((columns.get(key.strip(), key.strip()), value))
     return pairs

@@ -9,7 +9,7 @@ from torcctl import output
 from torcctl.context import user_name
 from torcctl.exits import CHANGES, DONE
 from torcctl.follow import add_plan_jobs, begin, finish, new_request_key, submit
-from torcctl.parameters import OperationOptions
+from torcctl.parameters import OperationOptions, check_options
 from torcctl.plans import write_plan
 from torcd.protocol.client import NoAnswer
 from torcd.protocol.errors import TimedOut
@@ -31,6 +31,7 @@ def perform(context: "Context", kind: type[Operation], options: "PlanOptions", *
 
     `parameters` are the fields that only this operation has.
     """
+    check_options(options)
     request = kind(
         requested_by=requester(context),
         dry_run=options.dry_run,
@@ -51,6 +52,16 @@ def perform(context: "Context", kind: type[Operation], options: "PlanOptions", *
             output.write_json({"task": None})
         return DONE
     _show_task(context, finish(context, handle, request.NAME, options.wait_timeout), options)
+    return DONE
+
+
+def show_nothing(context: "Context", kind: type[Operation], options: "PlanOptions") -> int:
+    """For programs: an operation that no job was named to has no task and, as a dry run, an empty plan."""
+    check_options(options)
+    if context.options.json:
+        nothing: dict[str, Any] = {"workflow_id": None, "operation": kind.NAME, "dry_run": True, "count": 0}
+        plan = {**nothing, "plan_digest": None, "run_id": None, "jobs": [], "warnings": []}
+        output.write_json(plan if options.dry_run else {"task": None})
     return DONE
 
 

@@ -31,6 +31,13 @@ NOUNS = {
 GROUPS = {"hpc": "slurm"}
 """Words that may stand before a noun and change nothing: `hpc slurm schedule-nodes`."""
 
+ABSENT = {
+    "watch": "to follow a workflow: torcctl events watch",
+    "worker": "a worker on this machine is torcctl run ID",
+    "allocations": "nothing is submitted to Slurm",
+}
+"""Nouns that this version does not have, and what there is instead."""
+
 GLOBAL_OPTIONS = (
     ("-f, -F, --format table|json", "How results are printed (TORC_FORMAT)."),
     ("-k, --workflow-key, --workflow-id ID", "The workflow that is meant (TORC_WORKFLOW_ID)."),

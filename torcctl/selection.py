@@ -1,5 +1,6 @@
 """Which object a command is about: the workflow it may leave out, a job by its name or its id."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from torcctl import output
@@ -12,6 +13,9 @@ from torcd.protocol.requests import GetJob, ListJobs, ListRequest, ListWorkflows
 if TYPE_CHECKING:
     from torcctl.context import Context
 
+MOST = 2**62
+"""The greatest number of a request."""
+
 Listing = TypeVar("Listing", bound=ListRequest)
 
 
@@ -22,13 +26,13 @@ def choose_workflow(context: "Context", given: int | None = None) -> int:
     with the candidates, when there are several and nobody can be asked.
     """
     if given is not None:
-        return given
+        return check_id(given, "workflow")
     named = workflow_of_option(context)
     if named is not None:
-        return named
+        return check_id(named, "workflow")
     text = context.environ.get("TORC_WORKFLOW_ID")
     if text:
-        return _number(text, "TORC_WORKFLOW_ID")
+        return check_id(_number(text, "TORC_WORKFLOW_ID"), "workflow")
     workflows = context.rows(ListWorkflows(), "workflows", Workflow)
     candidates = [workflow for workflow in workflows if not workflow.is_archived]
     if not candidates:
@@ -41,10 +45,15 @@ def choose_workflow(context: "Context", given: int | None = None) -> int:
 
 
 def list_request(
-    context: "Context", kind: type[Listing], workflow: int | None, filters: Filters, **more: Any
+    context: "Context",
+    kind: type[Listing],
+    workflow: int | None,
+    filters: Filters,
+    columns: Mapping[str, str],
+    **more: Any,
 ) -> Listing:
     """The request for a list of a workflow. A wrong filter is told before the daemon is asked anything."""
-    pairs = parse_filters(filters)
+    pairs = parse_filters(filters, columns)
     return kind(workflow_id=choose_workflow(context, workflow), filters=pairs, **more)
 
 
@@ -66,25 +75,47 @@ def check_workflow(context: "Context", workflow_id: int, noun: str, object_id: i
         )
 
 
+def check_id(number: int, noun: str) -> int:
+    """An id as a request may name it. Raises NotFound for a number that is too large for one."""
+    if not -MOST <= number <= MOST:
+        raise NotFound(f"there is no {noun} {number}", noun=noun, id=number)
+    return number
+
+
 def is_id(key: str) -> bool:
     """Whether a key is an id, and not a name: digits are."""
     return key.isascii() and key.isdecimal()
 
 
 def find_job(context: "Context", key: str) -> Job:
-    """The job with this id or, in the selected workflow, with this name. Raises NotFound."""
-    if is_id(key):
+    """The job with this id or, in the selected workflow, with this name. Raises NotFound.
+
+    Digits are an id, unless -k names a workflow that has no such id and a job of that name.
+    """
+    if not is_id(key):
+        workflow_id = choose_workflow(context)
+        job = _find_named(context, workflow_id, key)
+        if job is None:
+            raise NotFound(f"workflow {workflow_id} has no job named {key!r}", noun="job", id=key)
+        return job
+    try:
         return get_job(context, int(key))
-    workflow_id = choose_workflow(context)
-    jobs = context.rows(ListJobs(workflow_id=workflow_id, filters=[("name", key)]), "jobs", Job)
-    if not jobs:
-        raise NotFound(f"workflow {workflow_id} has no job named {key!r}", noun="job", id=key)
-    return jobs[0]
+    except NotFound:
+        named = workflow_of_option(context)
+        job = None if named is None else _find_named(context, named, key)
+        if job is None:
+            raise
+        return job
+
+
+def _find_named(context: "Context", workflow_id: int, name: str) -> Job | None:
+    jobs = context.rows(ListJobs(workflow_id=workflow_id, filters=[("name", name)]), "jobs", Job)
+    return jobs[0] if jobs else None
 
 
 def get_job(context: "Context", job_id: int) -> Job:
     """The job with this id. Raises NotFound, also when `-k` names another workflow than the job's."""
-    job = context.get(GetJob(job_id=job_id), Job)
+    job = context.get(GetJob(job_id=check_id(job_id, "job")), Job)
     check_workflow(context, job.workflow_id, "job", job_id)
     return job
 

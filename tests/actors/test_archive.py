@@ -83,7 +83,7 @@ async def test_a_workflow_with_live_jobs_is_not_archived(house: House, workflow:
     """SEMANTICS 5.5"""
     hand = await house.hire(workflow)
     launch = (await hand.claim())["a"]
-    with pytest.raises(Conflict, match=r"1 job under way: \d+ \(pending\).*workflows cancel") as no:
+    with pytest.raises(Conflict, match=r"1 job under way: \d+ a \(pending\).*workflows cancel") as no:
         await archive(house, workflow)
     assert no.value.data == {"workflow_id": workflow, "jobs": [launch.job_id], "count": 1}
     await hand.report(returned=[ref(launch)])

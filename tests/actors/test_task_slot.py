@@ -172,13 +172,15 @@ async def test_another_request_while_one_is_active_is_a_conflict_that_tells_all(
 ) -> None:
     """SEMANTICS 6.3"""
     task_id, gate = await held(house, workflow)
-    with pytest.raises(Conflict, match=f"task {task_id} \\(reinit, asked for by ann\\).*tasks wait {task_id}") as no:
+    told = rf"task {task_id} \(reinit with detect=mtime, asked for by ann at 20\S+Z\).*tasks wait {task_id}"
+    with pytest.raises(Conflict, match=told) as no:
         await house.begin(kind, workflow, **parameters)
     data = no.value.data
     assert (data["task_id"], data["operation"], data["requested_by"]) == (task_id, "reinit", "ann")
     assert data["params"] == {"force": False, "stop_live": False, "detect": "mtime"}
     assert data["created_at"].endswith("Z")
     assert data["differing"] == differing
+    assert ("differs in" in str(no.value)) == (kind is Reinit)
     gate.set()
     assert (await house.wait(task_id)).status == "succeeded"
 
@@ -526,6 +528,19 @@ async def test_a_workflow_with_live_jobs_is_not_deleted(house: House, workflow: 
     await hand.report(returned=[ref(launch) for launch in launches.values()])
     await house.send(workflow, DeleteWorkflow(workflow_id=workflow))
     assert await house.rows("SELECT count(*) FROM workflow") == [(0,)]
+
+
+async def test_a_task_and_a_dry_run_that_live_jobs_refuse_name_them_by_id_and_name(house: House, workflow: int) -> None:
+    """SEMANTICS 5.2"""
+    hand = await house.hire(workflow)
+    launch = (await hand.claim())["a"]
+    told = f"{launch.job_id} a (pending)"
+    failed = await house.wait(await house.begin(ResetJobs, workflow, jobs=[launch.job_id]))
+    assert (failed.status, failed.error_code) == ("failed", 409)
+    assert told in (failed.error or "")
+    with pytest.raises(Conflict) as no:
+        await house.preview(ResetJobs, workflow, jobs=[launch.job_id])
+    assert told in str(no.value)
 
 
 async def test_a_job_writes_user_data_only_during_its_attempt(house: House, workflow: int) -> None:

@@ -14,10 +14,11 @@ from torcd.core.status import (
     Status,
     StatusReason,
     check_moves,
+    find_statuses,
     reason_name,
     status_name,
-    statuses_named,
 )
+from torcd.protocol.errors import Refused
 from torcd.protocol.model import STATUSES
 
 S = Status
@@ -133,11 +134,13 @@ def test_numbers_of_statuses_and_reasons_are_for_ever() -> None:
 
 def test_filters_accept_the_older_names() -> None:
     """SEMANTICS §2"""
-    assert statuses_named("done") == (S.COMPLETED, S.FAILED)
-    assert statuses_named("submitted") == (S.RUNNING,)
-    assert statuses_named("submitted_pending") == (S.PENDING,)
-    assert statuses_named("ready") == (S.READY,)
-    assert statuses_named("Ready") == statuses_named("nonsense") == ()
+    assert find_statuses("done") == (S.COMPLETED, S.FAILED)
+    assert find_statuses("submitted") == (S.RUNNING,)
+    assert find_statuses("submitted_pending") == (S.PENDING,)
+    assert find_statuses("ready") == (S.READY,)
+    for name in ("Ready", "nonsense"):
+        with pytest.raises(Refused, match=f"there is no status '{name}': use one of uninitialized, blocked, "):
+            find_statuses(name)
 
 
 def test_users_see_names_and_no_reason_where_there_is_none() -> None:

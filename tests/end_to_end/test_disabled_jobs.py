@@ -61,7 +61,7 @@ def test_what_cannot_be_disabled_is_told_and_nothing_is_changed(system: System) 
     job_id = system.jobs(at)["on"]["id"]
     live = system.torcctl("-f", "json", "-k", at, "jobs", "disable", "next", "on", check=False)
     assert (live.code, live.json["error"]["data"]["jobs"]) == (4, [job_id])
-    assert f"{job_id} (running)" in live.err or f"{job_id} (pending)" in live.err, "its start may not be told yet"
+    assert f"{job_id} on (running)" in live.err or f"{job_id} on (pending)" in live.err, "its start may not be told yet"
     assert system.torcctl("-k", at, "jobs", "disable", "next", "nobody", check=False).code == 3
     assert system.torcctl("-k", at + 1, "jobs", "disable", job_id, check=False).code == 3
     nothing = system.torcctl("-f", "json", "jobs", "enable")
@@ -88,8 +88,8 @@ def test_twenty_thousand_keys_fit_on_a_command_line_and_on_standard_input(system
     assert listed.out == f"Reset {count} jobs on request\n"
     by_name = system.torcctl("-k", at, "jobs", "disable", *names, json=True)
     assert (by_name["disabled"], by_name["jobs"]) == (count, ids)
-    enabled = system.torcctl("jobs", "enable", "-", stdin=" ".join(map(str, ids)))
+    enabled = system.torcctl("jobs", "enable", "-", stdin="\n".join(map(str, ids)))
     assert enabled.out == f"Enabled {count} jobs\n"
-    unknown = system.torcctl("jobs", "reset-status", "-", stdin=" ".join(map(str, [*ids, 10**9])), check=False)
+    unknown = system.torcctl("jobs", "reset-status", "-", stdin="\n".join(map(str, [*ids, 10**9])), check=False)
     assert (unknown.code, "1000000000" in unknown.err) == (3, True)
     assert time.monotonic() - began < PATIENCE_S / 2

@@ -95,7 +95,8 @@ def conflict(system: System, *words: object) -> dict[str, Any]:
     error = failed.json["error"]
     assert (error["code"], error["name"]) == (409, "conflict")
     data: dict[str, Any] = error["data"]
-    assert f"task {data['task_id']} (reinit, asked for by {data['requested_by']}) is active" in failed.err
+    told = f"asked for by {data['requested_by']} at {data['created_at']}"
+    assert f"task {data['task_id']} (reinit with detect=mtime, {told}) is active" in failed.err
     assert f"tasks wait {data['task_id']}" in failed.err
     return data
 

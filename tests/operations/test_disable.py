@@ -10,7 +10,7 @@ from workbench import Workbench
 from torcd.core.status import StatusReason
 from torcd.operations.disable import disable_jobs, enable_jobs
 from torcd.protocol.errors import Conflict, NotFound, Refused
-from torcd.protocol.requests import Initialize, Prepare, Reinit, ResetStatus, Restart
+from torcd.protocol.requests import Initialize, Prepare, Reinit, ResetJobs, ResetStatus, Restart
 
 Make = Callable[..., Workbench]
 
@@ -152,3 +152,14 @@ def test_disabling_what_was_left_of_a_canceled_workflow_takes_the_cancel_back_wh
     disable(bench, "a")
     assert bench.status() == {"a": "disabled", "b": "ready", "d": "disabled"}
     assert not bench.state.is_canceled
+
+
+@pytest.mark.parametrize("reinitialize", [False, True])
+def test_a_reset_that_names_disabled_jobs_leaves_them_and_warns(bench: Workbench, *, reinitialize: bool) -> None:
+    """SEMANTICS 2.5"""
+    disable(bench, "d")
+    jobs = [bench.id("a"), bench.id("d")]
+    plan = bench.operate(ResetJobs, jobs=jobs, reinitialize=reinitialize).plan
+    assert plan.warnings == (f"1 job of those meant is left as it is: {bench.id('d')} (disabled). See `jobs enable`",)
+    assert bench.status()["d"] == "disabled"
+    assert bench.operate(ResetStatus, reinitialize=reinitialize).plan.warnings == ()

@@ -1,5 +1,6 @@
 """Where the daemon's things lie."""
 
+import os
 from pathlib import Path
 
 from torcd.protocol.address import find_places
@@ -13,3 +14,13 @@ def test_a_database_that_is_a_symbolic_link_is_the_one_it_leads_to(tmp_path: Pat
     places = find_places({"HOME": str(tmp_path), "TORCD_DATABASE": str(link)})
     assert places.database == tmp_path / "real" / "torc.db"
     assert places.lock == tmp_path / "real" / "torc.db.lock"
+
+
+def test_relative_base_directories_are_ignored() -> None:
+    """XDG Base Directory Specification; INTERFACE 1"""
+    names = ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")
+    places = find_places({"HOME": "/home/ann", **dict.fromkeys(names, "here")})
+    assert places == find_places({"HOME": "/home/ann"})
+    assert places.database == Path("/home/ann/.local/state/torc/torc.db")
+    assert places.socket == Path(f"/tmp/torc-{os.getuid()}/torcd.sock")
+    assert find_places({"HOME": "/home/ann", "XDG_STATE_HOME": "/state"}).database == Path("/state/torc/torc.db")

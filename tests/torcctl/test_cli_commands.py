@@ -58,6 +58,16 @@ def test_control_characters_do_not_reach_the_terminal(daemon: FakeDaemon, cli: C
     assert "a\\nb\\x1b[2J ü" in cli("jobs", "list", "7").out
 
 
+def test_what_stands_above_a_column_is_a_filter_too(daemon: FakeDaemon, cli: Cli) -> None:
+    daemon.on("results.list", {"results": [], "next_cursor": None})
+    daemon.on("workflows.list", samples.workflows())
+    assert cli("results", "list", "7", "-f", "name=c1", "-f", "return code=1", "-f", "job_id=3").code == 0
+    expected = [["job_name", "c1"], ["return_code", "1"], ["job_id", "3"]]
+    assert daemon.requests("results.list")[0]["filters"] == expected
+    assert cli("workflows", "list", "-f", "directory=/data").code == 0
+    assert daemon.requests("workflows.list")[0]["filters"] == [["submission_directory", "/data"]]
+
+
 def test_filters_go_to_the_daemon_and_the_workflow_may_stand_after_them(daemon: FakeDaemon, cli: Cli) -> None:
     daemon.on("jobs.list", {"jobs": [], "next_cursor": None})
     assert cli("jobs", "list", "-f", "status=ready", "--filter", "name=a=b", "7").code == 0
@@ -222,6 +232,7 @@ def test_no_workflow_at_all_is_not_found(daemon: FakeDaemon, cli: Cli) -> None:
 
 def test_an_object_of_another_workflow_than_k_names_is_not_found(daemon: FakeDaemon, cli: Cli) -> None:
     daemon.on("jobs.get", samples.job(4, workflow_id=7))
+    daemon.on("jobs.list", {"jobs": [], "next_cursor": None})
     daemon.on("results.get", samples.result(5, workflow_id=7))
     daemon.on("tasks.get", samples.task(6))
     for argv in (("jobs", "update", "4", "--command", "x"), ("results", "get", "5"), ("tasks", "get", "6")):
@@ -239,12 +250,42 @@ def test_a_no_to_a_question_changes_nothing(daemon: FakeDaemon, cli: Cli, monkey
 # ---- single commands ---------------------------------------------------------------------------------------
 
 
+def test_a_cancel_that_finds_every_job_ended_says_so(daemon: FakeDaemon, cli: Cli) -> None:
+    daemon.on("workflows.cancel", {"workflow_id": 7, "canceled": 0})
+    assert cli("workflows", "cancel", "7").out == "Workflow 7: no job was left to cancel\n"
+    daemon.on("workflows.cancel", {"workflow_id": 7, "canceled": 2})
+    assert cli("workflows", "cancel", "7").out == "Canceled workflow 7\n"
+
+
+@pytest.mark.parametrize(
+    ("counts", "complete", "state"),
+    [
+        ({"completed": 4}, True, "complete"),
+        ({"completed": 3, "canceled": 1}, True, "canceled"),
+        ({"running": 1}, False, "canceled"),
+    ],
+)
+def test_the_state_of_a_workflow_is_canceled_when_a_job_is(
+    daemon: FakeDaemon, cli: Cli, *, counts: dict[str, int], complete: bool, state: str
+) -> None:
+    fields = {"workflow_id": 7, "run_id": 1, "total": 4, "counts": counts, "complete": complete, "active_task": None}
+    daemon.on("workflows.status", {**fields, "is_canceled": True, "is_archived": False})
+    assert f"state: {state}\n" in cli("workflows", "status", "7").out
+
+
 def test_an_update_sends_only_what_was_given(daemon: FakeDaemon, cli: Cli) -> None:
     daemon.on("jobs.update", samples.job(4))
     assert cli("jobs", "update", "4", "--command", "echo --format", "--no-supports-termination").code == 0
     expected = {"job_id": 4, "command": "echo --format", "supports_termination": False}
     assert daemon.requests("jobs.update") == [expected]
     assert cli("jobs", "update", "4").code == 2
+
+
+def test_a_job_to_be_edited_may_be_named(daemon: FakeDaemon, cli: Cli) -> None:
+    daemon.on("jobs.list", {"jobs": [samples.job(4, name="fit")], "next_cursor": None})
+    daemon.on("jobs.update", samples.job(4))
+    assert cli("-k", "7", "jobs", "update", "fit", "--priority", "2").code == 0
+    assert daemon.requests("jobs.update") == [{"job_id": 4, "priority": 2}]
 
 
 def test_user_data_are_named_in_the_selected_workflow_or_by_id(daemon: FakeDaemon, cli: Cli) -> None:
@@ -326,3 +367,41 @@ def test_the_schema_has_every_method(cli: Cli) -> None:
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completions_name_the_commands(cli: Cli, shell: str) -> None:
     assert "reset-job-status" in cli("completions", shell).out
+
+
+# ---- wrong command lines -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("workflows status 1 2", "there is no place for '2'; see torcctl workflows status --help"),
+        ("workflows lst", "torcctl workflows has no 'lst'; did you mean 'list'?; it has: create, update, list,"),
+        ("watch 7", "this version of torcctl has no 'watch': to follow a workflow: torcctl events watch"),
+        ("worker", "this version of torcctl has no 'worker'"),
+        ("allocations list", "this version of torcctl has no 'allocations'"),
+        ("hpc slurm sacct", "torcctl slurm has no 'sacct'; it has: schedule-nodes"),
+        ("tasks wait abc", 'unable to convert "abc" into a whole number'),
+        ("tasks wait 1 --timeout soon", 'unable to convert "soon" into a number'),
+        ('jobs update 3 --env {"A":1}', "every value is a text in quotes"),
+        ("jobs update 3 --env A=1", "this is no JSON"),
+    ],
+)
+def test_what_is_wrong_is_told_in_words_of_this_program(cli: Cli, words: str, told: str) -> None:
+    outcome = cli(*words.split())
+    assert (outcome.code, outcome.out) == (2, "")
+    assert told in outcome.err
+    assert "$" not in outcome.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["workflows get", "jobs get", "jobs update --priority 1", "jobs reset-status", "files get", "user-data get",
+     "results get", "workers get", "tasks get", "tasks wait", "tasks cancel", "run"],
+)  # fmt: skip
+def test_a_number_that_no_id_can_be_is_not_found(daemon: FakeDaemon, cli: Cli, words: str) -> None:
+    """INTERFACE §2: exit 3"""
+    number = str(2**64)
+    outcome = cli(*words.split(), number)
+    assert (outcome.code, daemon.calls) == (3, [])
+    assert number in outcome.err

@@ -96,9 +96,11 @@ def test_errors_of_the_daemon_get_the_lines_of_the_file(daemon: FakeDaemon, cli:
 
 def test_a_dry_run_creates_nothing_and_counts(daemon: FakeDaemon, cli: Cli, spec: Path) -> None:
     accept(daemon)
-    daemon.on("workflows.create", {"counts": {"jobs": 2, "user_data": 0}, "dry_run": True})
+    counts = {"jobs": 2, "files": 1, "user_data": 1, "scripts": 0}
+    daemon.on("workflows.create", {"counts": counts, "dry_run": True})
     outcome = cli("workflows", "create", str(spec), "--dry-run")
-    assert outcome.out == "Dry run: a workflow would be created with 2 jobs, 0 user data\n"
+    told = "Dry run: a workflow would be created with 2 jobs, 1 file, 1 user data, 0 scripts\n"
+    assert (outcome.out, outcome.err) == (told, "")
     assert daemon.requests("workflows.create")[0]["dry_run"]
 
 
@@ -122,3 +124,11 @@ def test_after_a_lost_answer_all_is_sent_again_under_the_same_key(daemon: FakeDa
 def test_a_file_that_cannot_be_read_is_refused_before_the_daemon_is_asked(daemon: FakeDaemon, cli: Cli) -> None:
     assert cli("workflows", "create", "none.yaml").code == 7
     assert daemon.calls == []
+
+
+def test_a_workflow_without_jobs_is_created_with_a_warning(daemon: FakeDaemon, cli: Cli, spec: Path) -> None:
+    accept(daemon)
+    daemon.on("workflows.create", {**CREATED, "counts": {"jobs": 0}})
+    outcome = cli("workflows", "create", spec.name)
+    assert (outcome.code, outcome.out) == (0, "Created workflow 7 with 0 jobs\n")
+    assert outcome.err == "warning: flow.yaml has no jobs: there is nothing to run\n"

@@ -234,3 +234,23 @@ def test_waiting_too_long_exits_6(daemon: FakeDaemon, cli: Cli) -> None:
 def test_canceling_a_task_that_commits_is_refused(daemon: FakeDaemon, cli: Cli) -> None:
     daemon.on("tasks.cancel", Refused("too late"))
     assert cli("tasks", "cancel", "12").code == 7
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "workflows reinit 7 --wait-timeout -1",
+        "workflows reinit 7 --wait-timeout nan",
+        "workflows reinit 7 --dry-run --wait-timeout inf",
+        "workflows restart 7 --exit-code",
+        "workflows restart 7 --dry-run --async",
+        "jobs reset-status --exit-code",
+        "tasks wait 12 --timeout nan",
+        "tasks wait 12 --timeout -0.5",
+    ],
+)
+def test_options_that_mean_nothing_are_usage_errors(daemon: FakeDaemon, cli: Cli, words: str) -> None:
+    outcome = cli(*words.split())
+    assert (outcome.code, outcome.out) == (2, "")
+    assert any(word in outcome.err for word in words.split() if word.startswith("--"))
+    assert daemon.calls == []

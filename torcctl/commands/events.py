@@ -38,7 +38,7 @@ def list_events(
     Args:
         from_seq: Number of the first event to show.
     """
-    request = list_request(context, ListEvents, workflow, filters, cursor=_before(from_seq))
+    request = list_request(context, ListEvents, workflow, filters, COLUMNS, cursor=_before(from_seq))
     context.show_rows(request, "events", Event, COLUMNS)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torcctl import output
-from torcctl.selection import check_workflow, choose_workflow, is_id, list_request
+from torcctl.selection import check_id, check_workflow, choose_workflow, is_id, list_request
 from torcd.protocol.lookups import GetFile, ListFileHistory
 from torcd.protocol.model import File, FileVersion
 from torcd.protocol.requests import ListFiles
@@ -30,7 +30,7 @@ HISTORY = {"version": "version", "recorded": "recorded", "size": "size", "mtime_
 
 def list_files(workflow: WorkflowId = None, /, *, filters: Filters = (), context: Context) -> None:
     """List the files of a workflow and what was last accepted of them."""
-    request = list_request(context, ListFiles, workflow, filters)
+    request = list_request(context, ListFiles, workflow, filters, COLUMNS)
     context.show_rows(request, "files", File, COLUMNS)
 
 
@@ -62,7 +62,7 @@ def _find(context: Context, file: str) -> File:
     """The file with this id or, in the selected workflow, with this name. Raises NotFound."""
     if not is_id(file):
         return context.get(GetFile(workflow_id=choose_workflow(context), name=file), File)
-    found = context.get(GetFile(file_id=int(file)), File)
+    found = context.get(GetFile(file_id=check_id(int(file), "file")), File)
     check_workflow(context, found.workflow_id, "file", found.id)
     return found
 

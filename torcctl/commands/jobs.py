@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from torcctl import output
-from torcctl.exits import DONE, UsageError
+from torcctl.exits import UsageError
 from torcctl.job_selection import select_jobs
 from torcctl.parameters import OPERATION_DEFAULTS, PLAN_DEFAULTS
-from torcctl.perform import perform
-from torcctl.selection import find_job, get_job, list_request
+from torcctl.perform import perform, show_nothing
+from torcctl.selection import check_id, find_job, is_id, list_request
 from torcd.protocol.edits import DisableJobs, EnableJobs
 from torcd.protocol.model import Explanation, Job
 from torcd.protocol.requests import AcceptJobs, ExplainJob, GetJob, ListJobs, ResetJobs, UpdateJob
@@ -46,9 +47,12 @@ COLUMNS = {
 }
 
 
+ENV_FORM = '--env takes a JSON object of texts, such as {"A": "1"}'
+
+
 def list_jobs(workflow: WorkflowId = None, /, *, filters: Filters = (), context: Context) -> None:
     """List the jobs of a workflow."""
-    request = list_request(context, ListJobs, workflow, filters)
+    request = list_request(context, ListJobs, workflow, filters, COLUMNS)
     context.show_rows(request, "jobs", Job, COLUMNS)
 
 
@@ -63,7 +67,7 @@ def get(job: str, /, *, context: Context) -> None:
 
 
 def update(
-    job: int,
+    job: str,
     /,
     *,
     command: str | None = None,
@@ -78,7 +82,7 @@ def update(
     """Edit a job that is not running. What is left out stays as it is.
 
     Args:
-        job: Id of the job.
+        job: Id of the job, or its name in the selected workflow.
         command: What bash runs.
         invocation_script: A program that is started with the command as its arguments; "" for none.
         env: The job's whole environment beyond the worker's, as a JSON object of strings.
@@ -87,8 +91,8 @@ def update(
         cancel_on_blocking_job_failure: Whether the job is canceled when one it depends on fails.
         supports_termination: Whether the job wants to be told, and not killed, when its time ends.
     """
-    request = UpdateJob(
-        job_id=job,
+    changes = UpdateJob(
+        job_id=0,
         command=_or_unset(command),
         invocation_script=None if invocation_script == "" else _or_unset(invocation_script),
         env=UNSET if env is None else _parse_env(env),
@@ -97,18 +101,20 @@ def update(
         cancel_on_blocking_job_failure=_or_unset(cancel_on_blocking_job_failure),
         supports_termination=_or_unset(supports_termination),
     )
-    if request == UpdateJob(job_id=job):
+    if changes == UpdateJob(job_id=0):
         raise UsageError(f"jobs update {job}: say what to change, for instance --command; see --help")
-    if context.options.workflow_key is not None:
-        get_job(context, job)
-    context.show(context.call(request), Job, output.write_struct)
+    needs_look = context.options.workflow_key is not None or not is_id(job)
+    job_id = find_job(context, job).id if needs_look else check_id(int(job), "job")
+    context.show(context.call(replace(changes, job_id=job_id)), Job, output.write_struct)
 
 
 def _parse_env(text: str) -> dict[str, str]:
     try:
         return msgspec.json.decode(text, type=dict[str, str])
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{ENV_FORM}; every value is a text in quotes, not as in {text}") from error
     except msgspec.DecodeError as error:
-        raise UsageError(f'--env takes a JSON object of strings, such as \'{{"A": "1"}}\': {error}') from error
+        raise UsageError(f"{ENV_FORM}; this is no JSON ({error}): {text}") from error
 
 
 def _or_unset(value: Value | None) -> Value | UnsetType:
@@ -128,16 +134,14 @@ def reset_status(
     """Set jobs, and everything downstream of them, to uninitialized: all of them, or none.
 
     Args:
-        keys: Ids of jobs, or names in the selected workflow; - reads them from standard input.
+        keys: Ids of jobs, or names in the selected workflow; - reads them from standard input, one a line.
         status: Also the jobs of the workflow that are in this status.
         return_code: Also those whose last attempt ended with this return code.
         reinitialize: Go on with reinit at once, so that the jobs become ready or blocked.
     """
     selection = select_jobs(context, keys, status=status, return_code=return_code)
     if selection is None:
-        if context.options.json:
-            output.write_json({"task": None})
-        return DONE
+        return show_nothing(context, ResetJobs, options)
     return perform(context, ResetJobs, options, **selection.fields(), reinitialize=reinitialize, detect=detect)
 
 
@@ -145,7 +149,7 @@ def disable(*keys: Key, context: Context) -> None:
     """Disable jobs: they never run and hold nothing up. What is downstream is evaluated at once.
 
     Args:
-        keys: Ids of jobs, or names in the selected workflow; - reads them from standard input.
+        keys: Ids of jobs, or names in the selected workflow; - reads them from standard input, one a line.
     """
     _put(context, keys, DisableJobs, "disabled")
 
@@ -154,7 +158,7 @@ def enable(*keys: Key, context: Context) -> None:
     """Take disabling back: the jobs become uninitialized, and what depends on them waits for them.
 
     Args:
-        keys: Ids of jobs, or names in the selected workflow; - reads them from standard input.
+        keys: Ids of jobs, or names in the selected workflow; - reads them from standard input, one a line.
     """
     _put(context, keys, EnableJobs, "enabled")
 
@@ -186,16 +190,14 @@ def accept(
     Refused when an output is not there. What depends on them, and waits, need not wait any more.
 
     Args:
-        keys: Ids of jobs, or names in the selected workflow; - reads them from standard input.
+        keys: Ids of jobs, or names in the selected workflow; - reads them from standard input, one a line.
         reason: Why; it is kept with the task.
         status: Also the jobs of the workflow that are in this status.
         return_code: Also those whose last attempt ended with this return code.
     """
     selection = select_jobs(context, keys, status=status, return_code=return_code)
     if selection is None:
-        if context.options.json:
-            output.write_json({"task": None})
-        return DONE
+        return show_nothing(context, AcceptJobs, options)
     return perform(context, AcceptJobs, options, **selection.fields(), reason=reason)
 
 

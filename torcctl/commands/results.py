@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from torcctl import output
-from torcctl.selection import check_workflow, list_request
+from torcctl.selection import check_id, check_workflow, list_request
 from torcd.protocol.model import Result
 from torcd.protocol.requests import GetResult, ListResults
 
@@ -43,13 +43,13 @@ def list_results(
     Args:
         all_runs: Also the results of earlier attempts, and of jobs that were reset.
     """
-    request = list_request(context, ListResults, workflow, filters, all_runs=all_runs)
+    request = list_request(context, ListResults, workflow, filters, COLUMNS, all_runs=all_runs)
     context.show_rows(request, "results", Result, COLUMNS)
 
 
 def get(result: int, /, *, context: Context) -> None:
     """Show a result."""
-    raw = context.call(GetResult(result_id=result))
+    raw = context.call(GetResult(result_id=check_id(result, "result")))
     check_workflow(context, msgspec.json.decode(raw, type=Result).workflow_id, "result", result)
     context.show(raw, Result, output.write_struct)
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from torcctl import autostart, output
-from torcctl.exits import DONE, FAILED, INTERRUPTED
+from torcctl.exits import DONE, FAILED, INTERRUPTED, UsageError
 from torcctl.follow import begin, finish, new_request_key, wait_for_task
 from torcctl.parameters import RUN_DEFAULTS
 from torcctl.perform import requester
 from torcctl.progress import Progress, Step
-from torcctl.selection import is_id
+from torcctl.selection import check_id, is_id
 from torcd.protocol.errors import Conflict, Refused
 from torcd.protocol.model import STATUSES, Job, Result, WorkflowStatus
 from torcd.protocol.requests import GetStatus, ListJobs, ListResults, Prepare
@@ -35,19 +35,29 @@ MAX_SHOWN = 10
 """Jobs that are named when a run fails; `jobs list` names all."""
 
 
-def run(spec_or_id: str, /, *, options: RunOptions = RUN_DEFAULTS, context: Context) -> int:
+def run(
+    spec_or_id: str,
+    /,
+    *,
+    directory: Path | None = None,
+    options: RunOptions = RUN_DEFAULTS,
+    context: Context,
+) -> int:
     """Create a workflow from a specification, or take the one with this id, and run it on this machine.
 
     Exit 0 when every job is completed or disabled, else 1.
 
     Args:
         spec_or_id: A specification file, or the id of a workflow.
+        directory: What relative paths of the specification are relative to; the current directory by default.
     """
     if is_id(spec_or_id):
-        return run_workflow(context, int(spec_or_id), options)
+        if directory is not None:
+            raise UsageError(f"--directory is for a specification; workflow {spec_or_id} has its directory already")
+        return run_workflow(context, check_id(int(spec_or_id), "workflow"), options)
     from torcctl.create import create_workflow
 
-    created = create_workflow(context, Path(spec_or_id), directory=None, warn=True)
+    created = create_workflow(context, Path(spec_or_id), directory=directory, warn=True)
     workflow_id = created["workflow_id"]
     context.note("info", f"created workflow {workflow_id}")
     try:

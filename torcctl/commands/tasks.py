@@ -9,8 +9,9 @@ import msgspec
 from torcctl import output
 from torcctl.exits import DONE, FAILED
 from torcctl.follow import add_plan_jobs, failure_of, wait_for_task
+from torcctl.parameters import check_timeout
 from torcctl.plans import sentence
-from torcctl.selection import check_workflow, list_request, workflow_of_option
+from torcctl.selection import check_id, check_workflow, list_request, workflow_of_option
 from torcd.protocol.model import Plan, Task
 from torcd.protocol.requests import CancelTask, GetTask, ListTasks
 
@@ -29,7 +30,7 @@ COLUMNS = {
 
 def list_tasks(workflow: WorkflowId = None, /, *, filters: Filters = (), context: Context) -> None:
     """List the tasks of a workflow."""
-    request = list_request(context, ListTasks, workflow, filters)
+    request = list_request(context, ListTasks, workflow, filters, COLUMNS)
     context.show_rows(request, "tasks", Task, COLUMNS)
 
 
@@ -44,9 +45,10 @@ def wait(task: int, /, *, timeout: float | None = None, context: Context) -> int
     Args:
         timeout: Wait at most so many seconds; the task goes on.
     """
+    check_timeout(timeout, "--timeout")
     if workflow_of_option(context) is not None:
         _get(context, task)
-    ended = wait_for_task(context, task, timeout)
+    ended = wait_for_task(context, check_id(task, "task"), timeout)
     error = failure_of(ended)
     if error is not None:
         context.note("error", error.message)
@@ -58,11 +60,11 @@ def cancel(task: int, /, *, context: Context) -> None:
     """Cancel a task whose changes are not being written yet."""
     if workflow_of_option(context) is not None:
         _get(context, task)
-    context.show_done(context.call(CancelTask(task_id=task)), f"Canceled task {task}")
+    context.show_done(context.call(CancelTask(task_id=check_id(task, "task"))), f"Canceled task {task}")
 
 
 def _get(context: Context, task_id: int) -> dict[str, Any]:
-    task = context.get(GetTask(task_id=task_id), dict[str, Any])
+    task = context.get(GetTask(task_id=check_id(task_id, "task")), dict[str, Any])
     check_workflow(context, task["workflow_id"], "task", task_id)
     return task
 

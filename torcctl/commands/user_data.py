@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from torcctl import output
-from torcctl.selection import check_workflow, choose_workflow, is_id, list_request, workflow_of_option
+from torcctl.selection import check_id, check_workflow, choose_workflow, is_id, list_request, workflow_of_option
 from torcd.protocol.errors import Refused
 from torcd.protocol.lookups import ListUserDataHistory
 from torcd.protocol.model import UserData, UserDataVersion
@@ -24,7 +24,7 @@ HISTORY = {"version": "version", "set": "is_set", "data": "data"}
 
 def list_user_data(workflow: WorkflowId = None, /, *, filters: Filters = (), context: Context) -> None:
     """List the user data of a workflow."""
-    request = list_request(context, ListUserData, workflow, filters)
+    request = list_request(context, ListUserData, workflow, filters, COLUMNS)
     context.show_rows(request, "user_data", UserData, COLUMNS)
 
 
@@ -71,10 +71,11 @@ def _key(context: Context, user_data: str) -> dict[str, Any]:
     """The request's fields that say which user data is meant. Digits are an id."""
     if not is_id(user_data):
         return {"workflow_id": choose_workflow(context), "name": user_data}
+    user_data_id = check_id(int(user_data), "user data")
     if workflow_of_option(context) is not None:
-        found = context.get(GetUserData(user_data_id=int(user_data)), UserData)
+        found = context.get(GetUserData(user_data_id=user_data_id), UserData)
         check_workflow(context, found.workflow_id, "user data", found.id)
-    return {"user_data_id": int(user_data)}
+    return {"user_data_id": user_data_id}
 
 
 def _attempt(context: Context) -> dict[str, Any]:

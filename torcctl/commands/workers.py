@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from torcctl import output
-from torcctl.selection import check_workflow, list_request
+from torcctl.selection import check_id, check_workflow, list_request
 from torcd.protocol.lookups import GetWorker
 from torcd.protocol.model import Worker
 from torcd.protocol.worker_requests import ListWorkers
@@ -31,13 +31,13 @@ COLUMNS = {
 
 def list_workers(workflow: WorkflowId = None, /, *, filters: Filters = (), context: Context) -> None:
     """List the workers of a workflow."""
-    request = list_request(context, ListWorkers, workflow, filters)
+    request = list_request(context, ListWorkers, workflow, filters, COLUMNS)
     context.show_rows(request, "workers", Worker, COLUMNS)
 
 
 def get(worker: int, /, *, context: Context) -> None:
     """Show a worker."""
-    raw = context.call(GetWorker(worker_id=worker))
+    raw = context.call(GetWorker(worker_id=check_id(worker, "worker")))
     check_workflow(context, msgspec.json.decode(raw, type=Worker).workflow_id, "worker", worker)
     context.show(raw, Worker, output.write_struct)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from torcctl import output
 from torcctl.commands.operations import initialize, reinit, reset_status, restart, undo
 from torcctl.exits import CHANGES, DONE
-from torcctl.parameters import RUN_DEFAULTS, parse_filters
+from torcctl.parameters import RUN_DEFAULTS, check_exit_code, parse_filters
 from torcctl.selection import choose_workflow
 from torcd.protocol.edits import ArchiveWorkflow, UnarchiveWorkflow
 from torcd.protocol.model import STATUSES, Workflow, WorkflowStatus
@@ -67,17 +69,18 @@ def update(
     """
     from torcctl.update import update_workflow, write_update
 
+    check_exit_code(exit_code, dry_run)
     answer = update_workflow(context, choose_workflow(context, workflow), spec, dry_run=dry_run, expect=expect)
     if context.options.json:
         output.write_json(answer)
     else:
         write_update(answer)
-    return CHANGES if dry_run and exit_code and answer["count"] else DONE
+    return CHANGES if exit_code and answer["count"] else DONE
 
 
 def list_workflows(*, filters: Filters = (), context: Context) -> None:
     """List the workflows."""
-    context.show_rows(ListWorkflows(filters=parse_filters(filters)), "workflows", Workflow, COLUMNS)
+    context.show_rows(ListWorkflows(filters=parse_filters(filters, COLUMNS)), "workflows", Workflow, COLUMNS)
 
 
 def get(workflow: WorkflowId = None, /, *, context: Context) -> None:
@@ -110,7 +113,9 @@ def write_status(status: WorkflowStatus) -> None:
 def _state(status: WorkflowStatus) -> str:
     if status.is_archived:
         return "archived"
-    return "canceled" if status.is_canceled else "complete" if status.complete else "not complete"
+    if status.is_canceled and (status.counts.get("canceled") or not status.complete):
+        return "canceled"
+    return "complete" if status.complete else "not complete"
 
 
 def run(workflow: WorkflowId = None, /, *, options: RunOptions = RUN_DEFAULTS, context: Context) -> int:
@@ -124,7 +129,10 @@ def cancel(workflow: WorkflowId = None, /, *, context: Context) -> None:
     """Cancel every job that has not ended; running ones are stopped."""
     workflow_id = choose_workflow(context, workflow)
     context.confirm(f"Cancel workflow {workflow_id}?")
-    context.show_done(context.call(CancelWorkflow(workflow_id=workflow_id)), f"Canceled workflow {workflow_id}")
+    raw = context.call(CancelWorkflow(workflow_id=workflow_id))
+    canceled = msgspec.json.decode(raw, type=dict[str, int]).get("canceled")
+    nothing = f"Workflow {workflow_id}: no job was left to cancel"
+    context.show_done(raw, f"Canceled workflow {workflow_id}" if canceled else nothing)
 
 
 def archive(workflow: WorkflowId = None, /, *, context: Context) -> None:

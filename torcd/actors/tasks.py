@@ -16,6 +16,7 @@ from torcd.actors.look_up import LookUp
 from torcd.actors.mailbox import Message
 from torcd.actors.messages import ActiveTask, Apply, ExplainReady, Preparation, Preview, PreviewReady
 from torcd.actors.turn import Turn
+from torcd.core.conflicts import describe_active, describe_differing
 from torcd.core.delta import TaskBegin, TaskEnd
 from torcd.core.observation import drop_outdated
 from torcd.core.planning import needs_preparing
@@ -127,16 +128,19 @@ class TaskSlot:
     def _conflict(self, what: str, **data: Any) -> Conflict:
         active = self.active
         assert active is not None
+        created_at = format_time(active.created_at_ms)
+        told = describe_active(active.operation, active.effect, requested_by=active.requested_by, at=created_at)
+        differing = data.get("differing", {})
+        differs = "" if differing.keys() <= {"operation"} else f", and differs in {describe_differing(differing)}"
         return Conflict(
-            f"{what} is refused: task {active.task_id} ({active.operation}, asked for by "
-            f"{active.requested_by or 'an unnamed client'}) is active on workflow {self._actor.workflow_id}. "
-            f"Wait for it with `tasks wait {active.task_id}`",
+            f"{what} is refused: task {active.task_id} ({told}) is active on workflow {self._actor.workflow_id}"
+            f"{differs}. Wait for it with `tasks wait {active.task_id}`",
             workflow_id=self._actor.workflow_id,
             task_id=active.task_id,
             operation=active.operation,
             params=active.effect,
             requested_by=active.requested_by,
-            created_at=format_time(active.created_at_ms),
+            created_at=created_at,
             **data,
         )
 

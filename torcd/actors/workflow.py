@@ -33,7 +33,7 @@ from torcd.actors.roster import Roster
 from torcd.actors.tasks import INLINE_JOBS, TaskSlot
 from torcd.actors.turn import Turn
 from torcd.bus import Bus
-from torcd.core.refusals import check_not_archived, live_conflict
+from torcd.core.refusals import LiveConflict, check_not_archived, live_conflict
 from torcd.core.state import State
 from torcd.core.status import LIVE, mask_of
 from torcd.files.scan import Paths, Scanner
@@ -50,6 +50,7 @@ from torcd.protocol.worker_requests import LeaveWorker, ReportWorker
 from torcd.storage.create import delete_workflow
 from torcd.storage.database import Database
 from torcd.storage.faults import InDoubt
+from torcd.storage.job_keys import find_names
 from torcd.storage.load import load_state
 from torcd.storage.rows import format_time
 from torcd.storage.save import fail_active_tasks
@@ -216,7 +217,7 @@ class WorkflowActor:
             try:
                 turn.answer(message, self._handle(turn, message))
             except TorcError as error:
-                message.reply.fail(error)
+                message.reply.fail(await self.tell(error))
         self.roster.serve_waiting(turn)
         try:
             await turn.commit(self.database)
@@ -242,7 +243,7 @@ class WorkflowActor:
         except TorcError as error:
             if isinstance(error, Unavailable):
                 await self.load()
-            await self.tasks.on_failed(message, error)
+            await self.tasks.on_failed(message, await self.tell(error))
             return
         turn.answer(message, finish)
         if turn.redrawn is not None:
@@ -253,6 +254,15 @@ class WorkflowActor:
             raise Deleted
         if _needs_loading(message.body):
             await self.load()
+
+    async def tell(self, error: TorcError) -> TorcError:
+        """The error as users are told: with the names of jobs that what decided knows by their ids."""
+        if not isinstance(error, LiveConflict):
+            return error
+        try:
+            return error.named(await self.database.read(lambda db: find_names(db, error.ids)))
+        except Unavailable:
+            return error
 
     def conclude(self, turn: Turn) -> None:
         """After a commit: publishes it and gives the answers."""

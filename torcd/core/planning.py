@@ -22,6 +22,7 @@ from torcd.core.refusals import (
     check_not_archived,
     check_purged,
     count_jobs,
+    warn_of_disabled,
 )
 from torcd.core.selection import Selection, select_jobs
 from torcd.core.state import IS_SETTLED, State
@@ -249,18 +250,20 @@ def _find_renewing(state: State) -> Int64:
 def _plan_reset(state: State, request: ResetStatus | ResetJobs, known: Known) -> Plan:
     """Jobs become uninitialized, with everything downstream; with `reinitialize` it goes on as reinit."""
     status = state.jobs.status
+    warnings: list[str] = []
     if isinstance(request, ResetJobs):
         chosen, cause = select_jobs(state, request, known.selection), "on request"
+        warn_of_disabled(state, chosen, warnings)
     elif request.failed_only:
         failed = mask_of(BAD)[status]
         by_user = (status == Status.CANCELED) & (state.jobs.reason != StatusReason.UPSTREAM_FAILED)
         chosen, cause = np.flatnonzero(failed & ~by_user), "due to failures"
     else:
         chosen, cause = _select(state, frozenset(Status) - {Status.DISABLED}), "on request"
-    chosen = chosen[status[chosen] != Status.DISABLED]
-    own = [make_reasons(Kind.REQUESTED, chosen)]
+    own = [make_reasons(Kind.REQUESTED, chosen[status[chosen] != Status.DISABLED])]
     if request.reinitialize:
-        return plan_rerun(state, request, known, own=own, cause=cause)
+        plan = plan_rerun(state, request, known, own=own, cause=cause)
+        return replace(plan, warnings=(*warnings, *plan.warnings))
     return follow(
         state,
         request,
@@ -270,6 +273,7 @@ def _plan_reset(state: State, request: ResetStatus | ResetJobs, known: Known) ->
             cause=cause,
             run_id=state.run_id,
             evaluates=False,
+            warnings=tuple(warnings),
         ),
     )
 

@@ -4,7 +4,7 @@ exist, and a workflow that is archived.
 With `--force` the first two are warnings; the others are never forced.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -155,16 +155,49 @@ def _refuse_or_warn(state: State, request: Operation, warnings: list[str], text:
     warnings.append(text)
 
 
-def live_conflict(state: State, what: str, live: Int64, advice: str | None = None, **data: Any) -> Conflict:
-    """What is refused because of live jobs (SEMANTICS 5.2), naming them and what to do.
+def warn_of_disabled(state: State, jobs: Int64, warnings: list[str]) -> None:
+    """Tells which of the jobs that were meant are disabled and so are left as they are (SEMANTICS 2.5)."""
+    disabled = jobs[state.jobs.status[jobs] == Status.DISABLED]
+    if len(disabled):
+        is_left = "is left as it is" if len(disabled) == 1 else "are left as they are"
+        named = name_jobs(state, disabled)
+        warnings.append(f"{count_jobs(len(disabled))} of those meant {is_left}: {named}. See `jobs enable`")
+
+
+class LiveConflict(Conflict):
+    """A request is refused because of live jobs (SEMANTICS 5.2). What decides knows them by their ids alone."""
+
+    def __init__(self, what: str, live: list[tuple[int, str]], advice: str, **data: Any) -> None:
+        super().__init__(_live_text(what, live, advice, data, {}), **data)
+        self.ids = [job_id for job_id, _ in live]
+        self._parts = what, live, advice, data
+
+    def named(self, names: Mapping[int, str]) -> Conflict:
+        """The same with the names of the jobs."""
+        return Conflict(_live_text(*self._parts, names), **self.data)
+
+
+def live_conflict(state: State, what: str, live: Int64, advice: str | None = None, **data: Any) -> LiveConflict:
+    """What is refused because of live jobs, with their statuses and what to do.
 
     `what` is the sentence up to their number: "reinit would change".
     """
-    advice = advice or f"Wait for them, or cancel them with `workflows cancel {state.workflow_id}`"
-    return Conflict(
-        f"{what} {count_jobs(len(live))} under way: {name_jobs(state, live)}. {advice}",
+    ids, statuses = state.jobs.ids.ids[live[:1000]].tolist(), state.jobs.status[live[:SHOWN]].tolist()
+    return LiveConflict(
+        what,
+        [(job_id, status_name(status)) for job_id, status in zip(ids, statuses, strict=False)],
+        advice or f"Wait for them, or cancel them with `workflows cancel {state.workflow_id}`",
         workflow_id=state.workflow_id,
-        jobs=state.jobs.ids.ids[live[:1000]].tolist(),
+        jobs=ids,
         count=len(live),
         **data,
     )
+
+
+def _live_text(
+    what: str, live: list[tuple[int, str]], advice: str, data: Mapping[str, Any], names: Mapping[int, str]
+) -> str:
+    told = [
+        f"{job_id} {names[job_id]} ({status})" if job_id in names else f"{job_id} ({status})" for job_id, status in live
+    ]
+    return f"{what} {count_jobs(data['count'])} under way: {_listing(told, data['count'])}. {advice}"

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from torcd.core.holder import is_current
 from torcd.core.refusals import find_jobs
 from torcd.core.state import State
-from torcd.core.status import ENDED, mask_of, statuses_named
-from torcd.protocol.errors import Refused
+from torcd.core.status import ENDED, find_statuses, mask_of
 from torcd.protocol.requests import JobsOperation
 
 Int64 = NDArray[np.int64]
@@ -29,10 +28,7 @@ def select_jobs(state: State, request: JobsOperation, selection: Selection) -> I
     mask = np.zeros(state.count, dtype=np.bool_)
     mask[find_jobs(state, request.jobs)] = True
     if request.status is not None:
-        statuses = statuses_named(request.status)
-        if not statuses:
-            raise Refused(f"there is no status {request.status!r}", field="status", value=request.status)
-        mask |= np.isin(state.jobs.status, statuses)
+        mask |= np.isin(state.jobs.status, find_statuses(request.status))
     found = state.jobs.ids.find(selection.job_ids)
     is_latest = mask_of(ENDED)[state.jobs.status[found]] & (state.jobs.attempt[found] == selection.attempts)
     is_latest &= is_current(state.jobs.worker[found])  # else it was reset since, and then canceled, or accepted

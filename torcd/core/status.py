@@ -9,6 +9,7 @@ from enum import Enum, IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from torcd.protocol.errors import Refused
 from torcd.protocol.model import OLDER_STATUSES, STATUSES
 
 
@@ -153,7 +154,10 @@ def reason_name(reason: int) -> str | None:
     return StatusReason(reason).name.lower() if reason else None
 
 
-def statuses_named(name: str) -> tuple[int, ...]:
-    """The statuses a filter value stands for, older names included; empty when there is none."""
+def find_statuses(name: str) -> tuple[int, ...]:
+    """The statuses that a name stands for, older names included. Raises Refused when there is none."""
     names = OLDER_STATUSES.get(name, (name,))
-    return tuple(STATUSES.index(each) for each in names if each in STATUSES)
+    found = tuple(STATUSES.index(each) for each in names if each in STATUSES)
+    if not found:
+        raise Refused(f"there is no status {name!r}: use one of {', '.join(STATUSES)}", field="status", value=name)
+    return found

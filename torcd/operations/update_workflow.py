@@ -89,7 +89,8 @@ def _check_live(db: sqlite3.Connection, present: Present, differences: Differenc
     if not ids:
         return
     names = [live[job_id] for job_id in ids]
-    shown = ", ".join(f"{name} ({status_name(present.jobs[name].status)})" for name in names[:SHOWN])
+    told = [f"{present.jobs[name].id} {name} ({status_name(present.jobs[name].status)})" for name in names[:SHOWN]]
+    shown = ", ".join(told)
     more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
     raise Conflict(
         f"workflows update would change {count_jobs(len(ids))} that run now: {shown}{more}. Nothing was changed. Wait "

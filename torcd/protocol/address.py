@@ -48,10 +48,17 @@ def _read_config(path: Path) -> dict[str, str]:
 
 
 def _runtime_socket(environ: Mapping[str, str]) -> Path:
-    runtime = environ.get("XDG_RUNTIME_DIR")
-    if runtime:
-        return Path(runtime) / "torc" / "torcd.sock"
+    runtime = _base_directory(environ, "XDG_RUNTIME_DIR")
+    if runtime is not None:
+        return runtime / "torc" / "torcd.sock"
     return Path("/tmp") / f"torc-{os.getuid()}" / "torcd.sock"
+
+
+def _base_directory(environ: Mapping[str, str], name: str) -> Path | None:
+    """What an XDG variable says; a relative path is to be ignored (XDG Base Directory Specification), else each working
+    directory would have a daemon of its own."""
+    path = Path(environ.get(name) or "")
+    return path if path.is_absolute() else None
 
 
 def find_places(
@@ -63,8 +70,8 @@ def find_places(
 ) -> Places:
     """The places that apply; arguments are flags. Raises Refused when the config file is bad."""
     home = Path(environ.get("HOME") or Path.home())
-    config_home = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
-    state_home = Path(environ.get("XDG_STATE_HOME") or home / ".local" / "state")
+    config_home = _base_directory(environ, "XDG_CONFIG_HOME") or home / ".config"
+    state_home = _base_directory(environ, "XDG_STATE_HOME") or home / ".local" / "state"
     config = _read_config(config_home / "torc" / "config.toml")
     database_path = Path(
         database or environ.get("TORCD_DATABASE") or config.get("database") or state_home / "torc" / "torc.db"

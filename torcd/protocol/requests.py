@@ -176,6 +176,10 @@ class JobsOperation(Operation, frozen=True, kw_only=True):
     status: str | None = None
     return_code: Integer | None = None
 
+    def effect(self) -> dict[str, Any]:
+        """As for any operation; the order of the jobs changes nothing, nor does one that is named twice."""
+        return {**super().effect(), "jobs": sorted(set(self.jobs))}
+
 
 class ResetJobs(JobsOperation, frozen=True, kw_only=True):
     """Sets the named jobs and everything downstream of them to uninitialized."""

@@ -45,6 +45,11 @@ def find_jobs(
     return workflow, [*ids, *(named[name] for name in names)]
 
 
+def find_names(db: sqlite3.Connection, ids: Sequence[int]) -> dict[int, str]:
+    """The names of jobs; nothing of those that there are no more."""
+    return dict(db.execute("SELECT id, name FROM job WHERE id IN (SELECT value FROM json_each(?))", (str(list(ids)),)))
+
+
 def _refuse(what: str, keys: Sequence[int | str]) -> NoReturn:
     more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
     raise NotFound(

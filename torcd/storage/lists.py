@@ -9,9 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from torcd.core.status import StatusReason, statuses_named
+from torcd.core.status import StatusReason, find_statuses
 from torcd.protocol.errors import Refused
-from torcd.protocol.model import STATUSES
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -79,9 +78,7 @@ def _condition(listing: Listing[T], key: str, value: str) -> tuple[str, list[obj
         )
     expression, kind = known
     if kind == STATUS:
-        statuses = statuses_named(value)
-        if not statuses:
-            raise Refused(f"there is no status {value!r}: use one of {', '.join(STATUSES)}", field=key, value=value)
+        statuses = find_statuses(value)
         return f"{expression} IN ({', '.join('?' * len(statuses))})", list(statuses)
     if value.lower() in {"null", "none"}:
         return f"{expression} IS NULL", []
