@@ -60,9 +60,15 @@ def _split(plan: Plan) -> tuple[list[PlanJob], list[PlanJob]]:
     if plan.operation == "jobs accept":
         is_counted = [any(reason["kind"] == "accepted" for reason in job.reasons) for job in plan.jobs]
     else:
-        is_counted = [bool(job.reasons) and job.from_ != "uninitialized" for job in plan.jobs]
+        is_counted = [_is_reset(job) for job in plan.jobs]
     pairs = list(zip(plan.jobs, is_counted, strict=True))
     return [job for job, counts in pairs if counts], [job for job, counts in pairs if not counts]
+
+
+def _is_reset(job: PlanJob) -> bool:
+    """Whether a reinit, or what goes on as one, counts a job: what it merely evaluates it does not."""
+    is_requested = any(reason["kind"] == "requested" for reason in job.reasons)
+    return is_requested or (bool(job.reasons) and job.from_ != "uninitialized")
 
 
 def _job_lines(job: PlanJob, *, explain: bool) -> list[str]:

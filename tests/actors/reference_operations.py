@@ -117,7 +117,11 @@ class Plan:
         """The number of "Reset N jobs": what reinit merely evaluates is not counted (SEMANTICS §5)."""
         if self.request.operation != "reinit" and not self.request.reinitialize:
             return len(self.moves)
-        return sum(1 for move in self.moves.values() if move.reasons and move.before[0] != "uninitialized")
+        return sum(
+            1
+            for move in self.moves.values()
+            if ("requested",) in move.reasons or (move.reasons and move.before[0] != "uninitialized")
+        )
 
 
 # ---- before: what is asked for, and what has to be looked at -----------------------------------------------------

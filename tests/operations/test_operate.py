@@ -383,6 +383,8 @@ def test_a_reset_that_goes_on_as_reinit_counts_only_what_is_stale() -> None:
     bench.operate(ResetJobs, jobs=[bench.id("b")])
     summary = bench.preview(ResetStatus, failed_only=True, reinitialize=True).summary
     assert (summary.count, summary.listed) == (1, 3)
+    named = bench.preview(ResetJobs, jobs=[bench.id("b")], reinitialize=True).summary
+    assert (named.count, named.listed) == (1, 2), "what was asked for counts"
     bench.close()
 
 

@@ -50,7 +50,7 @@ class Findings:
     evaluates: bool
     """Whether uninitialized jobs become ready or blocked."""
     is_rerun: bool = False
-    """Whether it counts only what is stale: not the jobs that are evaluated on the way (SEMANTICS §5, reinit)."""
+    """Whether it counts only what is stale or asked for: not what is evaluated on the way (SEMANTICS §5, reinit)."""
 
 
 def follow(state: State, request: Operation, findings: Findings) -> Plan:
@@ -78,7 +78,10 @@ def follow(state: State, request: Operation, findings: Findings) -> Plan:
     reasons = reasons.of(changed)
     has_reason = np.zeros(state.count, dtype=np.bool_)
     has_reason[reasons.job] = True
-    counted = has_reason & (status != Status.UNINITIALIZED) if findings.is_rerun else changed
+    counted = changed
+    if findings.is_rerun:
+        counted = has_reason & (status != Status.UNINITIALIZED)
+        counted[reasons.job[reasons.kind == Kind.REQUESTED]] = True
     return Plan(
         operation=request.NAME,
         effect=request.effect(),
