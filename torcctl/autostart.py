@@ -1,4 +1,4 @@
-"""Finding the daemon, and starting it when none answers at the default address.
+"""Starting the daemon when none answers at the default address (`finding` says where that is).
 
 A user's own address (`--url`, TORC_URL, the config file) is never answered by starting something. Of two
 daemons started at once the one that gets the kernel lock stays; the other exits with `LOCKED`, and both
@@ -11,8 +11,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from torcd.protocol.address import Places, unix_url
-from torcd.protocol.client import Connection, HungUp, NobodyAnswers, connect
+from torcctl.finding import Elsewhere, Silent, find, url_of
+from torcd.protocol.address import Places
+from torcd.protocol.client import Connection, HungUp, NobodyAnswers
 from torcd.protocol.errors import Unreachable
 
 if TYPE_CHECKING:
@@ -44,11 +45,6 @@ LOG_LINES = 15
 """How much of the log an error shows."""
 
 
-def url_of(places: Places) -> str:
-    """The address of the daemon: the user's own, else that of the default socket."""
-    return places.url or unix_url(places.socket)
-
-
 def reach(places: Places, *, may_start: bool) -> Connection:
     """A session with the daemon, which is started if nobody answers and it may be.
 
@@ -66,20 +62,21 @@ def reach(places: Places, *, may_start: bool) -> Connection:
     return start(places)
 
 
-def _connect(places: Places) -> Connection:
-    """A session with the daemon. One that hangs up is about to end: it is called again until it has."""
+def _connect(places: Places, *, elsewhere: bool = True) -> Connection:
+    """A session with the daemon. One that hangs up, or is silent elsewhere, may be about to end or to come back: it is
+    looked for again."""
     deadline = time.monotonic() + HANGING_UP_S
     while True:
         try:
-            return connect(url_of(places), token=places.token)
-        except HungUp:
+            return find(places, elsewhere=elsewhere)
+        except (HungUp, Silent):
             if time.monotonic() > deadline:
                 raise
         time.sleep(LONGEST_PAUSE_S)
 
 
-def start(places: Places) -> Connection:
-    """Starts a daemon and returns a session with it, or with one that was started at the same time.
+def start(places: Places, *, elsewhere: bool = True) -> Connection:
+    """Starts a daemon and returns a session with it, or with one that was started at the same time, be it `elsewhere`.
 
     A daemon that is about to end does not answer any more and still holds the lock: then it is tried again, and also
     when the new one was killed before it answered.
@@ -93,8 +90,8 @@ def start(places: Places) -> Connection:
         # Looked at before the attempt: if it has exited and then nobody answers, waiting is in vain.
         exit_code = process.poll()
         try:
-            connection = _connect(places)
-        except NobodyAnswers as error:
+            connection = _connect(places, elsewhere=elsewhere)
+        except (NobodyAnswers, Elsewhere) as error:
             if exit_code is not None and exit_code not in TRY_AGAIN:
                 why = f"it exited with code {exit_code} before it answered"
                 raise _not_started(places, why, log_start) from error

@@ -23,13 +23,20 @@ def main() -> None:
     )
     parser.add_argument("--database", help="its database (default: TORCD_DATABASE, config file, state directory)")
     parser.add_argument("--socket", help="its Unix socket (default: TORCD_SOCKET, config file, runtime directory)")
+    parser.add_argument(
+        "--listen",
+        metavar="HOST:PORT",
+        help="where it listens for other hosts (TLS): auto, off or an address, :0 being any port of all interfaces"
+        " (default: TORCD_LISTEN, config file, auto: where the state directory is on a file system that hosts share,"
+        " or where there is Slurm)",
+    )
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     parser.add_argument("--version", action="version", version=f"torcd {__version__}")
     options = parser.parse_args()
     start_log(options.log_level)
     os.umask(0o077)
     try:
-        places = find_places(os.environ, database=options.database, socket=options.socket)
+        places = find_places(os.environ, database=options.database, socket=options.socket, listen=options.listen)
         trio.run(run_daemon, places)
     except* TorcError as group:
         error = _first(group)

@@ -12,10 +12,12 @@ import msgspec
 
 from torcctl import autostart, output
 from torcctl.exits import DONE, exit_of
+from torcctl.finding import Elsewhere
 from torcd.protocol.address import parse_url
-from torcd.protocol.client import NobodyAnswers
+from torcd.protocol.client import Connection, NobodyAnswers
 from torcd.protocol.errors import NotFound, Refused, Unavailable
 from torcd.protocol.model import Daemon
+from torcd.protocol.remote_requests import RotateToken, Rotation
 from torcd.protocol.requests import DaemonStatus, DaemonStop
 
 if TYPE_CHECKING:
@@ -34,8 +36,17 @@ def start(*, context: Context) -> None:
     places = context.places
     if places.url is not None:
         raise Refused(f"the address {places.url} was set (--url, TORC_URL or config.toml); nothing is started for it")
-    with autostart.reach(places, may_start=True) as connection:
+    with _start(context) as connection:
         context.show(connection.call(DaemonStatus()), Daemon, output.write_struct)
+
+
+def _start(context: Context) -> Connection:
+    """A daemon: also here when one that is said to run elsewhere does not answer. It was asked for by name."""
+    try:
+        return autostart.reach(context.places, may_start=True)
+    except Elsewhere as error:
+        context.warn(error.message)
+        return autostart.start(context.places, elsewhere=False)
 
 
 def status(*, context: Context) -> int:
@@ -59,7 +70,7 @@ def stop(*, context: Context) -> None:
         return
     with connection:
         daemon = msgspec.json.decode(connection.call(DaemonStatus()), type=Daemon)
-        gone = _watch_exit(daemon.pid) if parse_url(context.url).path is not None else None
+        gone = _watch_exit(daemon.pid) if parse_url(connection.url).path is not None else None
         connection.call(DaemonStop())
     if gone is not None:
         ended, _, _ = select.select([gone], [], [], STOP_TIMEOUT_S)
@@ -67,6 +78,15 @@ def stop(*, context: Context) -> None:
         if not ended:
             raise Unavailable(f"the daemon (pid {daemon.pid}) has not ended within {STOP_TIMEOUT_S:g} s")
     _write_not_running(context)
+
+
+def rotate_token(*, context: Context) -> None:
+    """Replace the token by which other hosts reach the daemon. Sessions from there end; workers come back by
+    themselves."""
+    raw = context.call(RotateToken())
+    ended = msgspec.json.decode(raw, type=Rotation).sessions_ended
+    sessions = "1 session" if ended == 1 else f"{ended} sessions"
+    context.show_done(raw, f"The token was replaced; {sessions} from other hosts ended")
 
 
 def logs(*, follow: Follow = False, context: Context) -> None:
@@ -99,4 +119,10 @@ def _write_not_running(context: Context) -> None:
         sys.stdout.write("running: false\n")
 
 
-VERBS: dict[str, Command] = {"start": start, "stop": stop, "status": status, "logs": logs}
+VERBS: dict[str, Command] = {
+    "start": start,
+    "stop": stop,
+    "status": status,
+    "logs": logs,
+    "rotate-token": rotate_token,
+}

@@ -282,7 +282,7 @@ class Worker(Answer, frozen=True, kw_only=True):
 
 
 class Daemon(Answer, frozen=True, kw_only=True):
-    """The daemon itself."""
+    """The daemon itself. `remote_url` is one of the addresses for other hosts, None when it has none."""
 
     running: bool
     pid: int
@@ -290,3 +290,6 @@ class Daemon(Answer, frozen=True, kw_only=True):
     version: str
     started_at: str
     database: str
+    host: str | None = None
+    remote_url: str | None = None
+    fingerprint: str | None = None

@@ -14,6 +14,7 @@ from worker_daemon import launch
 
 from torcctl.worker.command import find_direct
 from torcctl.worker.process import CannotStart, Launcher, ProcessEnd, find_groups, reap, seal_descriptors
+from torcd.protocol.address import Address
 from torcd.protocol.errors import Refused
 from torcd.protocol.worker_requests import JobLaunch
 
@@ -22,7 +23,9 @@ Run = Callable[[JobLaunch], tuple[ProcessEnd, str, str]]
 
 @pytest.fixture
 def launcher(tmp_path: Path) -> Iterator[Launcher]:
-    launcher = Launcher(workflow_id=7, directory=str(tmp_path), output_dir=None, url="ws+unix:///run/d.sock")
+    launcher = Launcher(
+        workflow_id=7, directory=str(tmp_path), output_dir=None, address=Address(url="ws+unix:///run/d.sock")
+    )
     yield launcher
     launcher.close()
 
@@ -270,7 +273,9 @@ def test_an_environment_that_cannot_be_passed_fails_with_a_message(launcher: Lau
 def test_a_missing_submission_directory_is_named(tmp_path: Path) -> None:
     directory, logs = tmp_path / "gone", tmp_path / "logs"
     directory.mkdir()
-    launcher = Launcher(workflow_id=7, directory=str(directory), output_dir=str(logs), url="ws+unix:///d")
+    launcher = Launcher(
+        workflow_id=7, directory=str(directory), output_dir=str(logs), address=Address(url="ws+unix:///d")
+    )
     directory.rmdir()
     for number, command in enumerate(("ls", "ls | cat")):
         with pytest.raises(CannotStart, match=f"{directory} is not there"):
@@ -295,4 +300,6 @@ def test_a_submission_directory_that_is_gone_is_not_made_again(tmp_path: Path) -
 def test_an_output_directory_that_cannot_be_made_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Refused, match=r"file/logs: Not a directory"):
-        Launcher(workflow_id=7, directory=str(tmp_path), output_dir=str(tmp_path / "file/logs"), url="x")
+        Launcher(
+            workflow_id=7, directory=str(tmp_path), output_dir=str(tmp_path / "file/logs"), address=Address(url="x")
+        )

@@ -16,6 +16,7 @@ from torcctl.worker import outputs
 from torcctl.worker.conversation import WAIT_S
 from torcctl.worker.resources import Offer
 from torcctl.worker.session import Session, WorkerOutcome
+from torcd.protocol.address import Address
 from torcd.protocol.content import Content, read_content
 from torcd.protocol.errors import NotFound, Refused, Unavailable, Unreachable
 from torcd.protocol.worker_requests import AttemptRef, JobOutput
@@ -57,13 +58,13 @@ async def working(
     *,
     offer: Offer = TWO,
     workflow_id: int = 7,
-    find_daemon: Callable[[], str] | None = None,
+    find_daemon: Callable[[], Address] | None = None,
     grace_s: float = 10,
     on_progress: Callable[[dict[str, int], int], None] = lambda counts, total: None,
 ) -> AsyncIterator[Work]:
     work = Work(
         Session(
-            url=daemon.url, token=None, find_daemon=find_daemon, workflow_id=workflow_id, offer=offer,
+            address=Address(url=daemon.url), find_daemon=find_daemon, workflow_id=workflow_id, offer=offer,
             output_dir=None, on_progress=on_progress, grace_s=grace_s,
         )
     )  # fmt: skip
@@ -472,7 +473,7 @@ async def test_an_attempt_superseded_during_the_absence_is_killed(daemon: FakeDa
 
 async def test_the_next_daemon_may_live_elsewhere(daemon: FakeDaemon, tmp_path: Path) -> None:
     daemon.ready.append(launch(1, UNTIL_GO))
-    async with working(daemon, find_daemon=lambda: daemon.url) as work:
+    async with working(daemon, find_daemon=lambda: Address(url=daemon.url)) as work:
         await daemon.until(lambda: (1, 1) in daemon.running)
         daemon.vanish()
         daemon.path = tmp_path / "e.sock"
