@@ -148,7 +148,7 @@ class _Server:
             gate.open()
             is_known = True
 
-        gate = Gate(stream, limits.stranger_bytes, on_excess)
+        gate = Gate(stream, limits.stranger_bytes, on_excess=on_excess, on_end=visit.on_end)
         make_room = partial(visit.end, TRY_AGAIN_LATER, "too many connections have not said hello: try again")
         if not self._strangers.enter(visit, make_room):
             await trio.aclose_forcefully(stream)
@@ -209,6 +209,11 @@ class _Visit:
         self.peer = peer
         self.scope = trio.CancelScope()
         self.session: Session | None = None
+
+    def on_end(self) -> None:
+        """The peer has gone. In the middle of the handshake nobody else notices: the library waits for more."""
+        if self.session is None:
+            self.scope.cancel()
 
     def end(self, code: int, reason: str) -> None:
         """Ends it, with a reason if there is a way yet to tell one."""

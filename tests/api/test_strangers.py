@@ -1,0 +1,267 @@
+"""What somebody on another host gets who does not say hello as he should: nothing, and soon the end (INTERFACE 4)."""
+
+import logging
+import tracemalloc
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+import pytest
+import trio
+from api_rig import RawClient, Refusal
+from tcp_rig import TOKEN, UPGRADE, TcpRig, running_tcp_server, until_closed
+
+from torcd.api.limits import Limits
+from torcd.api.session import Session
+from torcd.api.strangers import Strangers
+from torcd.protocol import websocket
+from torcd.protocol.requests import GetJob
+
+HELLO = (
+    b'{"jsonrpc":"2.0","id":1,"method":"session.hello","params":{"protocol":1,"client":"c","version":"1","token":"%b"}}'
+)
+
+
+async def test_the_token_lets_in(tmp_path: Path) -> None:
+    async with running_tcp_server(tmp_path) as rig, rig.greeted() as client:
+        assert await client.call("daemon.status") == {"running": True}
+        assert not rig.local.sessions[0].is_local
+
+
+@pytest.mark.parametrize("given", [{"token": "wrong"}, {"token": ""}, {"token": TOKEN[:-1]}, {}])
+async def test_a_hello_without_the_token_is_answered_once(tmp_path: Path, given: dict[str, str]) -> None:
+    async with running_tcp_server(tmp_path) as rig, rig.connect() as client:
+        with pytest.raises(Refusal) as caught:
+            await client.hello(**given)
+        assert caught.value.code == 401
+        assert await client.goodbye() == (1008, "session.hello was refused")
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        '{"jsonrpc":"2.0","id":1,"method":"daemon.status","params":{}}',
+        '{"jsonrpc":"2.0","method":"session.hello","params":{}}',
+        "[]",
+        "no json",
+        (HELLO % b"\\ud800").decode(),
+        b"binary",
+    ],
+)
+async def test_anything_but_a_hello_is_not_answered(tmp_path: Path, frame: str | bytes) -> None:
+    async with running_tcp_server(tmp_path) as rig, rig.connect() as client:
+        await client.send(frame)
+        assert (await client.goodbye())[0] == 1008
+
+
+@pytest.mark.parametrize("token", [b"\\u0000", "ü".encode(), b"x" * 10_000])
+async def test_a_strange_token_is_a_wrong_one(tmp_path: Path, token: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async with running_tcp_server(tmp_path) as rig, rig.connect() as client:
+        await client.send((HELLO % token).decode())
+        assert (await client.receive())["error"]["code"] == 401
+        assert (await client.goodbye())[0] == 1008
+    assert "Traceback" not in caplog.text
+    assert "xxx" not in caplog.text
+
+
+async def test_a_stranger_may_send_little(tmp_path: Path) -> None:
+    async with running_tcp_server(tmp_path, limits=Limits(stranger_bytes=2000)) as rig, rig.connect() as client:
+        await client.send("x" * 3000)
+        assert await client.goodbye() == (1009, "more than 2000 bytes before session.hello")
+
+
+async def test_many_small_frames_are_too_much_as_well(tmp_path: Path) -> None:
+    """Pings are answered by the library, but not for ever."""
+    async with running_tcp_server(tmp_path, limits=Limits(stranger_bytes=2000)) as rig:
+        stream = await rig.open_tls()
+        await stream.send_all(UPGRADE)
+        with trio.fail_after(5):
+            while True:
+                try:
+                    await stream.send_all(websocket.encode_frame(websocket.PING, b"x" * 100))
+                    await trio.lowlevel.checkpoint()
+                except trio.BrokenResourceError:
+                    break
+        await trio.aclose_forcefully(stream)
+
+
+async def test_a_known_one_may_send_much(tmp_path: Path) -> None:
+    async def on_job(session: Session, request: GetJob) -> object:
+        return {}
+
+    async with (
+        running_tcp_server(tmp_path, {GetJob: on_job}, limits=Limits(stranger_bytes=2000)) as rig,
+        rig.greeted() as client,
+    ):
+        with pytest.raises(Refusal, match="no such"):
+            await client.call("no such" + "x" * 5_000_000)
+        assert await client.call("jobs.get", job_id=1) == {}
+
+
+async def test_what_strangers_send_costs_little_memory(tmp_path: Path) -> None:
+    async with running_tcp_server(tmp_path, limits=Limits(strangers=40)) as rig, AsyncExitStack() as held:
+        tracemalloc.start()
+        try:
+            for _ in range(40):
+                stream = await rig.open_tls()
+                held.push_async_callback(trio.aclose_forcefully, stream)
+                await stream.send_all(UPGRADE + websocket.encode_frame(websocket.TEXT, b"x" * 15_000)[:-1])
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            used, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert used < 40 * 200_000, "of which half is the clients'"
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\0" * 50_000, b"\x16\x03\x01\xff\xff" + b"x" * 70_000, b"SSH-2.0-x\r\n"],
+)
+async def test_noise_instead_of_tls_ends_the_connection(
+    tmp_path: Path, noise: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running_tcp_server(tmp_path) as rig:
+        async with await rig.open_plain() as stream:
+            with suppress(trio.BrokenResourceError):  # it may have hung up already
+                await stream.send_all(noise)
+            assert len(await until_closed(stream)) < 100, "an alert at most"
+        async with rig.greeted() as client:
+            assert await client.call("daemon.status") == {"running": True}
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+
+
+@pytest.mark.parametrize(
+    "head", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\0" * 20_000, b"GET /v1 HTTP/1.1\r\nX: " + b"x" * 20_000]
+)
+async def test_noise_inside_tls_ends_the_connection(
+    tmp_path: Path, head: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running_tcp_server(tmp_path, limits=Limits(handshake_s=0.2)) as rig:
+        async with await rig.open_tls() as stream:
+            await stream.send_all(head)
+            assert len(await until_closed(stream)) < 500
+        async with rig.greeted() as client:
+            assert await client.call("daemon.status") == {"running": True}
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+
+
+@pytest.mark.parametrize("half", [b"", b"\x16\x03\x01\x02\x00\x01"])
+async def test_a_tls_handshake_that_is_never_finished_is_given_up(
+    tmp_path: Path, half: bytes, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with running_tcp_server(tmp_path, limits=Limits(handshake_s=3)) as rig:
+        async with await rig.open_plain() as stream:
+            if half:
+                await stream.send_all(half)
+            started = trio.current_time()
+            await until_closed(stream)
+        assert trio.current_time() - started == pytest.approx(3, abs=0.2)
+
+
+async def test_the_handshakes_have_one_deadline_and_hello_another(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with running_tcp_server(tmp_path, limits=Limits(handshake_s=3, hello_s=7)) as rig:
+        async with await rig.open_tls() as stream:
+            started = trio.current_time()
+            await until_closed(stream)
+        assert trio.current_time() - started == pytest.approx(3, abs=0.2)
+        async with rig.connect() as client:
+            started = trio.current_time()
+            assert await client.goodbye() == (1008, "no session.hello in 7 s")
+            assert trio.current_time() - started == pytest.approx(7, abs=0.2)
+
+
+async def _crowd(rig: TcpRig, held: AsyncExitStack, count: int) -> list[RawClient]:
+    return [await held.enter_async_context(rig.connect()) for _ in range(count)]
+
+
+async def test_whoever_dawdles_makes_room(tmp_path: Path) -> None:
+    limits = Limits(strangers=3, dawdle_s=0, connections=2)
+    async with running_tcp_server(tmp_path, limits=limits) as rig, AsyncExitStack() as held:
+        first, *_ = await _crowd(rig, held, 3)
+        async with rig.greeted() as client:
+            assert await client.call("daemon.status") == {"running": True}
+            assert await first.goodbye() == (1013, "too many connections have not said hello: try again")
+
+
+async def test_without_a_dawdler_the_newcomer_is_refused_and_others_are_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many strangers there are, those who are known, and this host's, have their places (INTERFACE 4)."""
+    limits = Limits(strangers=3, dawdle_s=60, connections=2)
+    async with running_tcp_server(tmp_path, limits=limits) as rig, rig.greeted() as known, AsyncExitStack() as held:
+        await _crowd(rig, held, 3)
+        for _ in range(5):
+            async with await rig.open_plain() as stream:
+                assert await until_closed(stream) == b""
+        assert await known.call("daemon.status") == {"running": True}
+        async with rig.local.greeted() as local:
+            assert await local.call("daemon.status") == {"running": True}
+    refused = [record.getMessage() for record in caplog.records if "too many" in record.getMessage()]
+    assert refused == ["a connection from another host was refused: too many have not said hello"]
+
+
+async def test_strangers_that_leave_make_room(tmp_path: Path) -> None:
+    async with running_tcp_server(tmp_path, limits=Limits(strangers=1, dawdle_s=60)) as rig:
+        for _ in range(5):
+            stream = await rig.open_tls()
+            await trio.aclose_forcefully(stream)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+
+
+async def test_those_that_are_sent_away_are_bounded_too(autojump_clock: trio.testing.MockClock) -> None:
+    strangers = Strangers(Limits(strangers=2, dawdle_s=1))
+    sent_away: list[int] = []
+    for number in range(2):
+        assert strangers.enter(number, lambda number=number: sent_away.append(number))
+    assert not strangers.enter(2, lambda: None), "nobody dawdles yet"
+    await trio.sleep(1)
+    assert strangers.enter(2, lambda: None)
+    assert strangers.enter(3, lambda: None)
+    assert sent_away == [0, 1]
+    await trio.sleep(1)
+    assert not strangers.enter(4, lambda: None), "two are not gone yet"
+    strangers.leave(0)
+    assert strangers.enter(4, lambda: None)
+
+
+async def test_a_full_daemon_says_so_to_a_known_one(tmp_path: Path) -> None:
+    async with (
+        running_tcp_server(tmp_path, limits=Limits(connections=1)) as rig,
+        rig.greeted(),
+        rig.connect() as client,
+    ):
+        with pytest.raises(Refusal, match="too many connections") as caught:
+            await client.hello(token=TOKEN)
+        assert caught.value.code == 429
+
+
+async def test_calls_and_subscriptions_are_limited_for_remote_sessions_too(tmp_path: Path) -> None:
+    async def on_job(session: Session, request: GetJob) -> object:
+        await trio.sleep_forever()
+
+    limits = Limits(calls=2, subscriptions=1)
+    async with running_tcp_server(tmp_path, {GetJob: on_job}, limits=limits) as rig, rig.greeted() as client:
+        await client.call("events.subscribe", workflow_id=7)
+        with pytest.raises(Refusal, match="1 subscriptions"):
+            await client.call("events.subscribe", workflow_id=8)
+        for _ in range(2):
+            await client.request("jobs.get", job_id=1)
+        with pytest.raises(Refusal, match="in flight") as caught:
+            await client.call("jobs.get", job_id=1)
+        assert caught.value.code == 429
+
+
+async def test_refused_hellos_are_logged_once_a_minute_without_what_was_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running_tcp_server(tmp_path) as rig:
+        for _ in range(5):
+            async with rig.connect() as client:
+                with pytest.raises(Refusal):
+                    await client.hello(token="my secret guess", client="evil\nINFO torcd: all is well")
+    told = [record.getMessage() for record in caplog.records if "was refused" in record.getMessage()]
+    assert len(told) == 1
+    assert "guess" not in caplog.text
+    assert "evil" not in caplog.text
+    assert TOKEN not in caplog.text
