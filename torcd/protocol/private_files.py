@@ -22,9 +22,12 @@ def read_private(path: Path, limit_bytes: int) -> bytes:
         raise
     except OSError as error:
         raise Refused(f"{path}: cannot be read: {error.strerror}; remove it", path=str(path)) from error
-    with open(descriptor, "rb") as file:
+    try:
         _check(path, os.fstat(descriptor))
-        content = file.read(limit_bytes + 1)
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(limit_bytes + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > limit_bytes:
         raise Refused(f"{path}: has more than {limit_bytes} bytes; remove it", path=str(path))
     return content
