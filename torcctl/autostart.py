@@ -37,6 +37,9 @@ START_AGAIN_S = 1.0
 HANGING_UP_S = 5.0
 """A daemon that ends closes its sessions within two seconds."""
 
+SILENCE_S = 2.0
+"""For a daemon on another host to come back: its connection file is read again meanwhile."""
+
 FIRST_PAUSE_S = 0.01
 LONGEST_PAUSE_S = 0.05
 """Between attempts to connect: nothing can be waited on before the socket exists."""
@@ -65,12 +68,12 @@ def reach(places: Places, *, may_start: bool) -> Connection:
 def _connect(places: Places, *, elsewhere: bool = True) -> Connection:
     """A session with the daemon. One that hangs up, or is silent elsewhere, may be about to end or to come back: it is
     looked for again."""
-    deadline = time.monotonic() + HANGING_UP_S
+    began = time.monotonic()
     while True:
         try:
             return find(places, elsewhere=elsewhere)
-        except (HungUp, Silent):
-            if time.monotonic() > deadline:
+        except (HungUp, Silent) as error:
+            if time.monotonic() - began > (SILENCE_S if isinstance(error, Silent) else HANGING_UP_S):
                 raise
         time.sleep(LONGEST_PAUSE_S)
 

@@ -1,6 +1,5 @@
 """The certificate: made once, and anew when it is of no use or somebody may have its key."""
 
-import datetime
 import shutil
 import ssl
 import stat
@@ -9,30 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+from certificates import make_foreign
 
 from torcd.api.certificate import make_certificate, open_certificate
 from torcd.protocol.errors import Refused
 from torcd.protocol.private_files import write_private
 from torcd.protocol.tls import fingerprint_of, parse_fingerprint
-
-
-def make(*, days: int = 10, password: bytes | None = None) -> bytes:
-    """A certificate that somebody else made."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([])
-    end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days)
-    certificate = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
-        .not_valid_before(end - datetime.timedelta(days=20)).not_valid_after(end)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True).sign(key, hashes.SHA256())
-    )  # fmt: skip
-    encryption = NoEncryption() if password is None else BestAvailableEncryption(password)
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
-    return certificate.public_bytes(Encoding.PEM) + private
 
 
 def test_it_is_made_private_and_stays(tmp_path: Path) -> None:
@@ -46,7 +27,7 @@ def test_it_is_made_private_and_stays(tmp_path: Path) -> None:
 
 
 def test_one_that_somebody_made_is_taken_while_it_is_valid(tmp_path: Path) -> None:
-    write_private(tmp_path / "tls.pem", make())
+    write_private(tmp_path / "tls.pem", make_foreign())
     before = (tmp_path / "tls.pem").read_bytes()
     open_certificate(tmp_path / "tls.pem")
     assert (tmp_path / "tls.pem").read_bytes() == before
@@ -55,10 +36,11 @@ def test_one_that_somebody_made_is_taken_while_it_is_valid(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "content",
     [
-        make(days=-1),
-        make(password=b"x"),
-        make().partition(b"-----BEGIN PRIVATE")[0],
-        make().partition(b"-----BEGIN PRIVATE")[0] + make().partition(b"-----END CERTIFICATE-----\n")[2],
+        make_foreign(days=-1),
+        make_foreign(password=b"x"),
+        make_foreign().partition(b"-----BEGIN PRIVATE")[0],
+        make_foreign().partition(b"-----BEGIN PRIVATE")[0]
+        + make_foreign().partition(b"-----END CERTIFICATE-----\n")[2],
         b"",
         b"\xff",
         make_certificate()[:500],
