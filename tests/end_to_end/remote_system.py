@@ -71,9 +71,8 @@ class Remote:
         self, program: str, host: str, *args: object, env: dict[str, str] | None = None
     ) -> "subprocess.Popen[str]":
         """A program that takes its host for `host`, under a kernel of its own."""
-        text = HOST.format(name=host, boot=f"boot of {host}", program=program)
         child = subprocess.Popen(
-            [sys.executable, "-c", text, *map(str, args)],
+            [*on_host(program, host), *map(str, args)],
             cwd=self.system.work,
             env={**self.environ, **(env or {})},
             stdin=subprocess.DEVNULL,
@@ -94,6 +93,11 @@ class Remote:
     def open_tls(self) -> ssl.SSLSocket:
         """A TCP connection on which the TLS handshake is done."""
         return client_context().wrap_socket(self.open_plain())
+
+
+def on_host(program: str, host: str) -> list[str]:
+    """The words that start a program which takes its host for `host`, under a kernel of its own."""
+    return [sys.executable, "-c", HOST.format(name=host, boot=f"boot of {host}", program=program)]
 
 
 def words_of(pid: int) -> bytes:
