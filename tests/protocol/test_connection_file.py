@@ -45,7 +45,10 @@ def test_a_newer_daemons_fields_do_no_harm(tmp_path: Path) -> None:
     assert read_connection_file(tmp_path / "connect.json") is not None
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b"[]", GOLDEN[:40], GOLDEN.replace(b"4711", b'"x"')])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{}", b"\xff", b"[]", GOLDEN[:40], GOLDEN.replace(b"4711", b'"x"'), GOLDEN.replace(b"token", b"taken")],
+)
 def test_what_is_no_connection_file_is_refused_without_quoting_it(tmp_path: Path, content: bytes) -> None:
     write_private(tmp_path / "connect.json", content)
     with pytest.raises(Refused, match="remove it") as caught:

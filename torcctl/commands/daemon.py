@@ -83,7 +83,8 @@ def stop(*, context: Context) -> None:
 def rotate_token(*, context: Context) -> None:
     """Replace the token by which other hosts reach the daemon. Sessions from there end; workers come back by
     themselves."""
-    raw = context.call(RotateToken())
+    with autostart.reach(context.places, may_start=False) as connection:  # a new one would have a new token
+        raw = connection.call(RotateToken())
     ended = msgspec.json.decode(raw, type=Rotation).sessions_ended
     sessions = "1 session" if ended == 1 else f"{ended} sessions"
     context.show_done(raw, f"The token was replaced; {sessions} from other hosts ended")

@@ -87,6 +87,9 @@ def read_connection_file(path: Path) -> ConnectionFile | None:
 def decode_connection_file(content: bytes, path: Path) -> ConnectionFile:
     """What a content says; raises Refused, without quoting it."""
     try:
-        return msgspec.json.decode(content, type=ConnectionFile)
-    except (msgspec.DecodeError, UnicodeError) as error:
+        file = msgspec.json.decode(content, type=ConnectionFile)
+        if file.port is not None and None in (file.token, file.fingerprint):
+            raise ValueError("a port without what it takes to be let in")
+    except (ValueError, UnicodeError) as error:  # of msgspec, too
         raise Refused(f"{path}: is no connection file of torcd; remove it", path=str(path)) from error
+    return file
