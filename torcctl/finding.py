@@ -5,6 +5,7 @@ tells: so nothing stands against a start there. About another host nobody here c
 this one: then nothing is started, and the user is told what to do.
 """
 
+import time
 from pathlib import Path
 
 from torcd.protocol.address import Address, Places, parse_url, unix_url
@@ -13,7 +14,11 @@ from torcd.protocol.connection_file import ConnectionFile, read_connection_file
 from torcd.protocol.errors import Unauthorized, Unreachable
 
 EACH_WAY_S = 3.0
-"""For each of several addresses: those that do not lead there from here are often silent."""
+"""For each of several addresses: those that do not lead there from here are often silent. Looking up a name has the
+time limits of the system's resolver instead."""
+
+ALL_WAYS_S = 12.0
+"""For all of them: no daemon needs so long, and a user would give up, too."""
 
 
 class Elsewhere(Unreachable):
@@ -77,11 +82,14 @@ def _follow(named: ConnectionFile, places: Places, nobody: NobodyAnswers) -> Con
             raise nobody
         return connect_to(Address(url=unix_url(Path(named.socket))))  # as seen from a session without XDG_RUNTIME_DIR
     reasons = []
+    deadline = time.monotonic() + ALL_WAYS_S
     for address in named.find_ways(places.connection_file):
         try:
             return connect_to(address, timeout_s=EACH_WAY_S)
         except (Unreachable, Unauthorized) as error:
             reasons.append(error.message)
+        if time.monotonic() > deadline:
+            break
     if named.is_of_this_boot:
         raise nobody  # of another container or namespace: they have the kernel, and so the lock, in common
     raise _elsewhere(named, places, reasons)

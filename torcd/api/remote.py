@@ -5,6 +5,7 @@ beside this one. It is written when the listener is open and removed when everyt
 """
 
 import logging
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -27,8 +28,11 @@ from torcd.storage.lock import acquire_lock
 
 logger = logging.getLogger(__name__)
 
-ANSWER_S = 5.0
-"""For a daemon on another host that may hold the same database: a start waits for it once for each address."""
+EACH_ANSWER_S = 2.0
+"""For each address of a daemon on another host that may hold the same database: it is awake, or it is gone."""
+
+ANSWERS_S = 6.0
+"""For all its addresses: whoever starts a daemon waits for 15 s at most."""
 
 
 class Remote:
@@ -181,10 +185,11 @@ def _is_locked(database: Path) -> bool:
 
 
 def _answers(named: ConnectionFile, path: Path) -> bool:
+    deadline = time.monotonic() + ANSWERS_S
     for address in named.find_ways(path):
-        try:
-            connect_to(address, timeout_s=ANSWER_S).close()
-        except TorcError:
-            continue
-        return True
+        if time.monotonic() > deadline:
+            break
+        with suppress(TorcError):
+            connect_to(address, timeout_s=EACH_ANSWER_S).close()
+            return True
     return False

@@ -303,3 +303,17 @@ def test_an_output_directory_that_cannot_be_made_is_refused_at_once(tmp_path: Pa
         Launcher(
             workflow_id=7, directory=str(tmp_path), output_dir=str(tmp_path / "file/logs"), address=Address(url="x")
         )
+
+
+def test_jobs_are_told_the_address_or_the_file_that_it_is_from_and_never_the_token(
+    run: Run, launcher: Launcher
+) -> None:
+    """SEMANTICS 8.2: what is in the file may change while a job runs"""
+    launcher.set_address(Address(url="wss://head:1", token="secret", fingerprint="ab", file="/h/connect.json"))
+    _, filed, _ = run(launch(1, "env"))
+    launcher.set_address(Address(url="wss://head:2", token="secret", fingerprint="ab"))
+    _, given, _ = run(launch(2, "env"))
+    assert "TORCD_CONNECTION_FILE=/h/connect.json\n" in filed
+    assert "TORC_URL=" not in filed
+    assert "TORC_URL=wss://head:2\n" in given
+    assert "secret" not in filed + given
