@@ -98,7 +98,7 @@ async def test_a_known_one_may_send_much(tmp_path: Path) -> None:
 
 
 async def test_what_strangers_send_costs_little_memory(tmp_path: Path) -> None:
-    async with running_tcp_server(tmp_path, limits=Limits(strangers=40)) as rig, AsyncExitStack() as held:
+    async with running_tcp_server(tmp_path, limits=Limits(heard_strangers=40)) as rig, AsyncExitStack() as held:
         tracemalloc.start()
         try:
             for _ in range(40):
@@ -175,54 +175,122 @@ async def _crowd(rig: TcpRig, held: AsyncExitStack, count: int) -> list[RawClien
     return [await held.enter_async_context(rig.connect()) for _ in range(count)]
 
 
-async def test_whoever_dawdles_makes_room(tmp_path: Path) -> None:
-    limits = Limits(strangers=3, dawdle_s=0, connections=2)
+async def test_whoever_dawdles_makes_room_for_those_who_wait(tmp_path: Path) -> None:
+    limits = Limits(heard_strangers=3, dawdle_s=0, connections=2)
     async with running_tcp_server(tmp_path, limits=limits) as rig, AsyncExitStack() as held:
-        first, *_ = await _crowd(rig, held, 3)
+        crowd = await _crowd(rig, held, 3)
         async with rig.greeted() as client:
             assert await client.call("daemon.status") == {"running": True}
-            assert await first.goodbye() == (1013, "too many connections have not said hello: try again")
+        for each in crowd:
+            assert await each.goodbye() == (1013, "too many connections have not said hello: try again")
 
 
-async def test_without_a_dawdler_the_newcomer_is_refused_and_others_are_not(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+async def test_a_crowd_that_says_nothing_keeps_nobody_out(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """However many strangers there are, those who are known, and this host's, have their places (INTERFACE 4)."""
-    limits = Limits(strangers=3, dawdle_s=60, connections=2)
+    """INTERFACE 4: more of them than are listened to; those who are known, and this host's, have their places."""
+    limits = Limits(heard_strangers=3, dawdle_s=2, connections=3)
     async with running_tcp_server(tmp_path, limits=limits) as rig, rig.greeted() as known, AsyncExitStack() as held:
-        await _crowd(rig, held, 3)
-        for _ in range(5):
-            async with await rig.open_plain() as stream:
-                assert await until_closed(stream) == b""
+        for _ in range(20):
+            held.push_async_callback((await rig.open_plain()).aclose)
+        await trio.testing.wait_all_tasks_blocked(0.01)
         assert await known.call("daemon.status") == {"running": True}
         async with rig.local.greeted() as local:
             assert await local.call("daemon.status") == {"running": True}
+        started = trio.current_time()
+        async with rig.greeted() as client:
+            assert await client.call("daemon.status") == {"running": True}
+        assert trio.current_time() - started < 2.5, "the one who came last is next"
+
+
+async def test_a_crowd_of_those_who_belong_here_is_let_in(tmp_path: Path) -> None:
+    done: list[int] = []
+
+    async def come(rig: TcpRig, number: int) -> None:
+        async with rig.greeted() as client:
+            assert await client.call("daemon.status") == {"running": True}
+        done.append(number)
+
+    async with (
+        running_tcp_server(tmp_path, limits=Limits(heard_strangers=2, dawdle_s=60)) as rig,
+        trio.open_nursery() as nursery,
+    ):
+        for number in range(30):
+            nursery.start_soon(come, rig, number)
+    assert len(done) == 30
+
+
+async def test_too_many_who_wait_are_turned_away_the_first_first(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    limits = Limits(heard_strangers=1, strangers=2, dawdle_s=60, connections=2)
+    async with running_tcp_server(tmp_path, limits=limits) as rig, AsyncExitStack() as held:
+        await _crowd(rig, held, 1)
+        waiting = []
+        for _ in range(7):
+            waiting.append(await rig.open_plain())
+            held.push_async_callback(waiting[-1].aclose)
+            await trio.testing.wait_all_tasks_blocked(0.005)
+        for each in waiting[:5]:
+            assert await until_closed(each) == b""
     refused = [record.getMessage() for record in caplog.records if "too many" in record.getMessage()]
     assert refused == ["a connection from another host was refused: too many have not said hello"]
 
 
 async def test_strangers_that_leave_make_room(tmp_path: Path) -> None:
-    async with running_tcp_server(tmp_path, limits=Limits(strangers=1, dawdle_s=60)) as rig:
+    async with running_tcp_server(tmp_path, limits=Limits(heard_strangers=1, dawdle_s=60)) as rig:
         for _ in range(5):
             stream = await rig.open_tls()
             await trio.aclose_forcefully(stream)
-            await trio.testing.wait_all_tasks_blocked(0.05)
 
 
-async def test_those_that_are_sent_away_are_bounded_too(autojump_clock: trio.testing.MockClock) -> None:
-    strangers = Strangers(Limits(strangers=2, dawdle_s=1))
-    sent_away: list[int] = []
-    for number in range(2):
-        assert strangers.enter(number, lambda number=number: sent_away.append(number))
-    assert not strangers.enter(2, lambda: None), "nobody dawdles yet"
+async def test_a_stop_does_not_wait_for_those_who_wait(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    limits = Limits(heard_strangers=1, dawdle_s=60, hello_s=60, handshake_s=60)
+    async with running_tcp_server(tmp_path, limits=limits) as rig:
+        streams = [await rig.open_plain() for _ in range(3)]
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        started = trio.current_time()
+        rig.local.stop()
+        for stream in streams:
+            assert await until_closed(stream) == b""
+            await stream.aclose()
+        assert trio.current_time() - started < 1
+
+
+class Waiter:
+    """A stranger of whom only the deadline is of interest."""
+
+    def __init__(self) -> None:
+        self.deadlines: list[float] = []
+
+    def hurry(self, deadline: float) -> None:
+        self.deadlines.append(deadline)
+
+
+async def test_nobody_is_hurried_while_nobody_waits(autojump_clock: trio.testing.MockClock) -> None:
+    strangers = Strangers(Limits(heard_strangers=2, dawdle_s=3, hello_s=10))
+    first, second, third, fourth = (Waiter() for _ in range(4))
+    began = trio.current_time()
+    assert await strangers.enter(first)
     await trio.sleep(1)
-    assert strangers.enter(2, lambda: None)
-    assert strangers.enter(3, lambda: None)
-    assert sent_away == [0, 1]
-    await trio.sleep(1)
-    assert not strangers.enter(4, lambda: None), "two are not gone yet"
-    strangers.leave(0)
-    assert strangers.enter(4, lambda: None)
+    assert await strangers.enter(second)
+    assert first.deadlines == second.deadlines == []
+    async with trio.open_nursery() as nursery:
+        outcomes: dict[str, bool] = {}
+
+        async def wait(name: str, waiter: Waiter) -> None:
+            outcomes[name] = await strangers.enter(waiter)
+
+        nursery.start_soon(wait, "third", third)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (first.deadlines, second.deadlines) == ([began + 3], [began + 4])
+        nursery.start_soon(wait, "fourth", fourth)
+        await trio.testing.wait_all_tasks_blocked()
+        strangers.leave(first)
+        await trio.testing.wait_all_tasks_blocked()
+        assert outcomes == {"fourth": True}
+        assert fourth.deadlines == [began + 1 + 3], "somebody waits still"
+    assert outcomes == {"fourth": True, "third": False}, "for ten seconds"
 
 
 async def test_a_full_daemon_says_so_to_a_known_one(tmp_path: Path) -> None:

@@ -10,13 +10,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     connections: int = 4096
     """A large cluster's workers; each costs some tens of KB and a descriptor."""
-    strangers: int = 256
-    """Connections from other hosts that have not said hello, apart from the others: as many again may be closing.
-    A cluster's workers that all come back at once are let in by so many at a time."""
+    heard_strangers: int = 32
+    """Connections from other hosts that shake hands or are to say hello; each costs about 100 KB meanwhile."""
+    strangers: int = 1024
+    """Those that wait for that, with a descriptor each: all workers of a large cluster may come back at once."""
     stranger_bytes: int = 16 * 1024
     """What a stranger may send: the head of its handshake and a hello take less than 1 KB."""
-    dawdle_s: float = 1
-    """A stranger that takes longer makes room when there are too many: known ones need some milliseconds."""
+    dawdle_s: float = 2
+    """For both handshakes and the hello while others wait: they take some milliseconds, or as many as there are
+    strangers on a busy processor."""
     calls: int = 128
     """Calls in flight on a connection. A client that has more of them does not read its answers."""
     subscriptions: int = 64

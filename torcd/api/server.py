@@ -9,7 +9,6 @@ import logging
 import math
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Never
 
 import trio
@@ -37,6 +36,8 @@ KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_
 """Two minutes: a worker's lease is one, and what it was about to say is lost anyway."""
 
 MESSAGE_TOO_BIG, TRY_AGAIN_LATER = 1009, 1013
+
+_TOO_SLOW = (TRY_AGAIN_LATER, "too many connections have not said hello: try again")
 
 _FULL_TEXT = b"torcd has too many connections already\n"
 _FULL = (
@@ -145,23 +146,29 @@ class _Server:
                 raise Busy(_FULL_TEXT.decode().strip(), limit=limits.connections)
             self._connections += 1
             self._strangers.leave(visit)
+            visit.take_time()
             gate.open()
             is_known = True
 
         gate = Gate(stream, limits.stranger_bytes, on_excess=on_excess, on_end=visit.on_end)
-        make_room = partial(visit.end, TRY_AGAIN_LATER, "too many connections have not said hello: try again")
-        if not self._strangers.enter(visit, make_room):
-            await trio.aclose_forcefully(stream)
-            return
         try:
-            await self._serve_visit(visit, stream, gate, on_greeted)
+            if await self._wait_for_turn(visit):
+                await self._serve_visit(visit, stream, gate, on_greeted)
         finally:
-            if is_known:
-                self._connections -= 1
-            else:
-                self._strangers.leave(visit)
+            self._connections -= is_known
+            self._strangers.leave(visit)
         if visit.session is not None and visit.session.refusal is not None:
             self._refusals.warn(f"a session from another host was refused: {visit.session.refusal}")
+
+    async def _wait_for_turn(self, visit: "_Visit") -> bool:
+        """Whether the stranger is listened to."""
+        is_entered = False
+        waiting = trio.CancelScope()
+        self._sessions.add(waiting)
+        with waiting:
+            is_entered = await self._strangers.enter(visit)
+        self._sessions.discard(waiting)
+        return is_entered
 
     async def _serve_visit(
         self, visit: "_Visit", stream: trio.abc.Stream, entry: trio.abc.Stream, on_greeted: Callable[[], None]
@@ -170,18 +177,18 @@ class _Server:
         self._sessions.add(visit.scope)
         async with trio.open_nursery() as wire:
             try:
-                with visit.scope as scope:
-                    scope.deadline = trio.current_time() + self._limits.handshake_s
+                with visit.scope:
+                    visit.set_deadline(trio.current_time() + self._limits.handshake_s)
                     if visit.peer is None:
                         await _prepare_remote(stream)
                     websocket = await self._shake_hands(wire, entry)
-                    scope.deadline = math.inf
                     visit.session = Session(self._services, websocket, visit.peer, on_greeted)
+                    visit.set_deadline(math.inf)
                     await visit.session.run(wire)
                 if visit.session is None:
                     logger.debug("no handshake in %g s, or stopped before", self._limits.handshake_s)
                 else:
-                    await visit.session.close()
+                    await visit.session.close(_TOO_SLOW if visit.was_too_slow else None)
             finally:
                 self._sessions.discard(visit.scope)
                 await trio.aclose_forcefully(stream)
@@ -209,6 +216,28 @@ class _Visit:
         self.peer = peer
         self.scope = trio.CancelScope()
         self.session: Session | None = None
+        self._deadline = math.inf
+        self._hurried = math.inf
+
+    def set_deadline(self, deadline: float) -> None:
+        """For the stage at which it is."""
+        self._deadline = deadline
+        self.scope.deadline = min(deadline, self._hurried)
+
+    def hurry(self, deadline: float) -> None:
+        """For whatever stage, until it is known."""
+        self._hurried = deadline
+        self.scope.deadline = min(self._deadline, deadline)
+
+    def take_time(self) -> None:
+        """It is known: nothing hurries it any more."""
+        self._hurried = math.inf
+        self.set_deadline(math.inf)
+
+    @property
+    def was_too_slow(self) -> bool:
+        """Whether others who waited are why it has ended."""
+        return self.scope.cancelled_caught and trio.current_time() >= self._hurried
 
     def on_end(self) -> None:
         """The peer has gone. In the middle of the handshake nobody else notices: the library waits for more."""

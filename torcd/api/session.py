@@ -101,12 +101,15 @@ class Session:
                 self.closed.set()
                 self.uploads.clear()
 
-    async def close(self) -> None:
-        """After `run`: sends what is queued and the closing frame, unless the peer or the stream is gone."""
+    async def close(self, farewell: tuple[int, str] | None = None) -> None:
+        """After `run`: sends what is queued and the closing frame, unless the peer or the stream is gone.
+
+        `farewell`: the code and the reason, for an end that came from outside.
+        """
         with trio.move_on_after(self._limits.close_s):
             await self._outbox.finish()
             if not self._outbox.is_broken:
-                await self._websocket.aclose(*self._farewell)
+                await self._websocket.aclose(*(farewell or self._farewell))
 
     def end(self, code: int, reason: str) -> None:
         """Ends the session while it runs: its calls are cancelled, its peer is told the reason."""

@@ -1,12 +1,13 @@
-"""Connections from other hosts that have not said who they are: how many there may be, and who makes room.
+"""Connections from other hosts that have not said who they are: how many are listened to, and which of them next.
 
-A daemon's peers say hello within milliseconds. So when there are too many strangers the one that has dawdled
-longest makes room, and only if nobody dawdles the newcomer is turned away: neither a crowd that says nothing nor one
-that comes again and again keeps others out for long.
+A few are listened to at a time; the others wait, and cost a descriptor each. Those that belong here are done within
+milliseconds: a crowd of them, as when all workers come back at once, passes quickly. While somebody waits, everybody
+who is listened to has to be quick; and the one that came last is next, so that a crowd that only stands there keeps
+nobody out.
 """
 
 import logging
-from collections.abc import Callable
+from typing import Protocol
 
 import trio
 
@@ -16,32 +17,51 @@ from torcd.api.limits import Limits
 logger = logging.getLogger(__name__)
 
 
+class Stranger(Protocol):
+    """A connection that is being made."""
+
+    def hurry(self, deadline: float) -> None:
+        """Has it end at that time unless it is known by then."""
+
+
 class Strangers:
     """Those that are there now."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._waiting: dict[object, tuple[float, Callable[[], None]]] = {}
-        """Since when each is there and what sends it away, the first to come first."""
-        self._leaving: set[object] = set()
-        """Sent away, and not gone yet."""
+        self._heard: dict[Stranger, float] = {}
+        """Who is listened to, since when."""
+        self._waiting: dict[Stranger, trio.Event] = {}
+        """In the order in which they came."""
         self._hush = Hush(logger)
 
-    def enter(self, stranger: object, send_away: Callable[[], None]) -> bool:
-        """Whether there is room for one more; it then counts until `leave`."""
-        now = trio.current_time()
-        if len(self._waiting) >= self._limits.strangers:
-            oldest, (since, make_room) = next(iter(self._waiting.items()))
-            if now - since < self._limits.dawdle_s or len(self._leaving) >= self._limits.strangers:
-                self._hush.warn("a connection from another host was refused: too many have not said hello")
-                return False
-            del self._waiting[oldest]
-            self._leaving.add(oldest)
-            make_room()
-        self._waiting[stranger] = now, send_away
-        return True
+    async def enter(self, stranger: Stranger) -> bool:
+        """Waits until it is this one's turn; False when it waits too long or too many came after it.
 
-    def leave(self, stranger: object) -> None:
-        """It is a stranger no longer, or its connection is closed."""
+        Call `leave` afterwards in any case.
+        """
+        if len(self._heard) < self._limits.heard_strangers:
+            self._heard[stranger] = trio.current_time()
+            return True
+        turn = self._waiting[stranger] = trio.Event()
+        if len(self._waiting) > self._limits.strangers:
+            self._waiting.pop(next(iter(self._waiting))).set()
+            self._hush.warn("a connection from another host was refused: too many have not said hello")
+        for one in list(self._heard):
+            self._hurry(one)
+        with trio.move_on_after(self._limits.hello_s):
+            await turn.wait()
+        return stranger in self._heard
+
+    def leave(self, stranger: Stranger) -> None:
+        """It is a stranger no longer, or its connection is closed; again is fine."""
         self._waiting.pop(stranger, None)
-        self._leaving.discard(stranger)
+        if self._heard.pop(stranger, None) is not None and self._waiting:
+            newest, turn = self._waiting.popitem()
+            self._heard[newest] = trio.current_time()
+            turn.set()
+            if self._waiting:
+                self._hurry(newest)
+
+    def _hurry(self, stranger: Stranger) -> None:
+        stranger.hurry(self._heard[stranger] + self._limits.dawdle_s)
