@@ -17,8 +17,8 @@ EACH_WAY_S = 3.0
 """For each of several addresses: those that do not lead there from here are often silent. Looking up a name has the
 time limits of the system's resolver instead."""
 
-ALL_WAYS_S = 12.0
-"""For all of them: no daemon needs so long, and a user would give up, too."""
+ALL_WAYS_S = 8.0
+"""For all of them: with the rest of a worker's attempt to come back it stays below a quarter of its lease."""
 
 
 class Elsewhere(Unreachable):

@@ -8,7 +8,9 @@ import msgspec
 import pytest
 
 from torcd.api import remote as remote_module
+from torcd.api.certificate import open_certificate
 from torcd.api.remote import Remote, is_free_for
+from torcd.api.tcp import Listen
 from torcd.protocol.address import Places, find_places
 from torcd.protocol.connection_file import ConnectionFile, read_boot_id, read_connection_file
 from torcd.protocol.errors import Conflict, Refused, Unavailable
@@ -141,13 +143,39 @@ async def test_a_token_that_cannot_be_written_stays(places: Places, monkeypatch:
     assert not places.connection_file.exists()
 
 
-async def test_a_place_that_cannot_be_written_is_told(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
-    remote = Remote(msgspec.structs.replace(places, listen="off"))
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "auto", "off"])
+async def test_a_file_that_cannot_be_written_ends_the_start_only_when_a_listener_was_asked_for(
+    places: Places, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, listen: str
+) -> None:
+    """A full disk is no reason to keep the user of a laptop out."""
+    monkeypatch.setattr(remote_module, "plan_listen", lambda setting, path: Listen("127.0.0.1", 0))
+    remote = Remote(msgspec.structs.replace(places, listen=listen))
     await remote.claim()
+    open_certificate(places.certificate)
 
     def fail(path: Path, content: bytes) -> None:
-        raise OSError(30, "Read-only file system")
+        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(remote_module, "write_private", fail)
-    with pytest.raises(Refused, match="Read-only"):
+    if listen == "127.0.0.1:0":
+        with pytest.raises(Refused, match="No space left"):
+            await remote.open()
+    else:
         await remote.open()
+        assert "No space left" in caplog.text
+    assert (remote.listener, remote.token, remote.url) == (None, None, None)
+    remote.close()
+
+
+async def test_a_listener_that_was_not_asked_for_is_done_without(
+    places: Places, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(remote_module, "plan_listen", lambda setting, path: Listen("no.such.host.invalid", 0))
+    remote = Remote(msgspec.structs.replace(places, listen="auto"))
+    await remote.claim()
+    await remote.open()
+    assert "cannot listen" in caplog.text
+    file = read_connection_file(places.connection_file)
+    assert file is not None
+    assert file.port is None
+    remote.close()

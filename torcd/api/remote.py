@@ -15,7 +15,7 @@ import trio
 
 from torcd.api.certificate import open_certificate
 from torcd.api.session import Handler, Session
-from torcd.api.tcp import find_addresses, open_tcp_listener, plan_listen
+from torcd.api.tcp import Listen, find_addresses, open_tcp_listener, plan_listen
 from torcd.api.token import Token
 from torcd.protocol.address import Places, tcp_url
 from torcd.protocol.client import connect_to
@@ -63,11 +63,10 @@ class Remote:
         Raises Conflict when a daemon on another host answers for this database, Refused when the settings ask for a
         listener of which nobody could know.
         """
-        places = self._places
-        self._is_free = await trio.to_thread.run_sync(is_free_for, places)
+        self._is_free = await trio.to_thread.run_sync(is_free_for, self._places)
         if self._is_free:
             return
-        if places.listen not in ("auto", "off"):
+        if self._is_asked_for:
             raise Refused(
                 f"{self._path}: it names a daemon that runs and has another database. Set TORCD_CONNECTION_FILE for "
                 "this one, so that other hosts can find both",
@@ -76,28 +75,48 @@ class Remote:
         logger.warning("%s names another daemon that runs: other hosts do not find this one", self._path)
 
     async def open(self) -> None:
-        """Listens if the settings say so, and writes the connection file. Raises Refused."""
+        """Listens if the settings say so, and writes the connection file.
+
+        Raises Refused when a listener that was asked for cannot be had; one that was not is done without.
+        """
         if not self._is_free:
             return
-        places = self._places
+        try:
+            await self._open(plan_listen(self._places.listen, self._path))
+        except Refused as error:
+            if self._is_asked_for:
+                raise
+            logger.warning("other hosts cannot reach it: %s", error.message)
+            with suppress(Refused):  # they should at least know that it is there
+                await self._open(None)
+
+    @property
+    def _is_asked_for(self) -> bool:
+        return self._places.listen not in ("auto", "off")
+
+    async def _open(self, listen: Listen | None) -> None:
         host, boot_id, pid = this_process()
+        places = self._places
         file = ConnectionFile(
             host=host, boot_id=boot_id, pid=pid, database=str(places.database), socket=str(places.socket)
         )
-        listen = plan_listen(places.listen, self._path)
+        listener = token = None
         if listen is not None:
             certificate = open_certificate(places.certificate)
-            self.listener = open_tcp_listener(listen, certificate.context)
-            self.token = Token()
-            addresses, port = find_addresses(self.listener)
+            listener, token = open_tcp_listener(listen, certificate.context), Token()
+            addresses, port = find_addresses(listener)
             file = msgspec.structs.replace(
-                file, addresses=addresses, port=port, token=self.token.value, fingerprint=certificate.fingerprint
+                file, addresses=addresses, port=port, token=token.value, fingerprint=certificate.fingerprint
             )
-            logger.info("other hosts reach it at port %d of %s", port, ", ".join(addresses))
         try:
             self._write(file)
         except OSError as error:
+            if listener is not None:
+                await listener.aclose()
             raise Refused(f"{self._path}: cannot be written: {error.strerror}", path=str(self._path)) from error
+        self.listener, self.token = listener, token
+        if listener is not None:
+            logger.info("other hosts reach it at port %d of %s", file.port, ", ".join(file.addresses))
 
     def _write(self, file: ConnectionFile) -> None:
         write_private(self._path, msgspec.json.encode(file))

@@ -19,12 +19,15 @@ def check_ownership(database: Path) -> None:
         directory = database.parent.stat()
     except OSError:
         return  # it is made, private, or its absence is told by whoever needs it
-    if directory.st_mode & stat.S_IWOTH:
-        raise Refused(
-            f"{database.parent}: every user may write there, and could replace the database, whose commands run as "
-            "you: make a directory of your own in it for the database",
-            directory=str(database.parent),
-        )
+    for place in database.parents:
+        mode = place.stat().st_mode
+        # In a directory with the sticky bit, as /tmp is, nobody can put another one in the place of ours.
+        if mode & stat.S_IWOTH and not (mode & stat.S_ISVTX and place != database.parent):
+            raise Refused(
+                f"{place}: every user may write there, and could replace the database, whose commands run as you: "
+                "keep it in a directory of your own",
+                directory=str(place),
+            )
     if directory.st_mode & stat.S_IWGRP or directory.st_uid not in (os.getuid(), 0):
         logger.warning("%s: others may write there, and could replace the database", database.parent)
     for suffix in ("", "-wal", "-journal", ".lock"):
