@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-import socket
 import sys
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -76,7 +75,6 @@ async def run_daemon(places: Places) -> None:
                     version=__version__,
                     started_at=started_at,
                     database=str(places.database),
-                    host=socket.gethostname(),
                     remote_url=remote.url,
                     fingerprint=remote.fingerprint,
                 )

@@ -11,6 +11,8 @@ from network import Network, why_not
 from real_system import PATIENCE_S, System
 from remote_system import Remote, on_host
 
+from torcd.protocol.address import tcp_url
+
 pytestmark = pytest.mark.skipif((WHY := why_not()) is not None, reason=str(WHY))
 
 GATES: dict[str, Any] = {
@@ -122,6 +124,6 @@ def test_a_socket_of_another_host_is_not_taken_for_ours(cluster: Cluster) -> Non
     cluster.start_daemon()
     code, out, err = cluster.torcctl("node2", "-f", "json", "daemon", "status")
     assert code == 0, err
-    assert json.loads(out)["host"] == "head"
+    assert json.loads(out)["remote_url"] == tcp_url("head", cluster.remote.file.port or 0)
     cluster.network.cut("node2")
     assert cluster.torcctl("node2", "--no-autostart", "daemon", "status")[0] == 5

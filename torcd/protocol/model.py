@@ -281,8 +281,9 @@ class Worker(Answer, frozen=True, kw_only=True):
     registered_at: str
 
 
-class Daemon(Answer, frozen=True, kw_only=True):
-    """The daemon itself. `remote_url` is one of the addresses for other hosts, None when it has none."""
+class Daemon(Answer, frozen=True, kw_only=True, omit_defaults=True):
+    """The daemon itself. One that listens for other hosts also says at which address, and its certificate's
+    fingerprint."""
 
     running: bool
     pid: int
@@ -290,6 +291,5 @@ class Daemon(Answer, frozen=True, kw_only=True):
     version: str
     started_at: str
     database: str
-    host: str | None = None
     remote_url: str | None = None
     fingerprint: str | None = None
