@@ -176,7 +176,7 @@ async def _crowd(rig: TcpRig, held: AsyncExitStack, count: int) -> list[RawClien
 
 
 async def test_whoever_dawdles_makes_room_for_those_who_wait(tmp_path: Path) -> None:
-    limits = Limits(heard_strangers=3, dawdle_s=0, connections=2)
+    limits = Limits(heard_strangers=3, dawdle_s=0, connections=2, local_connections=0)
     async with running_tcp_server(tmp_path, limits=limits) as rig, AsyncExitStack() as held:
         crowd = await _crowd(rig, held, 3)
         async with rig.greeted() as client:
@@ -189,7 +189,7 @@ async def test_a_crowd_that_says_nothing_keeps_nobody_out(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
     """INTERFACE 4: more of them than are listened to; those who are known, and this host's, have their places."""
-    limits = Limits(heard_strangers=3, dawdle_s=2, connections=3)
+    limits = Limits(heard_strangers=3, dawdle_s=2, connections=3, local_connections=0)
     async with running_tcp_server(tmp_path, limits=limits) as rig, rig.greeted() as known, AsyncExitStack() as held:
         for _ in range(20):
             held.push_async_callback((await rig.open_plain()).aclose)
@@ -223,7 +223,7 @@ async def test_a_crowd_of_those_who_belong_here_is_let_in(tmp_path: Path) -> Non
 async def test_too_many_who_wait_are_turned_away_the_first_first(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    limits = Limits(heard_strangers=1, strangers=2, dawdle_s=60, connections=2)
+    limits = Limits(heard_strangers=1, strangers=2, dawdle_s=60, connections=2, local_connections=0)
     async with running_tcp_server(tmp_path, limits=limits) as rig, AsyncExitStack() as held:
         await _crowd(rig, held, 1)
         waiting = []
@@ -295,13 +295,22 @@ async def test_nobody_is_hurried_while_nobody_waits(autojump_clock: trio.testing
 
 async def test_a_full_daemon_says_so_to_a_known_one(tmp_path: Path) -> None:
     async with (
-        running_tcp_server(tmp_path, limits=Limits(connections=1)) as rig,
+        running_tcp_server(tmp_path, limits=Limits(connections=1, local_connections=0)) as rig,
         rig.greeted(),
         rig.connect() as client,
     ):
         with pytest.raises(Refusal, match="too many connections") as caught:
             await client.hello(token=TOKEN)
         assert caught.value.code == 429
+
+
+async def test_however_many_are_known_some_places_are_this_hosts(tmp_path: Path) -> None:
+    limits = Limits(connections=2, local_connections=1)
+    async with running_tcp_server(tmp_path, limits=limits) as rig, rig.greeted(), rig.connect() as client:
+        with pytest.raises(Refusal, match="too many connections"):
+            await client.hello(token=TOKEN)
+        async with rig.local.greeted() as local:
+            assert await local.call("daemon.status") == {"running": True}
 
 
 async def test_calls_and_subscriptions_are_limited_for_remote_sessions_too(tmp_path: Path) -> None:

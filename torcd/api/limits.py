@@ -10,6 +10,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     connections: int = 4096
     """A large cluster's workers; each costs some tens of KB and a descriptor."""
+    local_connections: int = 64
+    """Of these, what is left to the clients of this host when others take all they can."""
     heard_strangers: int = 32
     """Connections from other hosts that shake hands or are to say hello; each costs about 100 KB meanwhile."""
     strangers: int = 1024

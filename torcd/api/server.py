@@ -142,8 +142,8 @@ class _Server:
 
         def on_greeted() -> None:
             nonlocal is_known
-            if self._connections >= limits.connections:
-                raise Busy(_FULL_TEXT.decode().strip(), limit=limits.connections)
+            if self._connections >= limits.connections - limits.local_connections:
+                raise Busy(_FULL_TEXT.decode().strip(), limit=limits.connections - limits.local_connections)
             self._connections += 1
             self._strangers.leave(visit)
             visit.take_time()

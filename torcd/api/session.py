@@ -8,6 +8,7 @@ of the domain is known here: a call is decoded, handed to the handler of its typ
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -211,10 +212,11 @@ class Session:
             raise
         if self.client is None:
             self._on_greeted()
+            if token is not None and not self.is_local:
+                ends = partial(self.end, POLICY_VIOLATION, "the token was replaced: say hello with the new one")
+                token.admit(self, ends)
+                self.on_close(lambda: token.forget(self))
         self.client = f"{hello.client} {hello.version}"
-        if token is not None and not self.is_local:
-            token.admit(self, lambda: self.end(POLICY_VIOLATION, "the token was replaced: say hello with the new one"))
-            self.on_close(lambda: token.forget(self))
         self._hello.deadline = float("inf")
         return answer
 
