@@ -21,6 +21,12 @@ HELLO = (
 )
 
 
+@pytest.fixture
+def clock() -> trio.testing.MockClock:
+    """Jumps when nothing has happened for a while: what is sent by TCP arrives a little later."""
+    return trio.testing.MockClock(autojump_threshold=0.05)
+
+
 async def test_the_token_lets_in(tmp_path: Path) -> None:
     async with running_tcp_server(tmp_path) as rig, rig.greeted() as client:
         assert await client.call("daemon.status") == {"running": True}
@@ -146,7 +152,7 @@ async def test_noise_inside_tls_ends_the_connection(
 
 @pytest.mark.parametrize("half", [b"", b"\x16\x03\x01\x02\x00\x01"])
 async def test_a_tls_handshake_that_is_never_finished_is_given_up(
-    tmp_path: Path, half: bytes, autojump_clock: trio.testing.MockClock
+    tmp_path: Path, half: bytes, clock: trio.testing.MockClock
 ) -> None:
     async with running_tcp_server(tmp_path, limits=Limits(handshake_s=3)) as rig:
         async with await rig.open_plain() as stream:
@@ -158,7 +164,7 @@ async def test_a_tls_handshake_that_is_never_finished_is_given_up(
 
 
 async def test_the_handshakes_have_one_deadline_and_hello_another(
-    tmp_path: Path, autojump_clock: trio.testing.MockClock
+    tmp_path: Path, clock: trio.testing.MockClock
 ) -> None:
     async with running_tcp_server(tmp_path, limits=Limits(handshake_s=3, hello_s=7)) as rig:
         async with await rig.open_tls() as stream:
@@ -185,9 +191,7 @@ async def test_whoever_dawdles_makes_room_for_those_who_wait(tmp_path: Path) -> 
             assert await each.goodbye() == (1013, "too many connections have not said hello: try again")
 
 
-async def test_a_crowd_that_says_nothing_keeps_nobody_out(
-    tmp_path: Path, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_a_crowd_that_says_nothing_keeps_nobody_out(tmp_path: Path, clock: trio.testing.MockClock) -> None:
     """INTERFACE 4: more of them than are listened to; those who are known, and this host's, have their places."""
     limits = Limits(heard_strangers=3, dawdle_s=2, connections=3, local_connections=0)
     async with running_tcp_server(tmp_path, limits=limits) as rig, rig.greeted() as known, AsyncExitStack() as held:
@@ -244,7 +248,7 @@ async def test_strangers_that_leave_make_room(tmp_path: Path) -> None:
             await trio.aclose_forcefully(stream)
 
 
-async def test_a_stop_does_not_wait_for_those_who_wait(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_stop_does_not_wait_for_those_who_wait(tmp_path: Path, clock: trio.testing.MockClock) -> None:
     limits = Limits(heard_strangers=1, dawdle_s=60, hello_s=60, handshake_s=60)
     async with running_tcp_server(tmp_path, limits=limits) as rig:
         streams = [await rig.open_plain() for _ in range(3)]
@@ -267,7 +271,7 @@ class Waiter:
         self.deadlines.append(deadline)
 
 
-async def test_nobody_is_hurried_while_nobody_waits(autojump_clock: trio.testing.MockClock) -> None:
+async def test_nobody_is_hurried_while_nobody_waits(clock: trio.testing.MockClock) -> None:
     strangers = Strangers(Limits(heard_strangers=2, dawdle_s=3, hello_s=10))
     first, second, third, fourth = (Waiter() for _ in range(4))
     began = trio.current_time()

@@ -4,6 +4,7 @@ import encodings.idna  # noqa: F401  # which connecting by name imports, see as_
 import json
 import os
 import select
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,20 @@ def why_not() -> str | None:
         return f"needs CAP_SETUID: {error}"
 
 
+def fork() -> int:
+    """`os.fork`. What it may warn of, threads that hold locks, the child has no use for."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+def become(uid: int) -> None:
+    """Makes this process that user's, for good."""
+    os.setgroups([])
+    os.setgid(uid)
+    os.setuid(uid)
+
+
 def as_user(uid: int, work: Callable[[], Any]) -> Any:
     """What `work` returns (JSON) in a child process of that user, or the name of the exception it raises.
 
@@ -31,12 +46,10 @@ def as_user(uid: int, work: Callable[[], Any]) -> Any:
     be imported before.
     """
     reader, writer = os.pipe()
-    child = os.fork()
+    child = fork()
     if child == 0:
         try:
-            os.setgroups([])
-            os.setgid(uid)
-            os.setuid(uid)
+            become(uid)
             try:
                 answer: Any = work()
             except Exception as error:  # noqa: BLE001  # whatever it is, it is what the test wants to know

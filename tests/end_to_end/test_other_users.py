@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import trio
-from other_user import OTHER, VICTIM, as_user, why_not
+from other_user import OTHER, VICTIM, as_user, become, fork, why_not
 from real_system import PATIENCE_S, System
 from remote_system import LOOPBACK, Remote, received_to_the_end
 
@@ -160,12 +160,10 @@ class Trap:
         self.path = directory / "torcd.sock"
         self._heard = directory / "heard"
         reader, writer = os.pipe()
-        self._child = os.fork()
+        self._child = fork()
         if self._child == 0:
             try:
-                os.setgroups([])
-                os.setgid(OTHER)
-                os.setuid(OTHER)
+                become(OTHER)
                 self._listen(writer)
             finally:
                 os._exit(0)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -47,6 +48,7 @@ def listening(shared: System) -> Remote:
 # ---- what there is of it ----
 
 
+@pytest.mark.skipif(shutil.which("sbatch") is not None, reason="where Slurm is, it listens by default")
 def test_nothing_listens_by_default_and_the_file_says_so(remote: Remote) -> None:
     """INTERFACE 1 (connection file); ADR 5"""
     daemon = remote.system.start_daemon()
