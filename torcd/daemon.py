@@ -19,7 +19,6 @@ from torcd.api.listener import adopt_unix_listener, open_unix_listener
 from torcd.api.remote import Remote
 from torcd.api.server import Listener, serve
 from torcd.bus import Bus
-from torcd.descriptors import allow_descriptors
 from torcd.files.scan import Scanner
 from torcd.memory import set_up_memory
 from torcd.protocol.address import Places, unix_url
@@ -41,7 +40,6 @@ async def run_daemon(places: Places) -> None:
     """Runs until SIGTERM, SIGINT or `daemon.stop`; raises a TorcError when it cannot start."""
     sys.setswitchinterval(STALL_SWITCH_S)
     set_up_memory()
-    allow_descriptors()
     started_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     check_ownership(places.database)
     with acquire_lock(places.lock):
