@@ -293,7 +293,7 @@ def test_a_submission_directory_that_is_gone_is_not_made_again(tmp_path: Path) -
     """It may lie on a file system that is not mounted now"""
     gone = tmp_path / "gone"
     with pytest.raises(Refused, match=f"submission directory {gone} is not there"):
-        Launcher(workflow_id=7, directory=str(gone), output_dir=None, url="ws+unix:///s")
+        Launcher(workflow_id=7, directory=str(gone), output_dir=None, address=Address(url="ws+unix:///s"))
     assert not gone.exists()
 
 
