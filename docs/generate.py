@@ -42,8 +42,10 @@ def make_protocol() -> str:
     """docs/protocol.md: every method with its fields, and the error codes."""
     lines = [
         "# Protocol\n",
-        f"Version {PROTOCOL}. JSON-RPC 2.0 in websocket text frames, one message a frame, on the daemon's Unix socket.",
-        "The first call is `session.hello`. Unknown fields are refused. `torcctl schema` prints the JSON Schema.\n",
+        f"Version {PROTOCOL}. JSON-RPC 2.0 in websocket text frames, one message a frame, on the daemon's Unix socket",
+        "and (TLS 1.3, `security.md`) its TCP port. The first call is `session.hello`; on the port it needs the",
+        "token, and nothing else is answered before it. Unknown fields are refused. `torcctl schema` prints the JSON",
+        "Schema.\n",
         "Notifications: `event {subscription, event}`, `progress {subscription, progress}`, `lagged {subscription,",
         "from_seq, to_seq}`, `ended {subscription, reason}`.\n",
         "## Errors\n",

@@ -1,4 +1,4 @@
-"""Finding the daemon, and starting it when none answers at the default address.
+"""Starting the daemon when none answers at the default address (`finding` says where that is).
 
 A user's own address (`--url`, TORC_URL, the config file) is never answered by starting something. Of two
 daemons started at once the one that gets the kernel lock stays; the other exits with `LOCKED`, and both
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from torcd.protocol.address import Places, unix_url
-from torcd.protocol.client import CONNECT_TIMEOUT_S, Connection, HungUp, NobodyAnswers, connect
+from torcctl.finding import Elsewhere, Silent, find, url_of
+from torcd.protocol.address import Places
+from torcd.protocol.client import CONNECT_TIMEOUT_S, Connection, HungUp, NobodyAnswers
 from torcd.protocol.errors import RemoteError, Unreachable, error_from_wire
 
 if TYPE_CHECKING:
@@ -38,17 +39,15 @@ START_AGAIN_S = 1.0
 HANGING_UP_S = 5.0
 """A daemon that ends closes its sessions within two seconds."""
 
+SILENCE_S = 2.0
+"""For a daemon on another host to come back: its connection file is read again meanwhile."""
+
 FIRST_PAUSE_S = 0.01
 LONGEST_PAUSE_S = 0.05
 """Between attempts to connect: nothing can be waited on before the socket exists."""
 
 LOG_LINES = 15
 """How much of the log an error shows."""
-
-
-def url_of(places: Places) -> str:
-    """The address of the daemon: the user's own, else that of the default socket."""
-    return places.url or unix_url(places.socket)
 
 
 def reach(places: Places, *, may_start: bool, again: bool = False, timeout_s: float = CONNECT_TIMEOUT_S) -> Connection:
@@ -58,7 +57,7 @@ def reach(places: Places, *, may_start: bool, again: bool = False, timeout_s: fl
     what `connect` raises.
     """
     try:
-        return _connect(places, timeout_s)
+        return _connect(places, timeout_s=timeout_s)
     except NobodyAnswers as error:
         if places.url is not None:
             raise
@@ -69,14 +68,15 @@ def reach(places: Places, *, may_start: bool, again: bool = False, timeout_s: fl
     return _start_service(places, again=again) or start(places)
 
 
-def _connect(places: Places, timeout_s: float = CONNECT_TIMEOUT_S) -> Connection:
-    """A session with the daemon. One that hangs up is about to end: it is called again until it has."""
-    deadline = time.monotonic() + HANGING_UP_S
+def _connect(places: Places, *, elsewhere: bool = True, timeout_s: float = CONNECT_TIMEOUT_S) -> Connection:
+    """A session with the daemon. One that hangs up, or is silent elsewhere, may be about to end or to come back: it is
+    looked for again."""
+    began = time.monotonic()
     while True:
         try:
-            return connect(url_of(places), token=places.token, timeout_s=timeout_s)
-        except HungUp:
-            if time.monotonic() > deadline:
+            return find(places, elsewhere=elsewhere, timeout_s=timeout_s)
+        except (HungUp, Silent) as error:
+            if time.monotonic() - began > (SILENCE_S if isinstance(error, Silent) else HANGING_UP_S):
                 raise
         time.sleep(LONGEST_PAUSE_S)
 
@@ -108,8 +108,8 @@ def _start_service(places: Places, *, again: bool) -> Connection | None:
     return _connect(places)
 
 
-def start(places: Places) -> Connection:
-    """Starts a daemon and returns a session with it, or with one that was started at the same time.
+def start(places: Places, *, elsewhere: bool = True) -> Connection:
+    """Starts a daemon and returns a session with it, or with one that was started at the same time, be it `elsewhere`.
 
     A daemon that is about to end does not answer any more and still holds the lock: then it is tried again, and also
     when the new one was killed before it answered.
@@ -123,8 +123,8 @@ def start(places: Places) -> Connection:
         # Looked at before the attempt: if it has exited and then nobody answers, waiting is in vain.
         exit_code = process.poll()
         try:
-            connection = _connect(places)
-        except NobodyAnswers as error:
+            connection = _connect(places, elsewhere=elsewhere)
+        except (NobodyAnswers, Elsewhere) as error:
             if exit_code is not None and exit_code not in TRY_AGAIN:
                 why = f"it exited with code {exit_code} before it answered"
                 raise _not_started(places, why, log_start) from error

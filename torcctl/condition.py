@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from torcctl import autostart
+from torcctl.finding import Elsewhere, url_of
 from torcctl.service.manager import Manager, Service
 from torcd.protocol.address import Places, parse_url
 from torcd.protocol.client import NobodyAnswers
@@ -43,7 +44,7 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
         unknown = {
             "running": self.running,
             "pid": self.pid,
-            "url": autostart.url_of(places),
+            "url": url_of(places),
             "version": None,
             "started_at": None,
             "database": str(places.database),
@@ -66,8 +67,10 @@ def examine(places: Places, environ: Mapping[str, str]) -> Condition:
                 told["health"] = None
     except NobodyAnswers:
         return _absent(places, service)
+    except Elsewhere:
+        raise
     except Unreachable as error:
-        if parse_url(autostart.url_of(places)).path is None:
+        if parse_url(url_of(places)).path is None:
             raise
         return _silent(places, error)
     daemon = msgspec.convert(told, Daemon)

@@ -13,6 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from torcctl import autostart, output
+from torcctl.finding import url_of
 from torcctl.options import LOG_LEVELS, Options
 from torcd.protocol import lookups, requests
 from torcd.protocol.address import Places, find_places
@@ -68,6 +69,8 @@ class Context:
         self.environ = environ
         self._places: Places | None = None
         self._connection: Connection | None = None
+        self._was_elsewhere = False
+        """Whether the daemon was found by the connection file once."""
 
     # ---- the daemon ---------------------------------------------------------------------------------------
 
@@ -80,12 +83,15 @@ class Context:
 
     @property
     def url(self) -> str:
-        """The daemon's address."""
-        return autostart.url_of(self.places)
+        """The daemon's address: of the session, or where it is looked for first."""
+        return url_of(self.places) if self._connection is None else self._connection.url
 
     @property
     def may_start(self) -> bool:
-        """Whether a daemon may be started when none answers."""
+        """Whether a daemon may be started when none answers. Not in place of one that was found on another host: this
+        one may be a cluster's node, and gone tomorrow."""
+        if self._was_elsewhere:
+            return False
         return not self.options.no_autostart and self.environ.get("TORC_NO_AUTOSTART") != "1"
 
     @property
@@ -94,6 +100,7 @@ class Context:
         if self._connection is None:
             started_at = time.monotonic()
             self._connection = autostart.reach(self.places, may_start=self.may_start)
+            self._was_elsewhere |= self._connection.address.file is not None
             self.note("debug", f"connected to {self.url} in {(time.monotonic() - started_at) * 1e3:.1f} ms")
         return self._connection
 
@@ -127,8 +134,9 @@ class Context:
                 self._reconnect(give_up_at)
 
     def _reconnect(self, give_up_at: float) -> None:
+        lost = self.url
         self.close()
-        self.note("info", f"lost the daemon at {self.url}; reconnecting")
+        self.note("info", f"lost the daemon at {lost}; reconnecting")
         while True:
             try:
                 _ = self.connection

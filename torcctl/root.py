@@ -22,7 +22,7 @@ NOUNS = {
     "workers": Noun("torcctl.commands.workers", "Processes that run jobs."),
     "slurm": Noun("torcctl.commands.slurm", "Nodes of a Slurm cluster (also: hpc slurm); this version submits none."),
     "recover": Noun("torcctl.commands.recover", "Say how many jobs failed, and which commands rerun them."),
-    "daemon": Noun("torcctl.commands.daemon", "The daemon: start, stop, status, logs, backup, restore, install."),
+    "daemon": Noun("torcctl.commands.daemon", "The daemon: start, stop, status, logs, backup, install and more."),
     "doctor": Noun("torcctl.commands.doctor", "Check the daemon and what it depends on here; starts nothing."),
     "schema": Noun("torcctl.commands.schema", "Print the JSON Schema of every method and event."),
     "completions": Noun("torcctl.commands.completions", "Print the completion script of a shell."),
@@ -41,7 +41,7 @@ ABSENT = {
 GLOBAL_OPTIONS = (
     ("-f, -F, --format table|json", "How results are printed (TORC_FORMAT)."),
     ("-k, --workflow-key, --workflow-id ID", "The workflow that is meant (TORC_WORKFLOW_ID)."),
-    ("--url URL", "Address of the daemon (TORC_URL); it is then never started."),
+    ("--url URL", "Address of the daemon (TORC_URL, TORC_TOKEN, TORC_FINGERPRINT); it is then never started."),
     ("-n, --no-prompts", "Never ask anything."),
     ("--no-autostart", "Do not start a daemon (TORC_NO_AUTOSTART=1)."),
     ("--log-level LEVEL", "error, warning, info or debug: what is told on stderr."),

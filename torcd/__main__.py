@@ -31,6 +31,13 @@ def main() -> None:
     parser.add_argument("--database", help="its database (default: TORCD_DATABASE, config file, state directory)")
     parser.add_argument("--socket", help="its Unix socket (default: TORCD_SOCKET, config file, runtime directory)")
     parser.add_argument(
+        "--listen",
+        metavar="HOST:PORT",
+        help="where it listens for other hosts (TLS): auto, off or an address, :0 being any port of all interfaces"
+        " (default: TORCD_LISTEN, config file, auto: where the state directory is on a file system that hosts share,"
+        " or where there is Slurm)",
+    )
+    parser.add_argument(
         "--restore", metavar="FILE", help="put a backup in the place of the database, which is kept; then end"
     )
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
@@ -40,7 +47,7 @@ def main() -> None:
     os.umask(0o077)
     faulthandler.enable()  # a watchdog's SIGABRT leaves in the log what every thread was at
     try:
-        places = find_places(os.environ, database=options.database, socket=options.socket)
+        places = find_places(os.environ, database=options.database, socket=options.socket, listen=options.listen)
         if options.restore is not None:
             _restore(places, Path(options.restore))
         else:

@@ -17,7 +17,8 @@ from torcd.api.dispatch import Dispatch
 from torcd.api.health import HealthDesk
 from torcd.api.limits import Limits, Usage
 from torcd.api.listener import adopt_unix_listener, open_unix_listener
-from torcd.api.server import serve
+from torcd.api.remote import Remote
+from torcd.api.server import Listener, serve
 from torcd.bus import Bus
 from torcd.files.scan import Scanner
 from torcd.memory import set_up_memory
@@ -26,6 +27,7 @@ from torcd.protocol.model import Daemon, Event
 from torcd.storage.database import Database, open_database
 from torcd.storage.lock import acquire_lock
 from torcd.storage.nouns import load_events
+from torcd.storage.ownership import check_ownership
 from torcd.storage.replacement import complete_restore
 from torcd.storage.save import fail_active_tasks
 from torcd.storage.workers import find_workflows_with_workers
@@ -41,10 +43,14 @@ async def run_daemon(places: Places) -> None:
     sys.setswitchinterval(STALL_SWITCH_S)
     set_up_memory()
     started_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    check_ownership(places.database)
     with acquire_lock(places.lock) as lock:
         if complete_restore(places.database):
             logger.warning("database %s: a restore that was interrupted is completed", places.database)
         async with AsyncExitStack() as resources:
+            remote = Remote(places)
+            resources.callback(remote.close)
+            await remote.claim()
             database = await resources.enter_async_context(
                 open_database(places.database, was_left_open=lock.was_left_open)
             )
@@ -54,11 +60,14 @@ async def run_daemon(places: Places) -> None:
             resources.push_async_callback(scanner.aclose)
             descriptors = systemd.inherited_listeners()
             if descriptors:
-                listeners = [adopt_unix_listener(descriptor) for descriptor in descriptors]
+                listeners: list[Listener] = [adopt_unix_listener(descriptor) for descriptor in descriptors]
             else:
                 unix = open_unix_listener(places.socket)
                 resources.callback(unix.remove)
                 listeners = [unix.listener]
+            await remote.open()
+            if remote.listener is not None:
+                listeners.append(remote.listener)
             bus = Bus()
             supervisor = Supervisor(database, bus, scanner)
             stop = trio.Event()
@@ -73,6 +82,8 @@ async def run_daemon(places: Places) -> None:
                     database=str(places.database),
                     database_check=database.health.state,
                     database_damage=None if database.health.damage is None else database.health.damage.message,
+                    remote_url=remote.url,
+                    fingerprint=remote.fingerprint,
                 )
 
             async def read_events(workflow_id: int, after_seq: int, limit: int) -> list[Event]:
@@ -91,12 +102,13 @@ async def run_daemon(places: Places) -> None:
                     with server:
                         await serve(
                             listeners,
-                            {**dispatch.handlers(), **desk.handlers()},
+                            {**dispatch.handlers(), **desk.handlers(), **remote.handlers()},
                             bus,
                             read_events,
                             Limits(),
                             allowed_uid=os.getuid(),
                             usage=usage,
+                            token=remote.token,
                             task_status=task_status,
                         )
                     nursery.cancel_scope.cancel()

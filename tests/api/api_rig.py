@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_st
 
 from torcd.api.limits import Limits
 from torcd.api.listener import open_unix_listener
-from torcd.api.server import serve
+from torcd.api.server import Listener, serve
 from torcd.api.session import Handler, Session
+from torcd.api.token import Token
 from torcd.bus import Bus
 from torcd.protocol import PROTOCOL
 from torcd.protocol.model import Event
@@ -158,8 +159,11 @@ async def running_server(
     limits: Limits | None = None,
     allowed_uid: int | None = None,
     read_events: Callable[[int, int, int], Awaitable[list[Event]]] | None = None,
+    listeners: Sequence[Listener] = (),
+    token: Token | None = None,
 ) -> AsyncIterator[Rig]:
-    """Serves on a Unix socket below `directory`; stopping it is part of leaving."""
+    """Serves on a Unix socket below `directory`, and on what other listeners there are; stopping it is part of
+    leaving."""
     bus = Bus()
     log = FakeLog(bus)
     opened = open_unix_listener(directory / "private" / "torcd.sock")
@@ -176,8 +180,9 @@ async def running_server(
     async def run(*, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:
         with rig.scope:
             await serve(
-                [opened.listener], served, bus, read_events or log.read, limits or Limits(),
-                allowed_uid=os.getuid() if allowed_uid is None else allowed_uid, task_status=task_status,
+                [opened.listener, *listeners], served, bus, read_events or log.read, limits or Limits(),
+                allowed_uid=os.getuid() if allowed_uid is None else allowed_uid, token=token,
+                task_status=task_status,
             )  # fmt: skip
 
     async with trio.open_nursery() as nursery:

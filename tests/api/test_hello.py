@@ -5,17 +5,14 @@ from pathlib import Path
 
 import pytest
 import trio
-from api_rig import RawClient, Refusal, running_server
-from trio_websocket import wrap_client_stream
+from api_rig import Refusal, running_server
 
 import torcd
 from torcd.api.auth import check_hello, find_peer
 from torcd.api.limits import Limits
-from torcd.api.server import serve
-from torcd.bus import Bus
+from torcd.api.token import Token
 from torcd.protocol import PROTOCOL
 from torcd.protocol.errors import Unauthorized
-from torcd.protocol.model import Event
 from torcd.protocol.requests import Hello
 
 
@@ -93,41 +90,11 @@ def _hello(token: str | None) -> Hello:
 
 
 def test_a_remote_peer_needs_the_token() -> None:
-    assert check_hello(_hello("täglich"), is_local=False, token="täglich")["protocol"] == PROTOCOL
+    assert check_hello(_hello("täglich"), is_local=False, token=Token("täglich"))["protocol"] == PROTOCOL
     for given, ours in [("wrong", "right"), (None, "right"), ("", "right"), ("any", None)]:
         with pytest.raises(Unauthorized):
-            check_hello(_hello(given), is_local=False, token=ours)
+            check_hello(_hello(given), is_local=False, token=None if ours is None else Token(ours))
 
 
 def test_a_local_peer_needs_none() -> None:
-    assert check_hello(_hello(None), is_local=True, token="right")["protocol"] == PROTOCOL
-
-
-async def test_on_tcp_the_token_is_asked_for() -> None:
-    async def read_events(workflow_id: int, after_seq: int, limit: int) -> list[Event]:
-        return []
-
-    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    port = listeners[0].socket.getsockname()[1]
-    async with trio.open_nursery() as nursery:
-
-        async def run(*, task_status: trio.TaskStatus[object]) -> None:
-            await serve(
-                listeners, {}, Bus(), read_events, Limits(),
-                allowed_uid=0, token="right", task_status=task_status,
-            )  # fmt: skip
-
-        await nursery.start(run)
-        stream = await trio.open_tcp_stream("127.0.0.1", port)
-        client = RawClient(await wrap_client_stream(nursery, stream, "localhost", "/v1"))
-        with pytest.raises(Refusal) as caught:
-            await client.hello()
-        assert caught.value.code == 401
-        with pytest.raises(Refusal):
-            await client.hello(token="wrong")
-        assert (await client.hello(token="right"))["protocol"] == PROTOCOL
-        with pytest.raises(Refusal) as caught:
-            await client.call("daemon.status")
-        assert caught.value.code == -32601
-        await client.websocket.aclose()
-        nursery.cancel_scope.cancel()
+    assert check_hello(_hello(None), is_local=True, token=Token("right"))["protocol"] == PROTOCOL

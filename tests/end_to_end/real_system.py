@@ -138,6 +138,10 @@ class System:
         self._children.append(child)
         return child
 
+    def adopt(self, child: "subprocess.Popen[Any]") -> None:
+        """Sees to a process that a test started by itself."""
+        self._children.append(child)
+
     def bash(self, script: str) -> subprocess.CompletedProcess[str]:
         """Runs a script in which `torcctl` is the command of that name."""
         return subprocess.run(

@@ -128,7 +128,7 @@ def test_a_call_gives_the_raw_result(serve: Serve) -> None:
         assert bytes(connection.call(GetJob(job_id=4))) == b'{"id":4,"new_field":null}'
 
 
-def test_hello_tells_protocol_version_and_token(serve: Serve) -> None:
+def test_hello_tells_protocol_and_version_and_on_a_unix_socket_no_token(serve: Serve) -> None:
     seen: list[dict[str, Any]] = []
 
     def script(peer: Peer) -> None:
@@ -137,7 +137,7 @@ def test_hello_tells_protocol_version_and_token(serve: Serve) -> None:
         peer.answer(1, {})
 
     connect(serve(script), token="secret").close()
-    assert (seen[0]["protocol"], seen[0]["client"], seen[0]["token"]) == (1, "torcctl", "secret")
+    assert (seen[0]["protocol"], seen[0]["client"], seen[0]["token"]) == (1, "torcctl", None)
 
 
 def test_answers_may_come_in_another_order_than_calls(serve: Serve) -> None:
@@ -383,8 +383,8 @@ def test_another_protocol_is_refused_with_the_daemons_sentence(serve: Serve) -> 
     assert str(caught.value) == sentence
 
 
-def test_tls_is_refused_plainly() -> None:
-    with pytest.raises(Refused, match="TLS"):
+def test_tls_without_a_fingerprint_is_refused_before_anything_is_connected() -> None:
+    with pytest.raises(Refused, match="TORC_FINGERPRINT"):
         connect("wss://node1:4711")
 
 

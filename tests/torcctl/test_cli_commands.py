@@ -369,6 +369,22 @@ def test_completions_name_the_commands(cli: Cli, shell: str) -> None:
     assert "reset-job-status" in cli("completions", shell).out
 
 
+# ---- the token ----
+
+
+@pytest.mark.parametrize(("ended", "sessions"), [(0, "0 sessions"), (1, "1 session"), (2, "2 sessions")])
+def test_a_new_token_is_told_and_never_shown(daemon: FakeDaemon, cli: Cli, ended: int, sessions: str) -> None:
+    answer = {"rotated": True, "sessions_ended": ended, "connection_file": "/h/connect.json"}
+    daemon.on("daemon.rotate_token", answer)
+    assert cli("daemon", "rotate-token").out == f"The token was replaced; {sessions} from other hosts ended\n"
+    assert cli("-f", "json", "daemon", "rotate-token").json == answer
+
+
+def test_no_daemon_is_started_to_have_its_token_replaced(cli: Cli, tmp_path: Path) -> None:
+    assert cli("daemon", "rotate-token", TORC_URL="", TORCD_SOCKET=str(tmp_path / "none.sock")).code == 5
+    assert not (tmp_path / ".local").exists()
+
+
 # ---- wrong command lines -----------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from cli_server import FakeDaemon
 
 import torcctl.worker
 from torcctl.worker import WorkerOutcome
+from torcd.protocol.address import Address
 from torcd.protocol.errors import Conflict
 
 
@@ -75,7 +76,7 @@ def test_limits_reach_the_worker(daemon: FakeDaemon, cli: Cli, worker: FakeWorke
     (call,) = worker.calls
     assert (call["max_parallel_jobs"], call["num_cpus"], call["memory_bytes"]) == (3, 2, 2 << 30)
     assert (call["num_gpus"], call["output_dir"], call["workflow_id"]) == (1, Path("logs"), 7)
-    assert call["url"] == call["reconnect"]() == daemon.url
+    assert call["address"] == call["reconnect"]() == Address(url=daemon.url)
 
 
 @pytest.mark.parametrize("size", ["2x", "-1", "0", "1.5g", ""])

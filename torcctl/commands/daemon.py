@@ -14,11 +14,13 @@ import msgspec
 from torcctl import autostart, output
 from torcctl.commands.daemon_service import install, uninstall
 from torcctl.exits import DONE, EXITS
+from torcctl.finding import Elsewhere
 from torcd.protocol.address import parse_url
 from torcd.protocol.backups import BackUp
-from torcd.protocol.client import NobodyAnswers
+from torcd.protocol.client import Connection, NobodyAnswers
 from torcd.protocol.errors import NotFound, Refused, Unavailable, Unreachable
 from torcd.protocol.model import Backup, Daemon, Restored
+from torcd.protocol.remote_requests import RotateToken, Rotation
 from torcd.protocol.requests import DaemonStatus, DaemonStop
 
 if TYPE_CHECKING:
@@ -37,8 +39,17 @@ def start(*, context: Context) -> None:
     places = context.places
     if places.url is not None:
         raise Refused(f"the address {places.url} was set (--url, TORC_URL or config.toml); nothing is started for it")
-    with autostart.reach(places, may_start=True, again=True) as connection:
+    with _start(context) as connection:
         context.show(connection.call(DaemonStatus()), Daemon, output.write_struct)
+
+
+def _start(context: Context) -> Connection:
+    """A daemon: also here when one that is said to run elsewhere does not answer. It was asked for by name."""
+    try:
+        return autostart.reach(context.places, may_start=True, again=True)
+    except Elsewhere as error:
+        context.warn(error.message)
+        return autostart.start(context.places, elsewhere=False)
 
 
 def status(*, context: Context) -> int:
@@ -95,8 +106,8 @@ def _find_pid(context: Context) -> int | None:
 
 def stop_process(context: Context, pid: int) -> None:
     """Has the daemon, which is process `pid`, stop, and waits until it is gone. Raises Unavailable."""
-    gone = _watch_exit(pid) if parse_url(context.url).path is not None else None
     with autostart.reach(context.places, may_start=False) as connection:
+        gone = _watch_exit(pid) if parse_url(connection.url).path is not None else None
         connection.call(DaemonStop())
     if gone is not None:
         ended, _, _ = select.select([gone], [], [], STOP_TIMEOUT_S)
@@ -156,6 +167,16 @@ def _write_restored(restored: Restored) -> None:
     )
 
 
+def rotate_token(*, context: Context) -> None:
+    """Replace the token by which other hosts reach the daemon. Sessions from there end; workers come back by
+    themselves."""
+    with autostart.reach(context.places, may_start=False) as connection:  # a new one would have a new token
+        raw = connection.call(RotateToken())
+    ended = msgspec.json.decode(raw, type=Rotation).sessions_ended
+    sessions = "1 session" if ended == 1 else f"{ended} sessions"
+    context.show_done(raw, f"The token was replaced; {sessions} from other hosts ended")
+
+
 def logs(*, follow: Follow = False, context: Context) -> None:
     """Print the end of the daemon's log."""
     from torcctl.logs import POLL_S, Tail
@@ -196,4 +217,5 @@ VERBS: dict[str, Command] = {
     "uninstall": uninstall,
     "backup": backup,
     "restore": restore,
+    "rotate-token": rotate_token,
 }

@@ -15,6 +15,7 @@ from torcctl.parameters import RUN_DEFAULTS
 from torcctl.perform import requester
 from torcctl.progress import Progress, Step
 from torcctl.selection import check_id, is_id
+from torcd.protocol.address import Address
 from torcd.protocol.errors import Conflict, Refused
 from torcd.protocol.model import STATUSES, Job, Result, WorkflowStatus
 from torcd.protocol.requests import GetStatus, ListJobs, ListResults, Prepare
@@ -73,16 +74,17 @@ def run_workflow(context: Context, workflow_id: int, options: RunOptions) -> int
     """Runs a workflow's jobs to their end and prints how it went; the exit code."""
     memory_bytes = options.memory_bytes
     prepare(context, workflow_id, force=options.force)
+    address = context.connection.address
     context.close()  # the worker has a session of its own; this one would only collect events
     from torcctl.worker import run_worker
 
-    def find_daemon() -> str:
-        autostart.reach(context.places, may_start=context.may_start).close()
-        return context.url
+    def find_daemon() -> Address:
+        with autostart.reach(context.places, may_start=context.may_start) as connection:
+            return connection.address
 
     with Progress(f"workflow {workflow_id}") as progress:
         outcome = run_worker(
-            url=context.url,
+            address=address,
             reconnect=find_daemon,
             workflow_id=workflow_id,
             max_parallel_jobs=options.max_parallel_jobs,

@@ -14,10 +14,12 @@ from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection
 
 from torcd import __version__
 from torcd.protocol import PROTOCOL
-from torcd.protocol.address import parse_url
-from torcd.protocol.errors import Refused, Unreachable, error_from_wire
+from torcd.protocol.address import Address, Endpoint, need_fingerprint, parse_url
+from torcd.protocol.errors import Unreachable, error_from_wire
 from torcd.protocol.requests import Hello, Request
 from torcd.protocol.rpc import MAX_FRAME, Incoming, decode_incoming, encode_call
+from torcd.protocol.tls import check_certificate, client_context
+from torcd.protocol.unix import check_owner, read_peer
 
 CONNECT_DEADLINE_S = 10.0
 """For connecting and both handshakes: local, they take a millisecond; a daemon that loads a large workflow
@@ -37,6 +39,8 @@ QUEUE_SIZE = 64
 
 RECEIVE_BYTES = 65536
 
+Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+
 
 class _Pending:
     """A call that waits for its answer."""
@@ -51,7 +55,7 @@ class _Pending:
 class Connection:
     """An open connection after its hello. Its reader lives in the nursery given to `connect`."""
 
-    def __init__(self, websocket: WebSocketConnection, stream: trio.SocketStream, url: str) -> None:
+    def __init__(self, websocket: WebSocketConnection, stream: Stream, url: str) -> None:
         self.url = url
         self.is_lost = False
         self._websocket = websocket
@@ -126,14 +130,16 @@ class Connection:
             await trio.aclose_forcefully(self._stream)
 
 
-async def connect(nursery: trio.Nursery, url: str, token: str | None) -> Connection:
+async def connect(nursery: trio.Nursery, address: Address) -> Connection:
     """An open connection whose reader runs in the nursery until it is closed or lost.
 
-    Raises Unreachable when nobody answers there, and what the daemon answers to the hello.
+    Raises Unreachable when nobody answers there or not the one that was meant, Forbidden when another user listens
+    there, and what the daemon answers to the hello.
     """
+    url, endpoint = address.url, parse_url(address.url)
     try:
         with trio.fail_after(CONNECT_DEADLINE_S):
-            stream = await _open_stream(url)
+            stream = await _open_stream(endpoint, address)
             try:
                 websocket = await _shake_hands(nursery, stream)
             except BaseException:
@@ -141,10 +147,12 @@ async def connect(nursery: trio.Nursery, url: str, token: str | None) -> Connect
                 raise
     except trio.TooSlowError as error:
         raise Unreachable(f"torcd at {url} does not answer (for {CONNECT_DEADLINE_S:.0f} s)") from error
-    except (OSError, HandshakeError, ConnectionClosed) as error:
+    except (OSError, HandshakeError, ConnectionClosed, trio.BrokenResourceError) as error:
         raise Unreachable(f"no torcd answers at {url}: {error}") from error
     connection = Connection(websocket, stream, url)
     nursery.start_soon(connection.receive)
+    # On a Unix socket the kernel says who is there; nobody needs to be told a token.
+    token = None if endpoint.path is not None else address.token
     hello = Hello(protocol=PROTOCOL, client="torcctl worker", version=__version__, token=token)
     try:
         await connection.call(hello, CONNECT_DEADLINE_S)
@@ -154,18 +162,33 @@ async def connect(nursery: trio.Nursery, url: str, token: str | None) -> Connect
     return connection
 
 
-async def _open_stream(url: str) -> trio.SocketStream:
-    endpoint = parse_url(url)
+async def _open_stream(endpoint: Endpoint, address: Address) -> Stream:
+    """The stream to the daemon that was meant: nothing has been sent on it yet."""
     if endpoint.path is not None:
-        return await trio.open_unix_socket(endpoint.path)
-    if endpoint.tls:
-        raise Refused(f"{url}: workers reach torcd by its Unix socket or by ws:// on loopback", url=url)
+        stream = await trio.open_unix_socket(endpoint.path)
+        try:
+            check_owner(read_peer(stream.socket)[1], endpoint.path)
+        except BaseException:
+            await trio.aclose_forcefully(stream)
+            raise
+        return stream
     assert endpoint.host is not None
     assert endpoint.port is not None
-    return await trio.open_tcp_stream(endpoint.host, endpoint.port)
+    fingerprint = need_fingerprint(address) if endpoint.tls else None
+    transport = await trio.open_tcp_stream(endpoint.host, endpoint.port)
+    if fingerprint is None:
+        return transport
+    encrypted = trio.SSLStream(transport, client_context(), https_compatible=True)
+    try:
+        await encrypted.do_handshake()
+        check_certificate(encrypted.getpeercert(binary_form=True), fingerprint, address.url)
+    except BaseException:
+        await trio.aclose_forcefully(encrypted)
+        raise
+    return encrypted
 
 
-async def _shake_hands(nursery: trio.Nursery, stream: trio.SocketStream) -> WebSocketConnection:
+async def _shake_hands(nursery: trio.Nursery, stream: Stream) -> WebSocketConnection:
     """The websocket. Raises ConnectionClosed also when the peer goes away in the middle: the library, left
     to itself, would wait for ever."""
     websocket: WebSocketConnection | None = None

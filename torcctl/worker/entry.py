@@ -10,13 +10,14 @@ import trio
 from torcctl.worker.process import seal_descriptors
 from torcctl.worker.resources import find_offer
 from torcctl.worker.session import Session, WorkerOutcome
+from torcd.protocol.address import Address
 from torcd.protocol.errors import TorcError
 
 
 def run_worker(
     *,
-    url: str,
-    reconnect: Callable[[], str] | None,
+    address: Address,
+    reconnect: Callable[[], Address] | None,
     workflow_id: int,
     max_parallel_jobs: int | None,
     num_cpus: int | None,
@@ -35,8 +36,7 @@ def run_worker(
     # If whoever started the worker ignored it, the kernel would reap the jobs and their exit codes be lost.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     session = Session(
-        url=url,
-        token=os.environ.get("TORC_TOKEN"),
+        address=address,
         find_daemon=reconnect,
         workflow_id=workflow_id,
         offer=find_offer(

@@ -11,7 +11,8 @@ import msgspec
 import trio
 
 from torcctl.worker.connection import CALL_DEADLINE_S, Connection, connect
-from torcd.protocol.errors import Busy, NotFound, TorcError, Unavailable, Unreachable
+from torcd.protocol.address import Address
+from torcd.protocol.errors import Busy, NotFound, TorcError, Unauthorized, Unavailable, Unreachable
 from torcd.protocol.requests import Request
 from torcd.protocol.worker_requests import AttemptRef, LeaveWorker, RegisterWorker
 
@@ -50,12 +51,9 @@ _registration = msgspec.json.Decoder(Registration)
 class Link:
     """One worker's way to its daemon, over any number of connections, one at a time."""
 
-    def __init__(
-        self, nursery: trio.Nursery, *, url: str, token: str | None, find_daemon: Callable[[], str] | None
-    ) -> None:
-        self.url = url
+    def __init__(self, nursery: trio.Nursery, *, address: Address, find_daemon: Callable[[], Address] | None) -> None:
+        self.address = address
         self._nursery = nursery
-        self._token = token
         self._find_daemon = find_daemon
         self._worker_id: int | None = None
         self._connection: Connection | None = None
@@ -72,14 +70,14 @@ class Link:
         """Registers the worker for the first time. Raises Unreachable at once when nobody answers."""
         try:
             return await self._register(request)
-        except Unreachable:
+        except (Unreachable, Unauthorized):
             if self._find_daemon is None:
                 raise
-        self.url = await trio.to_thread.run_sync(self._find_daemon, abandon_on_cancel=True)
+        self.address = await trio.to_thread.run_sync(self._find_daemon, abandon_on_cancel=True)
         return await self._register(request)
 
     async def _register(self, request: RegisterWorker) -> Registration:
-        connection = await connect(self._nursery, self.url, self._token)
+        connection = await connect(self._nursery, self.address)
         try:
             registration = _registration.decode(await connection.call(request))
         except BaseException:
@@ -95,18 +93,21 @@ class Link:
         and the worker does not need it, and what the daemon answers when it refuses the worker for good."""
         if self._away_since is None:
             self._away_since = trio.current_time()
-            log.warning("lost torcd at %s; running jobs go on", self.url)
+            log.warning("lost torcd at %s; running jobs go on", self.address.url)
         while True:
             await trio.sleep(self._backoff_s * random.uniform(0.5, 1))
             self._backoff_s = min(self._backoff_s * 2, MAX_BACKOFF_S, lease_s / 5)
             try:
                 if self._find_daemon is not None:
-                    self.url = await trio.to_thread.run_sync(self._find_daemon, abandon_on_cancel=True)
+                    self.address = await trio.to_thread.run_sync(self._find_daemon, abandon_on_cancel=True)
                 return await self._register(request())
-            except (Unreachable, Unavailable, Busy) as error:
+            except (Unreachable, Unauthorized, Unavailable, Busy) as error:
+                # Unauthorized: its token was replaced, or it was updated. What runs may still be told later.
                 if not is_needed() and trio.current_time() - self._away_since > AWAY_S:
+                    if isinstance(error, Unauthorized):
+                        raise
                     raise Unreachable(
-                        f"torcd at {self.url} stayed away for more than {AWAY_S:.0f} s;"
+                        f"torcd at {self.address.url} stayed away for more than {AWAY_S:.0f} s;"
                         " start it and run the workflow again"
                     ) from error
 

@@ -18,6 +18,7 @@ from collections.abc import Collection
 import msgspec
 
 from torcctl.worker.command import Execution, by_bash, find_bash, find_direct, is_shell_altered, wrap
+from torcd.protocol.address import Address
 from torcd.protocol.errors import Refused
 from torcd.protocol.worker_requests import JobLaunch
 
@@ -67,7 +68,7 @@ class Launcher:
     Raises Refused at once when jobs cannot be run at all: no bash, or logs that cannot be written.
     """
 
-    def __init__(self, *, workflow_id: int, directory: str, output_dir: str | None, url: str) -> None:
+    def __init__(self, *, workflow_id: int, directory: str, output_dir: str | None, address: Address) -> None:
         self._bash = find_bash()
         self._directory = directory
         self.output_dir = output_dir or os.path.join(directory, ".torc", str(workflow_id))
@@ -97,16 +98,23 @@ class Launcher:
             b"TORC_OUTPUT_DIR": os.fsencode(self.output_dir),
             b"TORC_NO_AUTOSTART": b"1",
         }
-        self.set_url(url)
+        self.set_address(address)
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def close(self) -> None:
         """Gives up the launcher's descriptor; jobs that run are not touched."""
         os.close(self._null)
 
-    def set_url(self, url: str) -> None:
-        """The daemon's address for jobs that start from now on."""
-        self._environment[b"TORC_URL"] = os.fsencode(url)
+    def set_address(self, address: Address) -> None:
+        """The daemon's address for jobs that start from now on.
+
+        One from the connection file may change while they run: they are told of the file, and never of the token.
+        """
+        if address.file is None:
+            self._environment[b"TORC_URL"] = os.fsencode(address.url)
+        else:
+            self._environment.pop(b"TORC_URL", None)
+            self._environment[b"TORCD_CONNECTION_FILE"] = os.fsencode(address.file)
 
     def start(self, job: JobLaunch) -> Process:
         """Starts the job. Raises CannotStart; whatever the reason, the worker is none the worse."""

@@ -19,6 +19,7 @@ from torcctl.worker.process import Launcher
 from torcctl.worker.progress import Progress
 from torcctl.worker.resources import Offer, Room
 from torcctl.worker.runner import Runner
+from torcd.protocol.address import Address
 from torcd.protocol.errors import TorcError, Unreachable
 from torcd.protocol.worker_requests import AttemptRef, RegisterWorker
 
@@ -49,17 +50,15 @@ class Session:
     def __init__(
         self,
         *,
-        url: str,
-        token: str | None,
-        find_daemon: Callable[[], str] | None,
+        address: Address,
+        find_daemon: Callable[[], Address] | None,
         workflow_id: int,
         offer: Offer,
         output_dir: str | None,
         on_progress: Callable[[dict[str, int], int], None],
         grace_s: float = GRACE_S,
     ) -> None:
-        self._url = url
-        self._token = token
+        self._address = address
         self._find_daemon = find_daemon
         self._workflow_id = workflow_id
         self._offer = offer
@@ -118,7 +117,7 @@ class Session:
         self._conversation.wake()
 
     async def _live(self, nursery: trio.Nursery) -> None:
-        link = Link(nursery, url=self._url, token=self._token, find_daemon=self._find_daemon)
+        link = Link(nursery, address=self._address, find_daemon=self._find_daemon)
         try:
             registration = await link.open(self._registration(None, []))
             self._progress.start(registration.counts, registration.total)
@@ -127,7 +126,7 @@ class Session:
                     workflow_id=self._workflow_id,
                     directory=registration.submission_directory,
                     output_dir=self._output_dir,
-                    url=link.url,
+                    address=link.address,
                 )
                 await self._work(nursery, link, launcher, registration)
             finally:
@@ -177,7 +176,7 @@ class Session:
                 is_needed=lambda: runner.num_running > 0,
             )
             lease_s = registration.lease_s
-            launcher.set_url(link.url)
+            launcher.set_address(link.address)
             for lost in registration.lost:
                 runner.forget(lost, "superseded")
             runner.is_paused = False

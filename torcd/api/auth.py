@@ -3,21 +3,18 @@
 It knows nothing of methods but `session.hello`, and keeps no state.
 """
 
-import secrets
 import socket
-import struct
 from typing import Any
 
 import msgspec
 import trio
 
 import torcd
+from torcd.api.token import Token
 from torcd.protocol import PROTOCOL
 from torcd.protocol.errors import Unauthorized
 from torcd.protocol.requests import Hello
-
-_UCRED = struct.Struct("iII")
-"""`struct ucred` of unix(7): pid, uid, gid."""
+from torcd.protocol.unix import read_peer
 
 
 class Peer(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,20 +28,22 @@ def find_peer(stream: trio.abc.Stream) -> Peer | None:
     """The peer of a Unix stream; None for any other stream."""
     if not isinstance(stream, trio.SocketStream) or stream.socket.family != socket.AF_UNIX:
         return None
-    credentials = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    pid, uid, _gid = _UCRED.unpack(credentials)
+    pid, uid = read_peer(stream.socket)
     return Peer(pid=pid, uid=uid)
 
 
-def check_hello(hello: Hello, *, is_local: bool, token: str | None) -> dict[str, Any]:
+def check_hello(hello: Hello, *, is_local: bool, token: Token | None) -> dict[str, Any]:
     """The answer to a session's first call; raises Unauthorized. `token` is the daemon's."""
     if not is_local:
         if token is None:
             raise Unauthorized("this daemon has no token: it is reached through its Unix socket only")
         if hello.token is None:
             raise Unauthorized("a token is needed on this address: set TORC_TOKEN or use the connection file")
-        if not secrets.compare_digest(hello.token.encode(), token.encode()):
-            raise Unauthorized("the token is not this daemon's: it has a new one since its last start")
+        if not token.accepts(hello.token):
+            raise Unauthorized(
+                "the token is not this daemon's: it has had a new one since it last started or its token was replaced; "
+                "take that of the connection file"
+            )
     if hello.protocol != PROTOCOL:
         ours = f"torcd {torcd.__version__} speaks protocol {PROTOCOL}"
         theirs = f"{hello.client} {hello.version} speaks {hello.protocol}"

@@ -8,6 +8,7 @@ of the domain is known here: a call is decoded, handed to the handler of its typ
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from torcd.api.auth import Peer, check_hello
 from torcd.api.limits import Limits
 from torcd.api.outbox import Outbox
 from torcd.api.pump import Pump, ReadEvents
+from torcd.api.token import Token
 from torcd.api.uploads import Uploads
 from torcd.bus import Bus, Subscription
 from torcd.protocol import rpc
@@ -40,17 +42,26 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     bus: Bus
     read_events: ReadEvents
     limits: Limits
-    token: str | None
+    token: Token | None
 
 
 class Session:
     """What a handler sees of the connection a call came on."""
 
-    def __init__(self, services: Services, websocket: WebSocketConnection, peer: Peer | None) -> None:
+    def __init__(
+        self,
+        services: Services,
+        websocket: WebSocketConnection,
+        peer: Peer | None,
+        on_greeted: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_greeted` is called when a hello is accepted, before that is answered; it may refuse it after all."""
         self.peer = peer
         """The process at the other end; None when it is on another host."""
         self.client: str | None = None
         """The program that said hello, and its version; None before that."""
+        self.refusal: str | None = None
+        """Why a hello was not accepted."""
         self.closed = trio.Event()
         """Set when the connection is gone, or about to be."""
         self.uploads = Uploads(services.limits)
@@ -64,6 +75,7 @@ class Session:
         self._pumps: dict[int, trio.CancelScope] = {}
         self._last_subscription = 0
         self._hello = trio.CancelScope()
+        self._on_greeted = on_greeted
         self._nursery: trio.Nursery
 
     @property
@@ -90,12 +102,20 @@ class Session:
                 self.closed.set()
                 self.uploads.clear()
 
-    async def close(self) -> None:
-        """After `run`: sends what is queued and the closing frame, unless the peer or the stream is gone."""
+    async def close(self, farewell: tuple[int, str] | None = None) -> None:
+        """After `run`: sends what is queued and the closing frame, unless the peer or the stream is gone.
+
+        `farewell`: the code and the reason, for an end that came from outside.
+        """
         with trio.move_on_after(self._limits.close_s):
             await self._outbox.finish()
             if not self._outbox.is_broken:
-                await self._websocket.aclose(*self._farewell)
+                await self._websocket.aclose(*(farewell or self._farewell))
+
+    def end(self, code: int, reason: str) -> None:
+        """Ends the session while it runs: its calls are cancelled, its peer is told the reason."""
+        self._farewell = (code, reason)
+        self._nursery.cancel_scope.cancel()
 
     def on_close(self, callback: Callable[[], object]) -> None:
         """Has `callback` called when the connection ends, the last given first. It must not block."""
@@ -138,9 +158,15 @@ class Session:
             except ConnectionClosed as closed:
                 logger.debug("connection closed by the peer: %s", closed)
                 return
+            if self.client is None and not self.is_local and not _is_hello(frame):
+                self._farewell = (POLICY_VIOLATION, "the first call must be session.hello")
+                return
             answer = self._on_frame(frame)
             if answer is not None:
                 await self._outbox.put(answer.decode())
+            if self.client is None and not self.is_local:
+                self._farewell = (POLICY_VIOLATION, "session.hello was refused")
+                return
 
     def _on_frame(self, frame: str | bytes) -> bytes | None:
         """The answer to a frame when there is one at once; else a task was started, or nothing is due."""
@@ -178,7 +204,18 @@ class Session:
         return None
 
     def _greet(self, hello: Hello) -> dict[str, Any]:
-        answer = check_hello(hello, is_local=self.is_local, token=self._services.token)
+        token = self._services.token
+        try:
+            answer = check_hello(hello, is_local=self.is_local, token=token)
+        except Unauthorized as error:
+            self.refusal = error.message
+            raise
+        if self.client is None:
+            self._on_greeted()
+            if token is not None and not self.is_local:
+                ends = partial(self.end, POLICY_VIOLATION, "the token was replaced: say hello with the new one")
+                token.admit(self, ends)
+                self.on_close(lambda: token.forget(self))
         self.client = f"{hello.client} {hello.version}"
         self._hello.deadline = float("inf")
         return answer
@@ -227,6 +264,14 @@ class Session:
 
 Handler = Callable[[Session, Any], Awaitable[object]]
 """Carries out one request and returns its answer, JSON or structs. Any: each handler takes its own type."""
+
+
+def _is_hello(frame: str | bytes) -> bool:
+    """Whether a stranger's first frame deserves an answer. What else it may be is not looked at."""
+    try:
+        return _decode(frame).method == Hello.METHOD
+    except TorcError:
+        return False
 
 
 def _decode(frame: str | bytes) -> rpc.Call:

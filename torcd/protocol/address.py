@@ -20,11 +20,29 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None = None
     """An address set by the user; the daemon is then never started by the client."""
     token: str | None = None
+    fingerprint: str | None = None
+    """Of the daemon's certificate; set by users who do without the connection file."""
+    listen: str = "auto"
+    """Where the daemon listens for other hosts: `auto`, `off` or `host:port`."""
+    is_database_chosen: bool = False
+    """Whether the database is not the default one: then a daemon with another is not the one that is meant."""
+
+    def __repr__(self) -> str:
+        return f"Places(database={str(self.database)!r}, socket={str(self.socket)!r})"  # never the token
 
     @property
     def lock(self) -> Path:
         """The file that a daemon keeps locked for its whole life."""
         return self.database.with_name(self.database.name + ".lock")
+
+    @property
+    def certificate(self) -> Path:
+        """The daemon's certificate and its key."""
+        return self.connection_file.with_name("tls.pem")
+
+
+SETTINGS = ("connection_file", "database", "fingerprint", "listen", "socket", "token", "url")
+"""What the config file may set."""
 
 
 def _read_config(path: Path) -> dict[str, str]:
@@ -38,9 +56,15 @@ def _read_config(path: Path) -> dict[str, str]:
         config = tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Refused(f"{path}: not TOML: {error}", file=str(path)) from error
-    unknown = sorted(set(config) - {"database", "socket", "url", "token"})
+    unknown = sorted(set(config) - set(SETTINGS))
     if unknown:
-        raise Refused(f"{path}: unknown setting {unknown[0]!r}; known: database, socket, url, token", file=str(path))
+        raise Refused(f"{path}: unknown setting {unknown[0]!r}; known: {', '.join(SETTINGS)}", file=str(path))
+    if "token" in config and path.stat().st_mode & 0o077:
+        raise Refused(
+            f"{path}: holds a token and is open to other users: chmod 600 it, and have a new token made with "
+            "`torcctl daemon rotate-token`",
+            file=str(path),
+        )
     for name, value in config.items():
         if not isinstance(value, str):
             raise Refused(f"{path}: {name} must be a string", file=str(path), field=name)
@@ -67,26 +91,43 @@ def find_places(
     url: str | None = None,
     database: str | None = None,
     socket: str | None = None,
+    listen: str | None = None,
 ) -> Places:
     """The places that apply; arguments are flags. Raises Refused when the config file is bad."""
     home = Path(environ.get("HOME") or Path.home())
     config_home = _base_directory(environ, "XDG_CONFIG_HOME") or home / ".config"
     state_home = _base_directory(environ, "XDG_STATE_HOME") or home / ".local" / "state"
     config = _read_config(config_home / "torc" / "config.toml")
-    database_path = Path(
-        database or environ.get("TORCD_DATABASE") or config.get("database") or state_home / "torc" / "torc.db"
-    ).absolute()
+    default = state_home / "torc" / "torc.db"
+    database_path = Path(database or environ.get("TORCD_DATABASE") or config.get("database") or default).absolute()
     if database_path.is_symlink():  # the files beside it, and its lock, belong to the real one
         database_path = database_path.resolve()
+    connection_file = environ.get("TORCD_CONNECTION_FILE") or config.get("connection_file")
     chosen = socket or environ.get("TORCD_SOCKET") or config.get("socket")
     return Places(
         database=database_path,
         socket=Path(chosen).absolute() if chosen else _runtime_socket(environ),
-        connection_file=state_home / "torc" / "connect.json",
+        connection_file=Path(connection_file or state_home / "torc" / "connect.json").absolute(),
         log=database_path.with_name("torcd.log"),
         url=url or environ.get("TORC_URL") or config.get("url"),
         token=environ.get("TORC_TOKEN") or config.get("token"),
+        fingerprint=environ.get("TORC_FINGERPRINT") or config.get("fingerprint"),
+        listen=listen or environ.get("TORCD_LISTEN") or config.get("listen") or "auto",
+        is_database_chosen=database_path != default.absolute(),
     )
+
+
+class Address(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a daemon is, and what it takes to be let in and to be sure that it is the one."""
+
+    url: str
+    token: str | None = None
+    fingerprint: str | None = None
+    file: str | None = None
+    """The connection file that all of this is from; after a loss it may say something else."""
+
+    def __repr__(self) -> str:
+        return f"Address({self.url!r})"  # never the token
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,6 +156,22 @@ def parse_url(url: str) -> Endpoint:
             raise Refused(f"{url!r}: plain ws:// is allowed on loopback only; use wss://", url=url)
         return Endpoint(host=host, port=port, tls=parts.scheme == "wss")
     raise Refused(f"{url!r} is not an address: use ws+unix:///path, wss://host:port or ws://localhost:port", url=url)
+
+
+def need_fingerprint(address: Address) -> str:
+    """What a `wss://` address cannot do without; raises Refused."""
+    if address.fingerprint is None:
+        raise Refused(
+            f"{address.url}: the fingerprint of the daemon's certificate is not known: set TORC_FINGERPRINT, or have "
+            "the connection file of the daemon's host here",
+            url=address.url,
+        )
+    return address.fingerprint
+
+
+def tcp_url(host: str, port: int) -> str:
+    """The address of a TCP listener with TLS; `host` is a name or a number."""
+    return f"wss://[{host}]:{port}" if ":" in host else f"wss://{host}:{port}"
 
 
 def unix_url(path: Path) -> str:

@@ -7,9 +7,7 @@ A Connection belongs to one thread. Every wait has a deadline; a wait without an
 stream) is guarded by pings.
 """
 
-import errno
 import socket
-import struct
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -20,10 +18,11 @@ import msgspec
 
 from torcd import __version__
 from torcd.protocol import PROTOCOL, websocket
-from torcd.protocol.address import Endpoint, parse_url
+from torcd.protocol.address import Address, Endpoint, need_fingerprint, parse_url
 from torcd.protocol.errors import ERRORS, Refused, TooLarge, Unreachable, error_from_wire
 from torcd.protocol.requests import Hello, Request
 from torcd.protocol.rpc import MAX_FRAME, Incoming, decode_incoming, encode_call
+from torcd.protocol.unix import open_unix
 
 CONNECT_TIMEOUT_S = 10.0
 """For connect, handshake and hello each: a daemon that takes longer is stuck."""
@@ -67,8 +66,9 @@ OnNotification = Callable[[Notification], None]
 class Connection:
     """One session. Made by `connect`; closed by whoever made it."""
 
-    def __init__(self, stream: socket.socket, url: str, left_over: bytes = b"") -> None:
-        self.url = url
+    def __init__(self, stream: socket.socket, address: Address, left_over: bytes = b"") -> None:
+        self.address = address
+        self.url = address.url
         self._stream = stream
         self._receiver = websocket.Receiver(MAX_FRAME)
         self._receiver.feed(left_over)
@@ -240,18 +240,27 @@ class Connection:
 # ---- connecting ---------------------------------------------------------------------------------------
 
 
-def connect(url: str, *, token: str | None = None, timeout_s: float = CONNECT_TIMEOUT_S) -> Connection:
-    """A session with the daemon at `url`, `session.hello` done.
+def connect(
+    url: str, *, token: str | None = None, fingerprint: str | None = None, timeout_s: float = CONNECT_TIMEOUT_S
+) -> Connection:
+    """A session with the daemon at `url`, as `connect_to` makes it."""
+    return connect_to(Address(url=url, token=token, fingerprint=fingerprint), timeout_s=timeout_s)
+
+
+def connect_to(address: Address, *, timeout_s: float = CONNECT_TIMEOUT_S) -> Connection:
+    """A session with the daemon at an address, `session.hello` done.
 
     Raises NobodyAnswers when nothing listens there, HungUp when what listens closes the connection, Unreachable
-    when it does not answer properly, and the daemon's own error when it refuses (another protocol, a wrong token).
+    when it does not answer properly or has another certificate, Forbidden when another user listens there, and the
+    daemon's own error when it refuses (another protocol, a wrong token).
     """
+    url = address.url
     endpoint = parse_url(url)
-    if endpoint.tls:
-        raise Refused(f"{url}: this version of torcctl cannot speak TLS; use the daemon's Unix socket", url=url)
-    stream = _open(endpoint, url, timeout_s)
+    stream = _open(endpoint, address, timeout_s)
     try:
-        connection = Connection(stream, url, _shake_hands(stream, endpoint, url, timeout_s))
+        connection = Connection(stream, address, _shake_hands(stream, endpoint, url, timeout_s))
+        # On a Unix socket the kernel says who is there; nobody needs to be told a token.
+        token = None if endpoint.path is not None else address.token
         hello = Hello(protocol=PROTOCOL, client="torcctl", version=__version__, token=token)
         connection.call(hello, timeout_s=timeout_s)
     except BaseException:
@@ -260,32 +269,33 @@ def connect(url: str, *, token: str | None = None, timeout_s: float = CONNECT_TI
     return connection
 
 
-def _open(endpoint: Endpoint, url: str, timeout_s: float) -> socket.socket:
+def _open(endpoint: Endpoint, address: Address, timeout_s: float) -> socket.socket:
+    url = address.url
+    fingerprint = need_fingerprint(address) if endpoint.tls else None
     try:
-        if endpoint.path is None:
-            return socket.create_connection((endpoint.host or "", endpoint.port or 0), timeout_s)
-        return _open_unix(endpoint.path, timeout_s)
+        if endpoint.path is not None:
+            return open_unix(endpoint.path, timeout_s)
+        stream = socket.create_connection((endpoint.host or "", endpoint.port or 0), timeout_s)
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise NobodyAnswers(f"no daemon answers at {url}: {error.strerror}", url=url) from error
     except OSError as error:
         raise Unreachable(f"torcd at {url} cannot be reached: {error}", url=url) from error
+    return stream if fingerprint is None else _encrypt(stream, fingerprint, url, timeout_s)
 
 
-def _open_unix(path: str, timeout_s: float) -> socket.socket:
-    stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+def _encrypt(stream: socket.socket, fingerprint: str, url: str, timeout_s: float) -> socket.socket:
+    from torcd.protocol.tls import wrap_stream  # its import takes 20 ms, and few clients need it
+
     try:
-        # The kernel's own time limit, and not settimeout(): that makes the socket non-blocking, and a
-        # non-blocking connect fails with EAGAIN while the daemon's backlog is full, instead of waiting.
-        seconds = int(timeout_s)
-        limit = struct.pack("ll", seconds, int((timeout_s - seconds) * 1e6))
-        stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-        stream.connect(path)
+        return wrap_stream(stream, fingerprint, url, timeout_s)
+    except TimeoutError as error:
+        raise Unreachable(f"what listens at {url} did not shake hands (TLS) in {timeout_s:g} s", url=url) from error
     except OSError as error:
-        stream.close()
-        if error.errno is None:  # raised before the system was asked: the path does not fit into an address
-            raise OSError(errno.ENAMETOOLONG, f"{error}; set TORCD_SOCKET to a shorter path") from error
-        raise
-    return stream
+        raise HungUp(
+            f"what listens at {url} did not shake hands (TLS): {error}. If it is torcd, it has too many "
+            "connections that did not say who they are: try again",
+            url=url,
+        ) from error
 
 
 def _shake_hands(stream: socket.socket, endpoint: Endpoint, url: str, timeout_s: float) -> bytes:

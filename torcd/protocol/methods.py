@@ -1,6 +1,15 @@
 """Every method that the daemon understands."""
 
-from torcd.protocol import backups, edits, health, lookups, transfer_requests, update, worker_requests
+from torcd.protocol import (
+    backups,
+    edits,
+    health,
+    lookups,
+    remote_requests,
+    transfer_requests,
+    update,
+    worker_requests,
+)
 from torcd.protocol.requests import Request
 
 __all__ = [
@@ -9,6 +18,7 @@ __all__ = [
     "edits",
     "health",
     "lookups",
+    "remote_requests",
     "transfer_requests",
     "update",
     "worker_requests",

@@ -281,8 +281,9 @@ class Worker(Answer, frozen=True, kw_only=True):
     registered_at: str
 
 
-class Daemon(Answer, frozen=True, kw_only=True):
-    """The daemon itself."""
+class Daemon(Answer, frozen=True, kw_only=True, omit_defaults=True):
+    """The daemon itself. One that listens for other hosts also says at which address, and its certificate's
+    fingerprint."""
 
     running: bool
     pid: int
@@ -294,6 +295,8 @@ class Daemon(Answer, frozen=True, kw_only=True):
     """What reading all of the database came to: `running`, `sound`, `damaged` or `failed` (it could not be read)."""
     database_damage: str | None = None
     """What is wrong with it. Nothing is written to it then."""
+    remote_url: str | None = None
+    fingerprint: str | None = None
 
 
 class Backup(Answer, frozen=True, kw_only=True):

@@ -39,6 +39,9 @@ class Hello(Request, frozen=True, kw_only=True):
     version: str
     token: str | None = None
 
+    def __repr__(self) -> str:
+        return f"Hello(client={self.client!r})"  # never the token
+
 
 class DaemonStatus(Request, frozen=True, kw_only=True):
     """Who is there: answers `model.Daemon`."""

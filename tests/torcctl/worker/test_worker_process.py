@@ -14,6 +14,7 @@ from worker_daemon import launch
 
 from torcctl.worker.command import find_direct
 from torcctl.worker.process import CannotStart, Launcher, ProcessEnd, find_groups, reap, seal_descriptors
+from torcd.protocol.address import Address
 from torcd.protocol.errors import Refused
 from torcd.protocol.worker_requests import JobLaunch
 
@@ -22,7 +23,9 @@ Run = Callable[[JobLaunch], tuple[ProcessEnd, str, str]]
 
 @pytest.fixture
 def launcher(tmp_path: Path) -> Iterator[Launcher]:
-    launcher = Launcher(workflow_id=7, directory=str(tmp_path), output_dir=None, url="ws+unix:///run/d.sock")
+    launcher = Launcher(
+        workflow_id=7, directory=str(tmp_path), output_dir=None, address=Address(url="ws+unix:///run/d.sock")
+    )
     yield launcher
     launcher.close()
 
@@ -270,7 +273,9 @@ def test_an_environment_that_cannot_be_passed_fails_with_a_message(launcher: Lau
 def test_a_missing_submission_directory_is_named(tmp_path: Path) -> None:
     directory, logs = tmp_path / "gone", tmp_path / "logs"
     directory.mkdir()
-    launcher = Launcher(workflow_id=7, directory=str(directory), output_dir=str(logs), url="ws+unix:///d")
+    launcher = Launcher(
+        workflow_id=7, directory=str(directory), output_dir=str(logs), address=Address(url="ws+unix:///d")
+    )
     directory.rmdir()
     for number, command in enumerate(("ls", "ls | cat")):
         with pytest.raises(CannotStart, match=f"{directory} is not there"):
@@ -288,11 +293,27 @@ def test_a_submission_directory_that_is_gone_is_not_made_again(tmp_path: Path) -
     """It may lie on a file system that is not mounted now"""
     gone = tmp_path / "gone"
     with pytest.raises(Refused, match=f"submission directory {gone} is not there"):
-        Launcher(workflow_id=7, directory=str(gone), output_dir=None, url="ws+unix:///s")
+        Launcher(workflow_id=7, directory=str(gone), output_dir=None, address=Address(url="ws+unix:///s"))
     assert not gone.exists()
 
 
 def test_an_output_directory_that_cannot_be_made_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Refused, match=r"file/logs: Not a directory"):
-        Launcher(workflow_id=7, directory=str(tmp_path), output_dir=str(tmp_path / "file/logs"), url="x")
+        Launcher(
+            workflow_id=7, directory=str(tmp_path), output_dir=str(tmp_path / "file/logs"), address=Address(url="x")
+        )
+
+
+def test_jobs_are_told_the_address_or_the_file_that_it_is_from_and_never_the_token(
+    run: Run, launcher: Launcher
+) -> None:
+    """SEMANTICS 8.2: what is in the file may change while a job runs"""
+    launcher.set_address(Address(url="wss://head:1", token="secret", fingerprint="ab", file="/h/connect.json"))
+    _, filed, _ = run(launch(1, "env"))
+    launcher.set_address(Address(url="wss://head:2", token="secret", fingerprint="ab"))
+    _, given, _ = run(launch(2, "env"))
+    assert "TORCD_CONNECTION_FILE=/h/connect.json\n" in filed
+    assert "TORC_URL=" not in filed
+    assert "TORC_URL=wss://head:2\n" in given
+    assert "secret" not in filed + given

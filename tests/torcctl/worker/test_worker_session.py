@@ -16,8 +16,9 @@ from torcctl.worker import outputs
 from torcctl.worker.conversation import WAIT_S
 from torcctl.worker.resources import Offer
 from torcctl.worker.session import Session, WorkerOutcome
+from torcd.protocol.address import Address
 from torcd.protocol.content import Content, read_content
-from torcd.protocol.errors import NotFound, Refused, Unavailable, Unreachable
+from torcd.protocol.errors import NotFound, Refused, Unauthorized, Unavailable, Unreachable
 from torcd.protocol.worker_requests import AttemptRef, JobOutput
 
 UNTIL_GO = "while [ ! -e go ]; do sleep 0.01; done"
@@ -57,13 +58,13 @@ async def working(
     *,
     offer: Offer = TWO,
     workflow_id: int = 7,
-    find_daemon: Callable[[], str] | None = None,
+    find_daemon: Callable[[], Address] | None = None,
     grace_s: float = 10,
     on_progress: Callable[[dict[str, int], int], None] = lambda counts, total: None,
 ) -> AsyncIterator[Work]:
     work = Work(
         Session(
-            url=daemon.url, token=None, find_daemon=find_daemon, workflow_id=workflow_id, offer=offer,
+            address=Address(url=daemon.url), find_daemon=find_daemon, workflow_id=workflow_id, offer=offer,
             output_dir=None, on_progress=on_progress, grace_s=grace_s,
         )
     )  # fmt: skip
@@ -472,7 +473,7 @@ async def test_an_attempt_superseded_during_the_absence_is_killed(daemon: FakeDa
 
 async def test_the_next_daemon_may_live_elsewhere(daemon: FakeDaemon, tmp_path: Path) -> None:
     daemon.ready.append(launch(1, UNTIL_GO))
-    async with working(daemon, find_daemon=lambda: daemon.url) as work:
+    async with working(daemon, find_daemon=lambda: Address(url=daemon.url)) as work:
         await daemon.until(lambda: (1, 1) in daemon.running)
         daemon.vanish()
         daemon.path = tmp_path / "e.sock"
@@ -483,6 +484,46 @@ async def test_the_next_daemon_may_live_elsewhere(daemon: FakeDaemon, tmp_path: 
         (tmp_path / "go").touch()
         await work.result()
     assert (tmp_path / ".torc/7/job_2_1.o").read_text() == f"{daemon.url}\n"
+
+
+async def test_a_worker_whose_token_is_refused_looks_again_and_keeps_what_runs(
+    daemon: FakeDaemon, tmp_path: Path
+) -> None:
+    """SEMANTICS 8.4: the token was replaced, and the connection file has the new one"""
+    daemon.ready.append(launch(1, UNTIL_GO))
+    looked = trio.Event()
+
+    def find_daemon() -> Address:
+        trio.from_thread.run_sync(looked.set)
+        return Address(url=daemon.url)
+
+    async with working(daemon, find_daemon=find_daemon) as work:
+        await daemon.until(lambda: (1, 1) in daemon.running)
+        daemon.unauthorized = Unauthorized("another token")
+        daemon.vanish()
+        await daemon.come_back()
+        await looked.wait()
+        looked = trio.Event()
+        await looked.wait()
+        assert len(daemon.registrations) == 1
+        daemon.unauthorized = None
+        await daemon.until(lambda: len(daemon.registrations) == 2)
+        assert [one.job_id for one in daemon.registrations[1].attempts] == [1]
+        (tmp_path / "go").touch()
+        assert (await work.result()).complete
+
+
+async def test_a_worker_without_work_is_told_why_it_was_refused(
+    daemon: FakeDaemon, autojump_clock: trio.testing.MockClock
+) -> None:
+    daemon.never_complete = True
+    async with working(daemon) as work:
+        await daemon.until(lambda: bool(daemon.reports))
+        daemon.unauthorized = Unauthorized("another token")
+        daemon.vanish()
+        await daemon.come_back()
+        with pytest.raises(Unauthorized):
+            await work.result(60)
 
 
 async def test_a_worker_without_work_gives_up_after_half_a_minute(

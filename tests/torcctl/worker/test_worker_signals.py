@@ -16,9 +16,10 @@ import sys
 import msgspec
 from pathlib import Path
 from torcctl.worker import run_worker
+from torcd.protocol.address import Address
 outcome = run_worker(
-    url=sys.argv[1], reconnect=None, workflow_id=7, max_parallel_jobs=2, num_cpus=None, memory_bytes=None,
-    num_gpus=0, output_dir=Path("logs"), on_progress=lambda counts, total: None,
+    address=Address(url=sys.argv[1]), reconnect=None, workflow_id=7, max_parallel_jobs=2, num_cpus=None,
+    memory_bytes=None, num_gpus=0, output_dir=Path("logs"), on_progress=lambda counts, total: None,
 )
 print(msgspec.json.encode(outcome).decode())
 """

@@ -80,6 +80,8 @@ class FakeDaemon:
         self.keep_records = True
         self.error: TorcError | None = None
         """Raised for the next report."""
+        self.unauthorized: TorcError | None = None
+        """Raised for every hello."""
         self.swallow: Callable[[ReportWorker], bool] = lambda report: False
         """Reports that are carried out, but whose answer is lost with the connection."""
         self._poked = trio.Event()
@@ -165,6 +167,8 @@ class FakeDaemon:
     async def _do(self, request: Request) -> object:
         match request:
             case Hello():
+                if self.unauthorized is not None:
+                    raise self.unauthorized
                 return {}
             case RegisterWorker():
                 return self._register(request)
