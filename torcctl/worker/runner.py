@@ -28,9 +28,12 @@ MAX_WAITING_S = 0.5
 PRESS_S = 0.05
 """Between looks at jobs that are being stopped."""
 
+GUARD_PAUSE_S = 1.0
+"""After a guardian was replaced: one that is killed again and again must not take a processor."""
+
 
 class Runner:
-    """The attempts of one worker and what is to be told about them. `run` is its two tasks."""
+    """The attempts of one worker and what is to be told about them. `run` is its tasks; it closes the launcher."""
 
     def __init__(
         self, *, room: Room, launcher: Launcher, ledger: Ledger, grace_s: float, on_change: Callable[[], None]
@@ -59,6 +62,7 @@ class Runner:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._press)
+                nursery.start_soon(self._keep_guarded)
                 while True:
                     await trio.lowlevel.wait_readable(self._attempts)
                     for attempt in self._attempts.collect():
@@ -69,6 +73,20 @@ class Runner:
                     self._notify()
         finally:
             self._attempts.close()
+            self._launcher.close()
+
+    async def _keep_guarded(self) -> None:
+        """Replaces a guardian that somebody killed."""
+        guard = self._launcher.guard
+        while True:
+            if guard.is_started:
+                await trio.lowlevel.wait_readable(guard)
+                log.warning("the guardian of this worker's jobs was killed; starting another one")
+            try:
+                guard.start()
+            except OSError as error:
+                log.warning("no guardian could be started: %s; jobs would outlive a worker that is killed", error)
+            await trio.sleep(GUARD_PAUSE_S)
 
     async def _press(self) -> None:
         while True:

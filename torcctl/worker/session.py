@@ -157,8 +157,6 @@ class Session:
             with trio.move_on_after(self._grace_s + UNKILLABLE_S):
                 await runner.wait_stopped()
             raise
-        finally:
-            launcher.close()
 
     async def _converse(self, link: Link, launcher: Launcher, lease_s: float) -> None:
         runner, conversation = self._runner, self._conversation
