@@ -1,6 +1,6 @@
 """The worker's side of its guardian: starts it, tells it what runs, and replaces it when it was killed.
 
-A job costs two stores into shared memory and no system call; the guardian sleeps until the worker is gone.
+A job costs a few stores into shared memory; the guardian sleeps until the worker is gone.
 """
 
 import mmap
@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from torcctl.worker import guardian
+from torcctl.worker.guardian import HEAD
 
 PROGRAM = Path(guardian.__file__)
 
@@ -32,9 +33,9 @@ class Guard:
         if slots < 0:  # unlimited
             slots = MOST_SLOTS
         self._descriptor = os.memfd_create("torcctl-jobs")
-        os.ftruncate(self._descriptor, slots * 4)
+        os.ftruncate(self._descriptor, HEAD.size + slots * 4)
         self._memory = mmap.mmap(self._descriptor, 0)
-        self._table = memoryview(self._memory).cast("i")
+        self._table = memoryview(self._memory)[HEAD.size :].cast("i")
         self._free: list[int] = []
         self._used = 0
         self._slots: dict[int, int] = {}
@@ -75,8 +76,13 @@ class Guard:
             os.close(read_end)
         self._lifeline = write_end
 
+    def announce(self, stdout: int, stderr: int) -> None:
+        """A job is about to be started, with the mark in its environment and with these descriptors of its logs."""
+        log, errors = os.fstat(stdout), os.fstat(stderr)
+        HEAD.pack_into(self._memory, 0, log.st_dev, log.st_ino, errors.st_ino)
+
     def enter(self, pid: int) -> None:
-        """A job was started, with the mark in its environment."""
+        """The job that was announced was started."""
         if self._free:
             slot = self._free.pop()
         else:
@@ -84,6 +90,7 @@ class Guard:
             self._used += 1
         self._slots[pid] = slot
         self._table[slot] = pid
+        HEAD.pack_into(self._memory, 0, 0, 0, 0)
 
     def leave(self, pid: int) -> None:
         """A job has ended; to be told before it is reaped, since then its number may become another's."""

@@ -4,16 +4,21 @@ A job that goes on without its worker would be run a second time beside it. Run 
 that takes time; imports nothing of torcctl. Started by `guard`, which says what it is given.
 
 It waits for the end of a pipe whose other end only the worker holds, and, between fork and exec, a job that it
-starts: so once the end is there, every job carries its own environment. A job is found by its session, from the
-table that the worker keeps, and by the worker's mark in the environment of each process: so neither a job that was
-started a moment ago nor a process that left its session escapes.
+starts: so once the end is there, every job is what it is. A job is found by its session, from the table that the
+worker keeps, and by the worker's mark in the environment of each process, so that one that left its session does not
+escape. The job that was being started when the worker was killed is not in the table yet, but its logs are, and it
+has them open.
 """
 
 import mmap
 import os
 import signal
+import struct
 import sys
 import time
+
+HEAD = struct.Struct("qqq")
+"""In front of the table: the device and the inodes of stdout and stderr of a job that is being started, or zeros."""
 
 PAUSE_S = 0.02
 """Between passes: what is killed takes a moment to go, and a process that was forking may have escaped."""
@@ -27,7 +32,8 @@ def main(lifeline: int, table: int, mark: bytes) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # meant for the worker, whose orderly end is also the guardian's
     os.read(lifeline, 1)
-    sessions = read_table(table)
+    logs, sessions = read_table(table)
+    sessions |= find_writers(logs)
     give_up_at = time.monotonic() + PATIENCE_S
     while (victims := find_victims(sessions, mark)) and time.monotonic() < give_up_at:
         for pid in victims:
@@ -38,13 +44,30 @@ def main(lifeline: int, table: int, mark: bytes) -> None:
         time.sleep(PAUSE_S)
 
 
-def read_table(descriptor: int) -> set[int]:
-    """The sessions of the jobs that run."""
+Logs = set[tuple[int, int]]
+"""Device and inode of each."""
+
+
+def read_table(descriptor: int) -> tuple[Logs, set[int]]:
+    """The logs of the job that is being started, and the sessions of the jobs that run."""
     with mmap.mmap(descriptor, 0, prot=mmap.PROT_READ) as memory:
-        view = memoryview(memory).cast("i")
-        found = set(view.tolist())
-        view.release()
-    return found - {0}
+        device, stdout, stderr = HEAD.unpack_from(memory)
+        sessions = set(memoryview(memory[HEAD.size :]).cast("i").tolist())
+    return ({(device, stdout), (device, stderr)} if stdout else set()), sessions - {0}
+
+
+def find_writers(logs: Logs) -> set[int]:
+    """The sessions with a process whose stdout or stderr is one of these."""
+    found = set()
+    for name in os.listdir("/proc") if logs else ():
+        for standard in ("1", "2"):
+            try:
+                log = os.stat(f"/proc/{name}/fd/{standard}")
+                if (log.st_dev, log.st_ino) in logs:
+                    found.add(os.getsid(int(name)))
+            except (OSError, ValueError):
+                continue  # it ended meanwhile, is another user's, or no process
+    return found
 
 
 def find_victims(sessions: set[int], mark: bytes) -> list[int]:

@@ -150,6 +150,7 @@ class Launcher:
         if not (self._is_shell_altered or is_shell_altered(job.env)):
             direct = find_direct(command, job.env.get("PATH", self._path))
         started_ms, started_s = time.time_ns() // 1_000_000, time.monotonic()
+        self.guard.announce(stdout, stderr)
         pid = None
         if direct is not None:
             try:

@@ -16,7 +16,7 @@ from test_worker_signals import PROGRAM
 from worker_daemon import FakeDaemon, launch
 
 from torcctl.worker.guard import Guard
-from torcctl.worker.guardian import find_victims, read_table
+from torcctl.worker.guardian import find_victims, find_writers, read_table
 
 DEADLINE_S = 20
 
@@ -152,16 +152,30 @@ async def test_a_worker_that_ends_in_order_takes_its_guardian_along_and_spares_w
     assert daemon.ended[1, 1].return_code == 0
 
 
-def test_the_table_holds_what_runs() -> None:
+def test_the_table_holds_what_runs_and_what_is_being_started(tmp_path: Path) -> None:
     guard = Guard()
     try:
         for pid in (11, 12, 13):
             guard.enter(pid)
         guard.leave(12)
         guard.enter(14)
-        assert read_table(guard._descriptor) == {11, 13, 14}
+        assert read_table(guard._descriptor) == (set(), {11, 13, 14})
+        with open(tmp_path / "o", "wb") as stdout, open(tmp_path / "e", "wb") as stderr:
+            guard.announce(stdout.fileno(), stderr.fileno())
+            logs, _ = read_table(guard._descriptor)
+            assert find_writers(logs) == set()
+            jobs = [
+                subprocess.Popen(["sleep", "100"], env={}, start_new_session=True, stdout=stdout),
+                subprocess.Popen(["sleep", "100"], env={}, start_new_session=True, stderr=stderr),
+            ]
+        assert find_writers(logs) == {job.pid for job in jobs}
+        guard.enter(15)
+        assert read_table(guard._descriptor) == (set(), {11, 13, 14, 15})
     finally:
         guard.close()
+        for job in jobs:
+            job.kill()
+            job.wait()
 
 
 def test_only_marked_processes_and_their_sessions_are_victims() -> None:
