@@ -23,13 +23,18 @@ def main() -> None:
     )
     parser.add_argument("--database", help="its database (default: TORCD_DATABASE, config file, state directory)")
     parser.add_argument("--socket", help="its Unix socket (default: TORCD_SOCKET, config file, runtime directory)")
+    parser.add_argument(
+        "--lease",
+        metavar="SECONDS",
+        help="how long a worker may be away before its jobs are taken from it (default: TORCD_LEASE, config file, 60)",
+    )
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     parser.add_argument("--version", action="version", version=f"torcd {__version__}")
     options = parser.parse_args()
     start_log(options.log_level)
     os.umask(0o077)
     try:
-        places = find_places(os.environ, database=options.database, socket=options.socket)
+        places = find_places(os.environ, database=options.database, socket=options.socket, lease=options.lease)
         trio.run(run_daemon, places)
     except* TorcError as group:
         error = _first(group)

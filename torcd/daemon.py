@@ -11,6 +11,7 @@ import trio
 
 from torcd import __version__, systemd
 from torcd.actors.clock import now_ms
+from torcd.actors.lease import parse_lease
 from torcd.actors.messages import Nudge
 from torcd.actors.supervisor import Supervisor
 from torcd.api.dispatch import Dispatch
@@ -38,6 +39,7 @@ async def run_daemon(places: Places) -> None:
     """Runs until SIGTERM, SIGINT or `daemon.stop`; raises a TorcError when it cannot start."""
     sys.setswitchinterval(STALL_SWITCH_S)
     set_up_memory()
+    lease_s = parse_lease(places.lease)
     started_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     with acquire_lock(places.lock):
         async with AsyncExitStack() as resources:
@@ -53,7 +55,7 @@ async def run_daemon(places: Places) -> None:
                 resources.callback(unix.remove)
                 listeners = [unix.listener]
             bus = Bus()
-            supervisor = Supervisor(database, bus, scanner)
+            supervisor = Supervisor(database, bus, scanner, lease_s)
             stop = trio.Event()
 
             def describe() -> Daemon:

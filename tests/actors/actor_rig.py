@@ -12,6 +12,7 @@ from builders import new_workflow
 from fakes import FakeDisk, FakeScanner
 from workbench import assert_same_state, see_output
 
+from torcd.actors import lease
 from torcd.actors.mailbox import Message
 from torcd.actors.messages import CommitEdit, Disconnected, Nudge, Preview, Register
 from torcd.actors.supervisor import Supervisor
@@ -104,7 +105,7 @@ class House:
         self.disk = disk
         self.scanner = FakeScanner(disk)
         self.bus = Bus()
-        self.supervisor = Supervisor(self.database, self.bus, self.scanner)  # type: ignore[arg-type]  # fakes
+        self.supervisor = Supervisor(self.database, self.bus, self.scanner, lease.LEASE_S)  # type: ignore[arg-type]  # fakes
 
     # ---- the database ----
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from torcd.actors.clock import now_ms
 from torcd.actors.entries import Entry, Waiting, room_of
+from torcd.actors.lease import STEPS
 from torcd.actors.mailbox import Message
 from torcd.actors.messages import Disconnected, LeaseEnded, Nudge, Register, WaitEnded
 from torcd.actors.turn import Pending, Turn
@@ -44,9 +45,6 @@ from torcd.storage.workers import insert_worker, load_workers, set_gone
 
 if TYPE_CHECKING:
     from torcd.actors.workflow import Finish, WorkflowActor
-
-LEASE_S = 60.0
-"""How long a worker may stay away before its jobs are taken from it (SEMANTICS 8.4)."""
 
 LONGEST_WAIT_S = 60.0
 """A report waits no longer than this, so that an answer shows the connection to be alive."""
@@ -126,7 +124,7 @@ class Roster:
             state = turn.state
             return {
                 "worker_id": entry.worker_id,
-                "lease_s": LEASE_S,
+                "lease_s": self._actor.lease_s,
                 "submission_directory": state.submission_directory,
                 "workflow_name": state.name,
                 "run_id": state.run_id,
@@ -163,7 +161,8 @@ class Roster:
 
         async def run() -> None:
             with lease:
-                await trio.sleep(LEASE_S)
+                for _ in range(STEPS):
+                    await trio.sleep(self._actor.lease_s / STEPS)
                 await self._actor.mailbox.post(LeaseEnded(entry.worker_id, lease))
 
         self._actor.nursery.start_soon(run)

@@ -14,6 +14,7 @@ import trio
 
 from torcd.actors.clock import now_ms
 from torcd.actors.explain import Explainer
+from torcd.actors.lease import LEASE_S
 from torcd.actors.mailbox import Mailbox, Message, Reply
 from torcd.actors.messages import (
     Apply,
@@ -93,6 +94,7 @@ class WorkflowActor:
         """The messages under way: a crash answers them."""
         self.orphan: int | None = None
         """The task that a former life of this actor was at when it crashed: it has ended, or ends now."""
+        self.lease_s = LEASE_S
         self.tasks = TaskSlot(self)
         self.roster = Roster(self)
         self.explainer = Explainer(self)

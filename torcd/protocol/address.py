@@ -20,11 +20,17 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None = None
     """An address set by the user; the daemon is then never started by the client."""
     token: str | None = None
+    lease: str | None = None
+    """How many seconds the daemon waits for a worker that is away."""
 
     @property
     def lock(self) -> Path:
         """The file that a daemon keeps locked for its whole life."""
         return self.database.with_name(self.database.name + ".lock")
+
+
+SETTINGS = ("database", "socket", "url", "token", "lease")
+"""What the config file may hold."""
 
 
 def _read_config(path: Path) -> dict[str, str]:
@@ -38,9 +44,11 @@ def _read_config(path: Path) -> dict[str, str]:
         config = tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Refused(f"{path}: not TOML: {error}", file=str(path)) from error
-    unknown = sorted(set(config) - {"database", "socket", "url", "token"})
+    unknown = sorted(set(config) - set(SETTINGS))
     if unknown:
-        raise Refused(f"{path}: unknown setting {unknown[0]!r}; known: database, socket, url, token", file=str(path))
+        raise Refused(f"{path}: unknown setting {unknown[0]!r}; known: {', '.join(SETTINGS)}", file=str(path))
+    if type(config.get("lease")) in (int, float):
+        config["lease"] = str(config["lease"])
     for name, value in config.items():
         if not isinstance(value, str):
             raise Refused(f"{path}: {name} must be a string", file=str(path), field=name)
@@ -60,6 +68,7 @@ def find_places(
     url: str | None = None,
     database: str | None = None,
     socket: str | None = None,
+    lease: str | None = None,
 ) -> Places:
     """The places that apply; arguments are flags. Raises Refused when the config file is bad."""
     home = Path(environ.get("HOME") or Path.home())
@@ -77,6 +86,7 @@ def find_places(
         log=database_path.with_name("torcd.log"),
         url=url or environ.get("TORC_URL") or config.get("url"),
         token=environ.get("TORC_TOKEN") or config.get("token"),
+        lease=lease or environ.get("TORCD_LEASE") or config.get("lease"),
     )
 
 
