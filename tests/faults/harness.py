@@ -1,0 +1,440 @@
+"""A daemon, workers, jobs and clients as real processes, and everything that can befall them, from one seed.
+
+The seed fixes the workflows, which actions are taken in which order, with which numbers and pauses; how the processes
+interleave is the kernel's affair. A violated invariant ends the run; its message names the seed.
+"""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from cutting_proxy import Acknowledged, CuttingProxy
+from invariants import Invariants, Violation
+from real_system import System
+from wall_clock import WallClock
+
+from torcd.protocol.errors import TorcError
+from torcd.protocol.requests import GetStatus, ListTasks
+
+LEASE_S = 1.5
+MOST_WORKERS = 3
+MOST_CLIENTS = 4
+PATIENCE_S = 90.0
+"""For a client to end: longer than the 30 s for which it looks for a daemon, on a machine that has other things to do."""
+CODES = {0, 1, 4, 5, 6, 7}
+"""With which a client may end when its daemon comes and goes: not with a usage error, not with something unknown."""
+JOB = Path(__file__).with_name("job.sh")
+
+Luck = tuple[float, float, float]
+"""The numbers that an action may use."""
+
+
+class Child:
+    """A torcctl that was started, with what it says in files."""
+
+    def __init__(self, system: System, name: str, words: list[str], environ: dict[str, str], directory: Path) -> None:
+        self.name = name
+        self.words = words
+        self.started_at = time.monotonic()
+        self.stopped_s = 0.0
+        self.was_killed = False
+        self._out = directory / name
+        with self._out.open("wb") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "torcctl", *words],
+                cwd=system.work,
+                env={**system.environ, **environ},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        system._children.append(self.process)
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process.poll() is None
+
+    def said(self) -> str:
+        """What it printed."""
+        return self._out.read_text(errors="replace")
+
+    def kill(self) -> None:
+        self.was_killed = True
+        self.process.kill()
+        self.process.wait()
+
+    def __str__(self) -> str:
+        return f"{self.name} (torcctl {' '.join(self.words)}, {self.process.poll()}):\n{self.said()}"
+
+
+class Harness:
+    """One run. `run` raises Violation; `close` kills what is left."""
+
+    def __init__(self, directory: Path, seed: int, say: Callable[[str], None] = lambda text: None) -> None:
+        self.seed = seed
+        self.counts: Counter[str] = Counter()
+        """Actions by name."""
+        self._say = say
+        self._luck = random.Random(seed)
+        self._journal = directory / "journal"
+        self._journal.mkdir()
+        self._said = directory / "said"
+        self._said.mkdir()
+        self.system = System(directory)
+        self._clock = WallClock(directory)
+        self.system.environ |= {
+            **self._clock.environ,
+            "FAULTS_JOURNAL": str(self._journal),
+            "TORCD_LEASE": str(LEASE_S),
+        }
+        acknowledged = Acknowledged()
+        self._proxy = CuttingProxy(
+            self.system.socket.with_name("proxy.sock"), self.system.socket, acknowledged, random.Random(seed)
+        )
+        self._invariants = Invariants(self.system.database, self._journal, acknowledged)
+        self._workers: list[Child] = []
+        self._clients: list[Child] = []
+        self._stopped: list[tuple[float, list[int]]] = []
+        """Processes that are stopped, and until when."""
+        self._restart_at: float | None = None
+        self._names = 0
+        self.workflows: list[int] = []
+
+    def close(self) -> None:
+        """Ends everything."""
+        self._proxy.stop()
+        self.system.close()
+
+    # ---- a run -------------------------------------------------------------------------------------------------
+
+    def run(self, seconds: float) -> None:
+        """Lets things happen for so long, then sees to it that everything can be brought to its end."""
+        try:
+            self.system.start_daemon()
+            self._create_workflows()
+            end_at = time.monotonic() + seconds
+            while time.monotonic() < end_at:
+                self._hire()
+                name, action = self._luck.choices(self._actions(), weights=WEIGHTS)[0]
+                luck = (self._luck.random(), self._luck.random(), self._luck.random())
+                self.counts[name] += 1
+                self._say(f"{name} {luck[0]:.3f} {luck[1]:.3f} {luck[2]:.3f}")
+                action(luck)
+                self._pass(self._luck.expovariate(1 / 0.12))
+                self._check()
+            self._finish()
+        except Violation as violation:
+            raise Violation(f"seed {self.seed}: {violation}\n\n{self._tell()}") from violation
+
+    def _actions(self) -> list[tuple[str, Callable[[Luck], None]]]:
+        return [(name, getattr(self, f"_{name}")) for name in NAMES]
+
+    def _create_workflows(self) -> None:
+        for number in range(2):
+            self.workflows.append(self.system.create(self._specification(number)))
+        for workflow_id in self.workflows:
+            self.system.torcctl("workflows", "init", workflow_id)
+
+    def _specification(self, number: int) -> dict[str, Any]:
+        """A diamond over a few sources, and jobs that take longer than a lease."""
+        width = self._luck.randint(2, 4)
+        for place in range(width):
+            self.system.write(f"in{number}/{place}", "0")
+        (self.system.work / f"out{number}").mkdir()
+
+        def job(name: str, inputs: list[str], outputs: list[str], longest_s: float) -> dict[str, Any]:
+            paths = " ".join(f"${{files.output.{each}}}" for each in outputs)
+            seconds = self._luck.uniform(0, longest_s)
+            return {"name": name, "command": f"bash {JOB} {seconds:.2f} {paths}", "input_files": inputs}
+
+        jobs = [job(f"make{n}", [f"in{n}"], [f"a{n}"], 0.4) for n in range(width)]
+        jobs += [job(f"refine{n}", [f"a{n}"], [f"b{n}"], 0.4) for n in range(width)]
+        jobs += [job("join", [f"b{n}" for n in range(width)], ["c"], 0.3)]
+        jobs += [job(f"long{n}", [], [f"d{n}"], 2 * LEASE_S) for n in range(2)]
+        names = [f"{kind}{n}" for kind in "ab" for n in range(width)] + ["c", "d0", "d1"]
+        files = [{"name": f"in{n}", "path": f"in{number}/{n}"} for n in range(width)]
+        files += [{"name": name, "path": f"out{number}/{name}"} for name in names]
+        return {"name": f"flow{number}", "files": files, "jobs": jobs}
+
+    def _hire(self) -> None:
+        self._workers = [worker for worker in self._workers if self._is_at_work(worker)]
+        while len(self._workers) < MOST_WORKERS:
+            workflow_id = self.workflows[self._names % len(self.workflows)]
+            words = ["run", str(workflow_id), "--max-parallel-jobs", "3"]
+            self._workers.append(self._start("worker", words, proxied=self._names % 3 != 0))
+
+    def _is_at_work(self, worker: Child) -> bool:
+        if worker.is_alive:
+            return True
+        self._examine(worker)
+        return False
+
+    def _start(self, kind: str, words: list[str], *, proxied: bool) -> Child:
+        self._names += 1
+        environ = {"TORC_URL": self._proxy.url} if proxied else {"TORC_NO_AUTOSTART": "1"}
+        return Child(self.system, f"{kind}{self._names}", words, environ, self._said)
+
+    def _pass(self, seconds: float) -> None:
+        """Lets time go by; what is due in it is done."""
+        until = time.monotonic() + seconds
+        while True:
+            now = time.monotonic()
+            for entry in [each for each in self._stopped if each[0] <= now]:
+                self._stopped.remove(entry)
+                self._signal(entry[1], signal.SIGCONT)
+            if self._restart_at is not None and self._restart_at <= now:
+                self._restart_at = None
+                self.system.start_daemon()
+            if now >= until:
+                return
+            due = [until, *(each[0] for each in self._stopped)]
+            if self._restart_at is not None:
+                due.append(self._restart_at)
+            time.sleep(max(0.0, min(due) - now))
+
+    def _signal(self, pids: list[int], number: signal.Signals) -> None:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    # ---- invariants --------------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        self._invariants.check()
+        now = time.monotonic()
+        for client in list(self._clients):
+            if not client.is_alive:
+                self._clients.remove(client)
+                self._examine(client)
+            elif now - client.started_at - client.stopped_s > PATIENCE_S:
+                raise Violation(f"a client does not come to an end: {client}")
+        log = self.system.log.read_text(errors="replace")
+        if "Traceback" in log:
+            raise Violation("the daemon's log has a traceback")
+
+    def _examine(self, child: Child) -> None:
+        said = child.said()
+        if "Traceback" in said or "bug in torcd" in said:
+            raise Violation(f"a bug: {child}")
+        if not child.was_killed and child.process.returncode not in CODES:
+            raise Violation(f"an unexpected end: {child}")
+
+    def _tell(self) -> str:
+        """What helps to understand a violation."""
+        parts = [f"log:\n{self.system.log.read_text(errors='replace')[-6000:]}"]
+        journal = self._journal / "journal"
+        if journal.exists():
+            parts.append(f"journal:\n{journal.read_text()[-3000:]}")
+        parts += [str(worker) for worker in self._workers]
+        query = (
+            "SELECT workflow_id, job_id, name, status, reason, attempt, worker_id FROM job_state JOIN job ON"
+            " job.id = job_id ORDER BY job_id"
+        )
+        with contextlib.suppress(Exception):
+            parts.append("\n".join(map(str, self.system.sql(query.replace("workflow_id,", "job.workflow_id,", 1)))))
+            parts.append("\n".join(map(str, self.system.sql("SELECT * FROM result ORDER BY id DESC LIMIT 40"))))
+        return "\n\n".join(parts)
+
+    # ---- what befalls the daemon -------------------------------------------------------------------------------
+
+    def _kill_daemon(self, luck: Luck) -> None:
+        if self._restart_at is None:
+            self.system.kill_daemon()
+            self._restart_at = time.monotonic() + 2 * LEASE_S * luck[0] ** 3
+
+    def _stop_daemon(self, luck: Luck) -> None:
+        if self._restart_at is not None or self._is_stopped(self._daemon_pid()):
+            return
+        if self.system.stop_daemon() != 0:
+            raise Violation("the daemon did not end in order")
+        self._restart_at = time.monotonic() + LEASE_S * luck[0] ** 3
+
+    def _freeze_daemon(self, luck: Luck) -> None:
+        if self._restart_at is None:
+            self._freeze([self._daemon_pid()], 2 * LEASE_S * luck[0])
+
+    def _daemon_pid(self) -> int:
+        assert self.system.daemon is not None
+        return self.system.daemon.pid
+
+    def _is_stopped(self, pid: int) -> bool:
+        return any(pid in pids for _, pids in self._stopped)
+
+    def _freeze(self, pids: list[int], seconds: float) -> None:
+        self._signal(pids, signal.SIGSTOP)
+        self._stopped.append((time.monotonic() + seconds, pids))
+        for client in self._clients:
+            client.stopped_s += seconds
+
+    # ---- what befalls workers and jobs -------------------------------------------------------------------------
+
+    def _some_worker(self, luck: Luck) -> Child | None:
+        alive = [worker for worker in self._workers if worker.is_alive]
+        return alive[int(luck[0] * len(alive))] if alive else None
+
+    def _kill_worker(self, luck: Luck) -> None:
+        worker = self._some_worker(luck)
+        if worker is not None:
+            worker.kill()
+
+    def _terminate_worker(self, luck: Luck) -> None:
+        worker = self._some_worker(luck)
+        if worker is not None:
+            worker.was_killed = True
+            worker.process.terminate()
+
+    def _freeze_worker(self, luck: Luck) -> None:
+        worker = self._some_worker(luck)
+        if worker is not None:
+            self._freeze([worker.process.pid], 3 * LEASE_S * luck[1])
+
+    def _kill_guardian(self, luck: Luck) -> None:
+        worker = self._some_worker(luck)
+        if worker is not None:
+            self._signal(list(self._children_of(worker.process.pid, b"guardian.py")), signal.SIGKILL)
+
+    def _kill_job(self, luck: Luck) -> None:
+        running = [pid for worker in self._workers for pid in self._children_of(worker.process.pid, b"job.sh")]
+        if running:
+            self._signal([running[int(luck[0] * len(running))]], signal.SIGKILL)
+
+    def _children_of(self, parent: int, word: bytes) -> Iterator[int]:
+        for name in os.listdir("/proc"):
+            if name.isdigit():
+                with contextlib.suppress(OSError):
+                    stat = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
+                    if int(stat[1]) == parent and word in Path(f"/proc/{name}/cmdline").read_bytes():
+                        yield int(name)
+
+    # ---- what befalls all --------------------------------------------------------------------------------------
+
+    def _suspend(self, luck: Luck) -> None:
+        """Everything stands still for longer than a lease, as when the machine sleeps."""
+        pids = list(self.system._marked())
+        seconds = LEASE_S * (1 + luck[0])
+        self._signal(pids, signal.SIGSTOP)
+        time.sleep(seconds)
+        self._signal([pid for pid in pids if not self._is_stopped(pid)], signal.SIGCONT)
+        self._stopped = [(until + seconds, stopped) for until, stopped in self._stopped]
+        if self._restart_at is not None:
+            self._restart_at += seconds
+        for client in self._clients:
+            client.stopped_s += seconds
+
+    def _step_clock(self, luck: Luck) -> None:
+        self._clock.set(round((luck[0] - 0.5) * 2 * 86400))
+
+    def _cut(self, luck: Luck) -> None:
+        self._proxy.cut(luck[0], in_the_middle=luck[1] < 0.7)
+
+    def _disturb(self, luck: Luck) -> None:
+        self._proxy.delay_s = 0.2 * luck[0] if luck[1] < 0.5 else 0.0
+        self._proxy.cut_chance = 0.1 * luck[2] if luck[2] < 0.5 else 0.0
+
+    # ---- what clients do ---------------------------------------------------------------------------------------
+
+    def _operate(self, luck: Luck) -> None:
+        words = OPERATIONS[int(luck[0] * len(OPERATIONS))]
+        self._ask(luck, ["workflows", words[0], str(self._some_workflow(luck)), *words[1:]])
+
+    def _reset_job(self, luck: Luck) -> None:
+        """A failed or lost job is made to run again; on its own, so it is often told that it lives."""
+        options = ["--stop-live"] if luck[2] < 0.5 else []
+        self._ask(luck, ["-k", str(self._some_workflow(luck)), "jobs", "reset-status", "join", "long0", *options])
+
+    def _wait_for_task(self, luck: Luck) -> None:
+        with contextlib.suppress(Exception):
+            ((newest,),) = self.system.sql("SELECT max(id) FROM task")
+            self._ask(luck, ["tasks", "wait", "--timeout", "20", str(newest)])
+
+    def _look(self, luck: Luck) -> None:
+        words = LOOKS[int(luck[0] * len(LOOKS))]
+        self._ask(luck, [*words, str(self._some_workflow(luck))])
+
+    def _edit_input(self, luck: Luck) -> None:
+        number = int(luck[0] * 2)
+        names = sorted((self.system.work / f"in{number}").iterdir())
+        self.system.write(names[int(luck[1] * len(names))], "x" * self._luck.randint(1, 50))
+
+    def _some_workflow(self, luck: Luck) -> int:
+        return self.workflows[int(luck[1] * len(self.workflows))]
+
+    def _ask(self, luck: Luck, words: list[str]) -> None:
+        if len(self._clients) < MOST_CLIENTS:
+            self._clients.append(self._start("client", words, proxied=luck[2] < 0.6))
+
+    # ---- the end -----------------------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        """Nothing befalls anybody any more: clients come to an end, and every workflow can be completed."""
+        self._proxy.delay_s = self._proxy.cut_chance = 0.0
+        self._stopped = [(0.0, pids) for _, pids in self._stopped]
+        if self._restart_at is not None:
+            self._restart_at = 0.0
+        self._pass(0)
+        while self._clients:
+            self._check()
+            time.sleep(0.02)
+        for worker in self._workers:
+            if worker.is_alive:
+                worker.was_killed = True
+                worker.process.terminate()
+        deadline = time.monotonic() + PATIENCE_S
+        for worker in self._workers:
+            try:
+                worker.process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                raise Violation(f"a worker does not come to an end: {worker}") from None
+            self._examine(worker)
+        for workflow_id in self.workflows:
+            self._complete(workflow_id)
+        self._check()
+        self.counts["cuts"] += self._proxy.num_cuts
+
+    def _complete(self, workflow_id: int) -> None:
+        for _ in range(4):
+            self.system.torcctl("workflows", "reset-status", workflow_id, "--failed-only", "--stop-live")
+            self.system.torcctl("workflows", "restart", workflow_id, "--stop-live")
+            ran = self.system.torcctl("run", workflow_id, "--max-parallel-jobs", "6", check=False)
+            self._check()
+            counts = self.system.call(GetStatus(workflow_id=workflow_id))["counts"]
+            if set(counts) == {"completed"}:
+                if ran.code != 0:
+                    raise Violation(f"workflow {workflow_id} is completed and run says {ran}")
+                return
+        raise Violation(f"workflow {workflow_id} cannot be completed: {counts}; {ran}")
+
+
+ACTIONS = {
+    "kill_daemon": 4, "stop_daemon": 2, "freeze_daemon": 3,
+    "kill_worker": 4, "terminate_worker": 2, "freeze_worker": 4, "kill_guardian": 2, "kill_job": 3,
+    "suspend": 1, "step_clock": 2, "cut": 6, "disturb": 3,
+    "operate": 10, "reset_job": 4, "wait_for_task": 3, "look": 3, "edit_input": 6,
+}  # fmt: skip
+"""How often each is taken."""
+
+NAMES = tuple(ACTIONS)
+WEIGHTS = tuple(ACTIONS.values())
+
+OPERATIONS = (
+    ("reinit",), ("reinit", "--stop-live"), ("restart",), ("restart", "--stop-live"), ("restart", "--only-uninitialized"),
+    ("reset-status", "--failed-only", "--reinitialize"), ("reset-status", "--stop-live", "--reinitialize"), ("undo",),
+    ("cancel",), ("reinit", "--dry-run"), ("restart", "--async"),
+)  # fmt: skip
+
+LOOKS = (
+    ("workflows", "status"),
+    ("results", "list", "--all-runs"),
+    ("jobs", "list"),
+    ("events", "list"),
+    ("workers", "list"),
+)

@@ -1,0 +1,59 @@
+"""`make faults`: runs the harness from seed to seed for a given time and says what happened.
+
+python tests/faults/run.py --seconds 3600 --first-seed 1
+python tests/faults/run.py --seed 4711 --verbose
+"""
+
+import argparse
+import itertools
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "end_to_end")]
+
+from harness import Harness
+from invariants import Violation
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=3600, help="no run is begun after this time")
+    parser.add_argument("--first-seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, help="only this one")
+    parser.add_argument("--run-seconds", type=float, default=20, help="for which things happen in each run")
+    parser.add_argument("--verbose", action="store_true", help="print each action")
+    parser.add_argument("--keep-going", action="store_true", help="go on after a violation")
+    options = parser.parse_args()
+    seeds = itertools.count(options.first_seed) if options.seed is None else [options.seed]
+    counts: Counter[str] = Counter()
+    violations = runs = 0
+    began = time.monotonic()
+    for seed in seeds:
+        if time.monotonic() - began > options.seconds:
+            break
+        runs += 1
+        with tempfile.TemporaryDirectory(prefix="torc-faults-") as directory:
+            harness = Harness(Path(directory), seed, print if options.verbose else lambda text: None)
+            try:
+                harness.run(options.run_seconds)
+            except Violation as violation:
+                violations += 1
+                print(violation, flush=True)
+            finally:
+                harness.close()
+            counts += harness.counts
+        if violations and not options.keep_going:
+            break
+        minutes = (time.monotonic() - began) / 60
+        print(f"seed {seed}: {runs} runs, {counts.total()} events, {counts.total() / minutes:.0f} a minute", flush=True)
+    print(f"{runs} runs, {violations} violations, {counts.total()} events in {time.monotonic() - began:.0f} s")
+    for name, count in sorted(counts.items()):
+        print(f"  {name:18}{count:7}")
+    sys.exit(violations > 0)
+
+
+if __name__ == "__main__":
+    main()
