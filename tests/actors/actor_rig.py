@@ -131,7 +131,7 @@ class House:
         """Fails unless the actor's memory is what the database holds."""
         state = await self.database.read(lambda db: load_state(db, workflow_id))
         actor = self.actor(workflow_id)
-        stopping = {job_id for entry in actor.roster._entries.values() for job_id, _ in entry.to_stop}
+        stopping = actor.roster.stops.stopping()
         assert_same_state(actor.state, state, held_back=stopping)
 
     # ---- requests ----

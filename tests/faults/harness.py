@@ -21,14 +21,14 @@ from invariants import Invariants, Violation
 from real_system import System
 from wall_clock import WallClock
 
-from torcd.protocol.errors import TorcError
-from torcd.protocol.requests import GetStatus, ListTasks
+from torcd.core.status import StatusReason
+from torcd.protocol.requests import GetStatus
 
 LEASE_S = 1.5
 MOST_WORKERS = 3
 MOST_CLIENTS = 4
 PATIENCE_S = 90.0
-"""For a client to end: longer than the 30 s for which it looks for a daemon, on a machine that has other things to do."""
+"""For a client to end: longer than the 30 s for which it looks for a daemon, on a machine that is busy otherwise."""
 CODES = {0, 1, 4, 5, 6, 7}
 """With which a client may end when its daemon comes and goes: not with a usage error, not with something unknown."""
 JOB = Path(__file__).with_name("job.sh")
@@ -153,8 +153,9 @@ class Harness:
 
         def job(name: str, inputs: list[str], outputs: list[str], longest_s: float) -> dict[str, Any]:
             paths = " ".join(f"${{files.output.{each}}}" for each in outputs)
-            seconds = self._luck.uniform(0, longest_s)
-            return {"name": name, "command": f"bash {JOB} {seconds:.2f} {paths}", "input_files": inputs}
+            words = ["--deaf"] if self._luck.random() < 0.2 else []
+            words.append(f"{self._luck.uniform(0, longest_s):.2f}")
+            return {"name": name, "command": " ".join(["bash", str(JOB), *words, paths]), "input_files": inputs}
 
         jobs = [job(f"make{n}", [f"in{n}"], [f"a{n}"], 0.4) for n in range(width)]
         jobs += [job(f"refine{n}", [f"a{n}"], [f"b{n}"], 0.4) for n in range(width)]
@@ -398,7 +399,11 @@ class Harness:
         for workflow_id in self.workflows:
             self._complete(workflow_id)
         self._check()
-        self.counts["cuts"] += self._proxy.num_cuts
+        self.counts["(connections cut)"] += self._proxy.num_cuts
+        self.counts["(attempts begun)"] += (self._journal / "journal").read_text().count("begin")
+        for name, reason in (("lost", StatusReason.WORKER_LOST), ("superseded", StatusReason.SUPERSEDED)):
+            ((count,),) = self.system.sql("SELECT count(*) FROM result WHERE reason = ?", reason)
+            self.counts[f"(attempts {name})"] += count
 
     def _complete(self, workflow_id: int) -> None:
         for _ in range(4):
@@ -426,9 +431,9 @@ NAMES = tuple(ACTIONS)
 WEIGHTS = tuple(ACTIONS.values())
 
 OPERATIONS = (
-    ("reinit",), ("reinit", "--stop-live"), ("restart",), ("restart", "--stop-live"), ("restart", "--only-uninitialized"),
-    ("reset-status", "--failed-only", "--reinitialize"), ("reset-status", "--stop-live", "--reinitialize"), ("undo",),
-    ("cancel",), ("reinit", "--dry-run"), ("restart", "--async"),
+    ("reinit",), ("reinit", "--stop-live"), ("reinit", "--dry-run"), ("undo",), ("cancel",),
+    ("restart",), ("restart", "--stop-live"), ("restart", "--only-uninitialized"), ("restart", "--async"),
+    ("reset-status", "--failed-only", "--reinitialize"), ("reset-status", "--stop-live", "--reinitialize"),
 )  # fmt: skip
 
 LOOKS = (

@@ -142,7 +142,7 @@ class Runner:
     def attempts(self) -> list[AttemptRef]:
         """Every attempt that this worker answers for, those with outcomes not yet acknowledged included."""
         held = [*self._attempts.running.values(), *self._attempts.waiting, *self._settling]
-        return [attempt.ref for attempt in held if not attempt.is_forgotten] + self._ledger.attempts()
+        return [attempt.ref for attempt in held] + self._ledger.attempts()
 
     # ---- orders ------------------------------------------------------------------------------------------
 
@@ -191,14 +191,19 @@ class Runner:
             self._stop([attempt], "by_user", self._grace_s)
 
     def forget(self, ref: AttemptRef, why: str) -> None:
-        """The daemon does not accept this attempt any more: it is stopped and not spoken of again."""
+        """The daemon does not accept this attempt any more: it is killed, and handed back once nothing of it is left.
+
+        Without grace: what it saved now could overwrite what its successor has made.
+        """
         log.warning("attempt %d of job %d is not accepted: %s", ref.attempt_id, ref.job_id, why)
         key = key_of(ref)
         self._ledger.forget(key)
         self._attempts.drop_waiting(key)
         if attempt := self._attempts.running.get(key):
             attempt.is_forgotten = True
-            self._stop([attempt], "superseded", self._grace_s)
+            self._stop([attempt], "superseded", 0.0)
+        elif key not in {attempt.key for attempt in self._settling}:
+            self._ledger.add_returned(ref)
 
     def close(self, grace_s: float) -> None:
         """Takes no more work, hands back what waits and stops what runs; again, to shorten the grace."""
@@ -217,7 +222,7 @@ class Runner:
     def _settle(self, attempt: Attempt) -> None:
         """Looks at the outputs of an attempt that ended and enters its outcome."""
         if attempt.is_forgotten:
-            self.has_new_room = True
+            self._ledger.add_returned(attempt.ref)
         elif len(attempt.job.outputs) <= MAX_INLINE and not _reads_content(attempt):
             self._enter(attempt)
         else:

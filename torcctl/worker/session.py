@@ -20,6 +20,7 @@ from torcctl.worker.progress import Progress
 from torcctl.worker.resources import Offer, Room
 from torcctl.worker.runner import Runner
 from torcd.protocol.errors import TorcError, Unreachable
+from torcd.protocol.process import identify_process
 from torcd.protocol.worker_requests import AttemptRef, RegisterWorker
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class Session:
         self._token = token
         self._find_daemon = find_daemon
         self._workflow_id = workflow_id
+        self._process = identify_process(os.getpid())
         self._offer = offer
         self._output_dir = output_dir
         self._grace_s = grace_s
@@ -191,5 +193,6 @@ class Session:
             memory_bytes=self._offer.memory_bytes,
             num_gpus=self._offer.num_gpus,
             max_parallel_jobs=self._offer.max_parallel_jobs,
+            process=self._process,
             attempts=attempts,
         )

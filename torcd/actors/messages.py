@@ -152,6 +152,14 @@ class LeaseEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class StrayEnded:
+    """A worker that was given up has ended, with its jobs."""
+
+    worker_id: int
+    stray: object
+
+
+@dataclass(frozen=True, slots=True)
 class WaitEnded:
     """A waiting report has waited as long as it wanted to."""
 

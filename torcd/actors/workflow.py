@@ -311,7 +311,7 @@ class WorkflowActor:
     def _on_cancel(self, turn: Turn) -> Finish:
         check_not_archived(self.state)
         live = np.flatnonzero(mask_of(LIVE)[self.state.jobs.status])
-        self.roster.ask_to_stop(turn, live)
+        self.roster.stops.ask_to_stop(turn, live)
         count = cancel_workflow(turn.draft)
         turn.after(self.tasks.note_cancel)
         return lambda: {"workflow_id": self.workflow_id, "canceled": count}

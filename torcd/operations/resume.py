@@ -1,11 +1,14 @@
 """A worker that comes back: what it still holds, and what it lost or was taken from it (SEMANTICS 8.4)."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from torcd.core.draft import Draft
-from torcd.core.status import ENDED, LIVE, Status, StatusReason
+from torcd.core.state import State
+from torcd.core.status import ENDED, LIVE, Status, StatusReason, mask_of
 from torcd.operations.report import lost_row, take_back
 from torcd.protocol.worker_requests import AttemptRef
 
@@ -18,6 +21,16 @@ class Resumed:
     """Superseded: it kills them and forgets them."""
     to_stop: list[AttemptRef] = field(default_factory=list)
     """Canceled meanwhile: it stops them and reports their end."""
+
+
+def find_unreported(state: State, worker_ids: Collection[int]) -> NDArray[np.int64]:
+    """Jobs that could be handed out again, now or later, and whose latest attempt was one of these workers'.
+
+    That attempt may still be alive: its job was reset, stopped or canceled, or it was given up for lost.
+    """
+    columns = state.jobs
+    idle = ~mask_of(LIVE | {Status.COMPLETED, Status.FAILED, Status.DISABLED})[columns.status]
+    return np.flatnonzero(idle & (columns.attempt > 0) & np.isin(columns.worker, list(worker_ids)))
 
 
 def resume_attempts(draft: Draft, worker_id: int, hostname: str, presented: list[AttemptRef]) -> Resumed:
