@@ -11,9 +11,10 @@ import msgspec
 import trio
 
 from torcctl.worker.connection import CALL_DEADLINE_S, Connection, connect
-from torcd.protocol.errors import Busy, NotFound, TorcError, Unavailable, Unreachable
+from torcctl.worker.ledger import MAX_ENTRIES
+from torcd.protocol.errors import Busy, NotFound, TorcError, Unauthorized, Unavailable, Unreachable
 from torcd.protocol.requests import Request
-from torcd.protocol.worker_requests import AttemptRef, LeaveWorker, RegisterWorker
+from torcd.protocol.worker_requests import AttemptEnd, AttemptRef, LeaveWorker, RegisterWorker, ReportWorker
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,18 @@ class Link:
         assert self._worker_id is not None
         return self._worker_id
 
+    async def deliver(self, request: RegisterWorker, ended: list[AttemptEnd]) -> None:
+        """Tells what another worker, that of the request, could not tell. Raises what the daemon refuses."""
+        other = Link(self._nursery, url=self.url, token=self._token, find_daemon=None)
+        try:
+            await other.open(request)
+            for start in range(0, len(ended), MAX_ENTRIES):
+                report = ReportWorker(worker_id=other.worker_id, ended=ended[start : start + MAX_ENTRIES])
+                await other.ask(report)
+            await other.leave()
+        finally:
+            await other.aclose()
+
     async def open(self, request: RegisterWorker) -> Registration:
         """Registers the worker for the first time. Raises Unreachable at once when nobody answers."""
         try:
@@ -89,10 +102,19 @@ class Link:
         return registration
 
     async def reopen(
-        self, request: Callable[[], RegisterWorker], *, lease_s: float, is_needed: Callable[[], bool]
+        self,
+        request: Callable[[], RegisterWorker],
+        *,
+        lease_s: float,
+        is_needed: Callable[[], bool],
+        is_busy: Callable[[], bool],
     ) -> Registration:
-        """Registers again, however long it takes. Raises Unreachable when the daemon has been away for AWAY_S
-        and the worker does not need it, and what the daemon answers when it refuses the worker for good."""
+        """Registers again, however long it takes.
+
+        Raises Unreachable when the daemon has been away for AWAY_S and the worker does not need it; Unauthorized when
+        the daemon does not want it (it was updated, say) and it is not busy; and whatever else the daemon refuses.
+        """
+        is_unwanted = False
         if self._away_since is None:
             self._away_since = trio.current_time()
             log.warning("lost torcd at %s; running jobs go on", self.url)
@@ -109,6 +131,12 @@ class Link:
                         f"torcd at {self.url} stayed away for more than {AWAY_S:.0f} s;"
                         " start it and run the workflow again"
                     ) from error
+            except Unauthorized as error:
+                if not is_busy():
+                    raise
+                if not is_unwanted:
+                    log.warning("%s. What runs goes on to its end", error.message)
+                is_unwanted = True
 
     async def ask(self, request: Request, deadline_s: float = CALL_DEADLINE_S) -> bytes:
         """The daemon's answer. Raises Unreachable when the connection is lost: `reopen` is next."""

@@ -117,6 +117,11 @@ class Runner:
         return len(self._attempts.running)
 
     @property
+    def is_busy(self) -> bool:
+        """Whether there are attempts whose end is to come."""
+        return bool(self._attempts.running or self._settling)
+
+    @property
     def is_idle(self) -> bool:
         """Whether no attempt is here in any state; the ledger may still hold outcomes."""
         return not (self._attempts.running or self._attempts.waiting or self._settling)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 import trio
+from msgspec import structs
 
 from torcctl.worker.attempts import GRACE_S
 from torcctl.worker.conversation import Conversation
@@ -19,6 +20,7 @@ from torcctl.worker.process import Launcher
 from torcctl.worker.progress import Progress
 from torcctl.worker.resources import Offer, Room
 from torcctl.worker.runner import Runner
+from torcctl.worker.unreported import Unreported, find_unreported, forget_unreported, save_unreported
 from torcd.protocol.errors import TorcError, Unreachable
 from torcd.protocol.process import identify_process
 from torcd.protocol.worker_requests import AttemptRef, RegisterWorker
@@ -131,6 +133,11 @@ class Session:
                     output_dir=self._output_dir,
                     url=link.url,
                 )
+                try:
+                    await self._take_along(link, launcher.output_dir)
+                except BaseException:
+                    launcher.close()
+                    raise
                 await self._work(nursery, link, launcher, registration)
             finally:
                 await link.leave()
@@ -150,7 +157,7 @@ class Session:
         nursery.start_soon(runner.run)
         try:
             with self._talk:
-                await self._converse(link, launcher, registration.lease_s)
+                await self._converse(link, launcher, ledger, registration.lease_s)
             if self._talk.cancelled_caught:
                 log.warning("gave up telling torcd; %d jobs could not be killed", runner.num_running)
         except TorcError:
@@ -159,8 +166,30 @@ class Session:
             with trio.move_on_after(self._grace_s + UNKILLABLE_S):
                 await runner.wait_stopped()
             raise
+        finally:
+            if ended := ledger.ends():
+                untold = Unreported(
+                    workflow_id=self._workflow_id,
+                    worker_id=link.worker_id,
+                    hostname=socket.gethostname(),
+                    ended=ended,
+                )
+                save_unreported(launcher.output_dir, untold)
 
-    async def _converse(self, link: Link, launcher: Launcher, lease_s: float) -> None:
+    async def _take_along(self, link: Link, output_dir: str) -> None:
+        """Tells what former workers could not tell."""
+        for path, left in find_unreported(output_dir, self._workflow_id):
+            refs = [AttemptRef(job_id=end.job_id, attempt_id=end.attempt_id) for end in left.ended]
+            request = structs.replace(self._registration(left.worker_id, refs), hostname=left.hostname)
+            try:
+                await link.deliver(request, left.ended)
+            except TorcError as error:
+                log.warning("the results in %s could not be reported: %s", path, error)
+            else:
+                log.info("reported %d results that worker %d had left", len(refs), left.worker_id)
+                forget_unreported(path)
+
+    async def _converse(self, link: Link, launcher: Launcher, ledger: Ledger, lease_s: float) -> None:
         runner, conversation = self._runner, self._conversation
         assert runner is not None
         assert conversation is not None
@@ -174,7 +203,8 @@ class Session:
             registration = await link.reopen(
                 lambda: self._registration(link.worker_id, runner.attempts()),
                 lease_s=lease_s,
-                is_needed=lambda: runner.num_running > 0,
+                is_needed=lambda: runner.is_busy or bool(ledger.ends()),
+                is_busy=lambda: runner.is_busy,
             )
             lease_s = registration.lease_s
             launcher.set_url(link.url)

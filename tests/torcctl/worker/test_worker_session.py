@@ -468,6 +468,8 @@ async def test_an_attempt_superseded_during_the_absence_is_killed(daemon: FakeDa
         daemon.superseded.add((1, 1))
         await daemon.come_back()
         await until_gone(pid)
+        await daemon.until(lambda: (1, 1) in daemon.returned)  # its successor may begin
+    assert not daemon.ended
 
 
 async def test_the_next_daemon_may_live_elsewhere(daemon: FakeDaemon, tmp_path: Path) -> None:
