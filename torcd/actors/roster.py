@@ -12,8 +12,9 @@ from torcd.actors.clock import now_ms
 from torcd.actors.entries import Entry, Waiting, room_of
 from torcd.actors.lease import STEPS
 from torcd.actors.mailbox import Message
-from torcd.actors.messages import Disconnected, LeaseEnded, Nudge, Register, StrayEnded, WaitEnded
+from torcd.actors.messages import Disconnected, LeaseEnded, Nudge, Register, StrayEnded, SyncWorkers, WaitEnded
 from torcd.actors.stops import Stops, keys_of
+from torcd.actors.sync import sync_workers
 from torcd.actors.turn import Pending, Turn
 from torcd.core.delta import Claim
 from torcd.core.explanation import Wait
@@ -64,6 +65,10 @@ class Roster:
         """Whether there is no worker, not even one that is away or was given up."""
         return not self._entries and not self._strays.entries()
 
+    def entries(self) -> list[Entry]:
+        """The workers that are connected or away."""
+        return list(self._entries.values())
+
     def waiting_messages(self) -> list[Message]:
         """The reports that wait."""
         return [entry.waiting.message for entry in self._entries.values() if entry.waiting is not None]
@@ -95,6 +100,8 @@ class Roster:
                 return self._on_disconnected(turn, gone)
             case LeaseEnded() as ended:
                 return self._on_lease_ended(turn, ended)
+            case SyncWorkers() as sync:
+                return sync_workers(self, turn, sync.processes, dry_run=sync.dry_run)
             case StrayEnded() as ended:
                 return self.stops.on_stray_ended(ended)
             case WaitEnded() as ended:
@@ -192,16 +199,16 @@ class Roster:
         entry = self._entries.get(ended.worker_id)
         if entry is None or entry.lease is not ended.lease or turn.is_renewed(entry) or turn.is_ending(entry):
             return lambda: None  # it came back meanwhile
-        return self._remove(turn, entry, keeps_stray=has_ended(entry.pid, entry.process) is False)
+        return self.remove(turn, entry, keeps_stray=has_ended(entry.pid, entry.process) is False)
 
     def on_leave(self, turn: Turn, worker_id: int) -> "Finish":
         """A worker's orderly end."""
         entry = self._entries.get(worker_id)
         if entry is None or turn.is_ending(entry):
             return lambda: {"worker_id": worker_id}
-        return self._remove(turn, entry)
+        return self.remove(turn, entry)
 
-    def _remove(self, turn: Turn, entry: Entry, *, keeps_stray: bool = False) -> "Finish":
+    def remove(self, turn: Turn, entry: Entry, *, keeps_stray: bool = False) -> "Finish":
         """Ends a worker. `keeps_stray`: its processes live, and with them perhaps what it ran."""
         lost = lose_worker(turn.draft, entry.worker_id, entry.hostname)
         turn.query(lambda db: set_gone(db, entry.worker_id, gone=True))

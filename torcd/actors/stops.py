@@ -71,7 +71,7 @@ class Stops:
     def _attempts_of(self, jobs: NDArray[np.int64]) -> list[tuple[int, Key]]:
         columns = self._actor.state.jobs
         keys = zip(columns.ids.ids[jobs].tolist(), columns.attempt[jobs].tolist(), strict=True)
-        return list(zip(columns.worker[jobs].tolist(), keys, strict=True))
+        return list(zip(np.abs(columns.worker[jobs]).tolist(), keys, strict=True))  # negative after a reset
 
     def stopping(self, turn: Turn | None = None) -> set[int]:
         """The jobs whose former attempt may still be alive: none of them is handed out before it has ended."""

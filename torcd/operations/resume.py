@@ -30,7 +30,7 @@ def find_unreported(state: State, worker_ids: Collection[int]) -> NDArray[np.int
     """
     columns = state.jobs
     idle = ~mask_of(LIVE | {Status.COMPLETED, Status.FAILED, Status.DISABLED})[columns.status]
-    return np.flatnonzero(idle & (columns.attempt > 0) & np.isin(columns.worker, list(worker_ids)))
+    return np.flatnonzero(idle & (columns.attempt > 0) & np.isin(np.abs(columns.worker), list(worker_ids)))
 
 
 def resume_attempts(draft: Draft, worker_id: int, hostname: str, presented: list[AttemptRef]) -> Resumed:

@@ -1,12 +1,13 @@
 """Every method that the daemon understands."""
 
-from torcd.protocol import edits, lookups, transfer_requests, update, worker_requests
+from torcd.protocol import edits, lookups, sync, transfer_requests, update, worker_requests
 from torcd.protocol.requests import Request
 
 __all__ = [
     "METHODS",
     "edits",
     "lookups",
+    "sync",
     "transfer_requests",
     "update",
     "worker_requests",
