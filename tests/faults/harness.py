@@ -433,6 +433,7 @@ WEIGHTS = tuple(ACTIONS.values())
 OPERATIONS = (
     ("reinit",), ("reinit", "--stop-live"), ("reinit", "--dry-run"), ("undo",), ("cancel",),
     ("restart",), ("restart", "--stop-live"), ("restart", "--only-uninitialized"), ("restart", "--async"),
+    ("sync-status",), ("sync-status", "--dry-run"),
     ("reset-status", "--failed-only", "--reinitialize"), ("reset-status", "--stop-live", "--reinitialize"),
 )  # fmt: skip
 
