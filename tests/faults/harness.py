@@ -409,14 +409,27 @@ class Harness:
         for _ in range(4):
             self.system.torcctl("workflows", "reset-status", workflow_id, "--failed-only", "--stop-live")
             self.system.torcctl("workflows", "restart", workflow_id, "--stop-live")
-            ran = self.system.torcctl("run", workflow_id, "--max-parallel-jobs", "6", check=False)
+            run = self._start("last", ["run", str(workflow_id), "--max-parallel-jobs", "6"], proxied=False)
+            try:
+                run.process.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                raise Violation(
+                    f"workflow {workflow_id} does not come to an end: {self._explain(workflow_id)}"
+                ) from None
             self._check()
             counts = self.system.call(GetStatus(workflow_id=workflow_id))["counts"]
             if set(counts) == {"completed"}:
-                if ran.code != 0:
-                    raise Violation(f"workflow {workflow_id} is completed and run says {ran}")
+                if run.process.returncode != 0:
+                    raise Violation(f"workflow {workflow_id} is completed: {run}")
                 return
-        raise Violation(f"workflow {workflow_id} cannot be completed: {counts}; {ran}")
+        raise Violation(f"workflow {workflow_id} cannot be completed: {counts}; {run}")
+
+    def _explain(self, workflow_id: int) -> str:
+        told = [self.system.torcctl("workflows", "sync-status", workflow_id, "--dry-run", json=True)]
+        for job in self.system.jobs(workflow_id).values():
+            if job["status"] not in ("completed", "blocked"):
+                told.append(self.system.torcctl("jobs", "explain", job["id"]).out)
+        return "\n".join(map(str, told))
 
 
 ACTIONS = {
