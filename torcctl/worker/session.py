@@ -180,7 +180,8 @@ class Session:
         """Tells what former workers could not tell."""
         for path, left in find_unreported(output_dir, self._workflow_id):
             refs = [AttemptRef(job_id=end.job_id, attempt_id=end.attempt_id) for end in left.ended]
-            request = structs.replace(self._registration(left.worker_id, refs), hostname=left.hostname)
+            # No process: this one is not the worker's, and the daemon must not wait for its end.
+            request = structs.replace(self._registration(left.worker_id, refs), hostname=left.hostname, process="")
             try:
                 await link.deliver(request, left.ended)
             except TorcError as error:

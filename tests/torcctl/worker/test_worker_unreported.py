@@ -73,6 +73,7 @@ async def test_what_cannot_be_told_at_the_end_is_left_for_the_next_worker(
     assert not files(tmp_path)
     _, _, delivery = daemon.registrations
     assert (delivery.worker_id, delivery.attempts) == (5, [AttemptRef(job_id=1, attempt_id=1)])
+    assert delivery.process == "", "whoever delivers may live on for long"
 
 
 async def test_a_daemon_of_another_protocol_is_told_of_the_results_by_the_next_worker(
