@@ -151,16 +151,18 @@ class Harness:
             self.system.write(f"in{number}/{place}", "0")
         (self.system.work / f"out{number}").mkdir()
 
-        def job(name: str, inputs: list[str], outputs: list[str], longest_s: float) -> dict[str, Any]:
+        def job(
+            name: str, inputs: list[str], outputs: list[str], longest_s: float, shortest_s: float = 0
+        ) -> dict[str, Any]:
             paths = " ".join(f"${{files.output.{each}}}" for each in outputs)
             words = ["--deaf"] if self._luck.random() < 0.2 else []
-            words.append(f"{self._luck.uniform(0, longest_s):.2f}")
+            words.append(f"{self._luck.uniform(shortest_s, longest_s):.2f}")
             return {"name": name, "command": " ".join(["bash", str(JOB), *words, paths]), "input_files": inputs}
 
         jobs = [job(f"make{n}", [f"in{n}"], [f"a{n}"], 0.4) for n in range(width)]
         jobs += [job(f"refine{n}", [f"a{n}"], [f"b{n}"], 0.4) for n in range(width)]
         jobs += [job("join", [f"b{n}" for n in range(width)], ["c"], 0.3)]
-        jobs += [job(f"long{n}", [], [f"d{n}"], 2 * LEASE_S) for n in range(2)]
+        jobs += [job(f"long{n}", [], [f"d{n}"], 3 * LEASE_S, LEASE_S) for n in range(2)]
         names = [f"{kind}{n}" for kind in "ab" for n in range(width)] + ["c", "d0", "d1"]
         files = [{"name": f"in{n}", "path": f"in{number}/{n}"} for n in range(width)]
         files += [{"name": name, "path": f"out{number}/{name}"} for name in names]
@@ -347,6 +349,13 @@ class Harness:
         words = OPERATIONS[int(luck[0] * len(OPERATIONS))]
         self._ask(luck, ["workflows", words[0], str(self._some_workflow(luck)), *words[1:]])
 
+    def _rerun(self, luck: Luck) -> None:
+        """What a user does who sees that something was lost."""
+        workflow_id = str(self._some_workflow(luck))
+        if luck[0] < 0.3:
+            self._ask(luck, ["workflows", "sync-status", workflow_id])
+        self._ask(luck, ["workflows", "restart", workflow_id])
+
     def _reset_job(self, luck: Luck) -> None:
         """A failed or lost job is made to run again; on its own, so it is often told that it lives."""
         options = ["--stop-live"] if luck[2] < 0.5 else []
@@ -434,9 +443,9 @@ class Harness:
 
 ACTIONS = {
     "kill_daemon": 4, "stop_daemon": 2, "freeze_daemon": 3,
-    "kill_worker": 4, "terminate_worker": 2, "freeze_worker": 4, "kill_guardian": 2, "kill_job": 3,
+    "kill_worker": 5, "terminate_worker": 2, "freeze_worker": 4, "kill_guardian": 2, "kill_job": 3,
     "suspend": 1, "step_clock": 2, "cut": 6, "disturb": 3,
-    "operate": 10, "reset_job": 4, "wait_for_task": 3, "look": 3, "edit_input": 6,
+    "operate": 10, "rerun": 8, "reset_job": 4, "wait_for_task": 3, "look": 3, "edit_input": 6,
 }  # fmt: skip
 """How often each is taken."""
 
