@@ -162,7 +162,7 @@ class Harness:
         jobs = [job(f"make{n}", [f"in{n}"], [f"a{n}"], 0.4) for n in range(width)]
         jobs += [job(f"refine{n}", [f"a{n}"], [f"b{n}"], 0.4) for n in range(width)]
         jobs += [job("join", [f"b{n}" for n in range(width)], ["c"], 0.3)]
-        jobs += [job(f"long{n}", [], [f"d{n}"], 3 * LEASE_S, LEASE_S) for n in range(2)]
+        jobs += [job(f"long{n}", [f"in{n}"], [f"d{n}"], 3 * LEASE_S, LEASE_S) for n in range(2)]
         names = [f"{kind}{n}" for kind in "ab" for n in range(width)] + ["c", "d0", "d1"]
         files = [{"name": f"in{n}", "path": f"in{number}/{n}"} for n in range(width)]
         files += [{"name": name, "path": f"out{number}/{name}"} for name in names]
@@ -281,8 +281,11 @@ class Harness:
     # ---- what befalls workers and jobs -------------------------------------------------------------------------
 
     def _some_worker(self, luck: Luck) -> Child | None:
+        """One that runs something, if there is any."""
         alive = [worker for worker in self._workers if worker.is_alive]
-        return alive[int(luck[0] * len(alive))] if alive else None
+        busy = [worker for worker in alive if any(self._children_of(worker.process.pid, b"job.sh"))]
+        chosen = busy or alive
+        return chosen[int(luck[0] * len(chosen))] if chosen else None
 
     def _kill_worker(self, luck: Luck) -> None:
         worker = self._some_worker(luck)
@@ -374,6 +377,8 @@ class Harness:
         number = int(luck[0] * 2)
         names = sorted((self.system.work / f"in{number}").iterdir())
         self.system.write(names[int(luck[1] * len(names))], "x" * self._luck.randint(1, 50))
+        if luck[2] < 0.5:
+            self._ask(luck, ["workflows", "reinit", str(self.workflows[number])])
 
     def _some_workflow(self, luck: Luck) -> int:
         return self.workflows[int(luck[1] * len(self.workflows))]
@@ -455,7 +460,7 @@ WEIGHTS = tuple(ACTIONS.values())
 OPERATIONS = (
     ("reinit",), ("reinit", "--stop-live"), ("reinit", "--dry-run"), ("undo",), ("cancel",),
     ("restart",), ("restart", "--stop-live"), ("restart", "--only-uninitialized"), ("restart", "--async"),
-    ("sync-status",), ("sync-status", "--dry-run"),
+    ("sync-status",), ("sync-status", "--dry-run"), ("reset-status", "--reinitialize"),
     ("reset-status", "--failed-only", "--reinitialize"), ("reset-status", "--stop-live", "--reinitialize"),
 )  # fmt: skip
 
