@@ -25,7 +25,9 @@ from torcd.core.status import StatusReason
 from torcd.protocol.requests import GetStatus
 
 LEASE_S = 1.5
-MOST_WORKERS = 3
+PAUSE_S = 0.2
+"""Between actions, on the average: something has to be under way when the next one comes."""
+MOST_WORKERS = 4
 MOST_CLIENTS = 4
 PATIENCE_S = 90.0
 """For a client to end: longer than the 30 s for which it looks for a daemon, on a machine that is busy otherwise."""
@@ -129,7 +131,7 @@ class Harness:
                 self.counts[name] += 1
                 self._say(f"{name} {luck[0]:.3f} {luck[1]:.3f} {luck[2]:.3f}")
                 action(luck)
-                self._pass(self._luck.expovariate(1 / 0.12))
+                self._pass(self._luck.expovariate(1 / PAUSE_S))
                 self._check()
             self._finish()
         except Violation as violation:
@@ -343,8 +345,9 @@ class Harness:
         self._proxy.cut(luck[0], in_the_middle=luck[1] < 0.7)
 
     def _disturb(self, luck: Luck) -> None:
-        self._proxy.delay_s = 0.2 * luck[0] if luck[1] < 0.5 else 0.0
-        self._proxy.cut_chance = 0.1 * luck[2] if luck[2] < 0.5 else 0.0
+        """For a while pieces are held up, or each may be the last of its connection; or that is over."""
+        self._proxy.delay_s = 0.1 * luck[0] if luck[1] < 0.4 else 0.0
+        self._proxy.cut_chance = 0.1 * luck[2] if luck[2] < 0.3 else 0.0
 
     # ---- what clients do ---------------------------------------------------------------------------------------
 
@@ -448,9 +451,9 @@ class Harness:
 
 ACTIONS = {
     "kill_daemon": 4, "stop_daemon": 2, "freeze_daemon": 3,
-    "kill_worker": 5, "terminate_worker": 2, "freeze_worker": 4, "kill_guardian": 2, "kill_job": 3,
-    "suspend": 1, "step_clock": 2, "cut": 6, "disturb": 3,
-    "operate": 10, "rerun": 8, "reset_job": 4, "wait_for_task": 3, "look": 3, "edit_input": 6,
+    "kill_worker": 5, "terminate_worker": 1, "freeze_worker": 4, "kill_guardian": 1, "kill_job": 2,
+    "suspend": 1, "step_clock": 1, "cut": 4, "disturb": 3,
+    "operate": 10, "rerun": 12, "reset_job": 4, "wait_for_task": 3, "look": 3, "edit_input": 6,
 }  # fmt: skip
 """How often each is taken."""
 
