@@ -10,6 +10,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,7 +23,10 @@ from real_system import System
 from wall_clock import WallClock
 
 from torcd.core.status import StatusReason
-from torcd.protocol.requests import GetStatus
+from torcd.protocol.client import connect
+from torcd.protocol.errors import TorcError
+from torcd.protocol.requests import GetStatus, Request, Restart
+from torcd.protocol.sync import SyncStatus
 
 LEASE_S = 1.5
 PAUSE_S = 0.2
@@ -81,8 +85,17 @@ class Child:
 class Harness:
     """One run. `run` raises Violation; `close` kills what is left."""
 
-    def __init__(self, directory: Path, seed: int, say: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        seed: int,
+        say: Callable[[str], None] = lambda text: None,
+        *,
+        longest_s: float = 8 * LEASE_S,
+    ) -> None:
+        """`longest_s`: how long the longest jobs take; the others take less than half a second."""
         self.seed = seed
+        self._longest_s = longest_s
         self.counts: Counter[str] = Counter()
         """Actions by name."""
         self._say = say
@@ -107,6 +120,7 @@ class Harness:
         self._clients: list[Child] = []
         self._stopped: list[tuple[float, list[int]]] = []
         """Processes that are stopped, and until when."""
+        self._threads: list[threading.Thread] = []
         self._restart_at: float | None = None
         self._names = 0
         self.workflows: list[int] = []
@@ -164,7 +178,7 @@ class Harness:
         jobs = [job(f"make{n}", [f"in{n}"], [f"a{n}"], 0.4) for n in range(width)]
         jobs += [job(f"refine{n}", [f"a{n}"], [f"b{n}"], 0.4) for n in range(width)]
         jobs += [job("join", [f"b{n}" for n in range(width)], ["c"], 0.3)]
-        jobs += [job(f"long{n}", [f"in{n}"], [f"d{n}"], 3 * LEASE_S, LEASE_S) for n in range(2)]
+        jobs += [job(f"long{n}", [f"in{n}"], [f"d{n}"], self._longest_s, self._longest_s / 3) for n in range(2)]
         names = [f"{kind}{n}" for kind in "ab" for n in range(width)] + ["c", "d0", "d1"]
         files = [{"name": f"in{n}", "path": f"in{number}/{n}"} for n in range(width)]
         files += [{"name": name, "path": f"out{number}/{name}"} for name in names]
@@ -357,10 +371,19 @@ class Harness:
 
     def _rerun(self, luck: Luck) -> None:
         """What a user does who sees that something was lost."""
-        workflow_id = str(self._some_workflow(luck))
-        if luck[0] < 0.3:
-            self._ask(luck, ["workflows", "sync-status", workflow_id])
-        self._ask(luck, ["workflows", "restart", workflow_id])
+        workflow_id = self._some_workflow(luck)
+        requests: list[Request] = [Restart(workflow_id=workflow_id, follow=False)]
+        if luck[0] < 0.4:
+            requests.insert(0, SyncStatus(workflow_id=workflow_id))
+        thread = threading.Thread(target=self._call, args=(requests,), daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _call(self, requests: list[Request]) -> None:
+        """Without a torcctl, which takes its time to start."""
+        with contextlib.suppress(TorcError), connect(self.system.url) as connection:
+            for request in requests:
+                connection.call(request)
 
     def _reset_job(self, luck: Luck) -> None:
         """A failed or lost job is made to run again; on its own, so it is often told that it lives."""
@@ -402,6 +425,10 @@ class Harness:
         while self._clients:
             self._check()
             time.sleep(0.02)
+        for thread in self._threads:
+            thread.join(PATIENCE_S)
+            if thread.is_alive():
+                raise Violation("a call of a client does not come to an end")
         for worker in self._workers:
             if worker.is_alive:
                 worker.was_killed = True

@@ -25,7 +25,7 @@ SECONDS = 4.0
 @pytest.mark.parametrize("seed", SEEDS)
 def test_nothing_is_lost_and_nothing_runs_twice_whatever_is_killed(tmp_path: Path, seed: int) -> None:
     """SEMANTICS 5, 5.3, 6.6, 8.4"""
-    harness = Harness(tmp_path, seed)
+    harness = Harness(tmp_path, seed, longest_s=3.0)
     try:
         harness.run(SECONDS)
     finally:
