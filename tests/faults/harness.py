@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,8 @@ class Harness:
         self._clients: list[Child] = []
         self._stopped: list[tuple[float, list[int]]] = []
         """Processes that are stopped, and until when."""
+        self._due: list[tuple[float, Callable[[], None]]] = []
+        """What is to be done later, and when."""
         self._threads: list[threading.Thread] = []
         self._restart_at: float | None = None
         self._names = 0
@@ -213,9 +216,12 @@ class Harness:
             if self._restart_at is not None and self._restart_at <= now:
                 self._restart_at = None
                 self.system.start_daemon()
+            for entry in [each for each in self._due if each[0] <= now]:
+                self._due.remove(entry)
+                entry[1]()
             if now >= until:
                 return
-            due = [until, *(each[0] for each in self._stopped)]
+            due = [until, *(each[0] for each in (*self._stopped, *self._due))]
             if self._restart_at is not None:
                 due.append(self._restart_at)
             time.sleep(max(0.0, min(due) - now))
@@ -307,6 +313,7 @@ class Harness:
         worker = self._some_worker(luck)
         if worker is not None:
             worker.kill()
+            self._rerun_after_lease(luck)
 
     def _terminate_worker(self, luck: Luck) -> None:
         worker = self._some_worker(luck)
@@ -317,7 +324,9 @@ class Harness:
     def _freeze_worker(self, luck: Luck) -> None:
         worker = self._some_worker(luck)
         if worker is not None:
-            self._freeze([worker.process.pid], 3 * LEASE_S * luck[1])
+            self._freeze([worker.process.pid], 4 * LEASE_S * luck[1])
+            self._proxy.cut(0.5, in_the_middle=False)  # else it keeps its connection, and its jobs
+            self._rerun_after_lease(luck)
 
     def _kill_guardian(self, luck: Luck) -> None:
         worker = self._some_worker(luck)
@@ -379,6 +388,14 @@ class Harness:
         self._threads.append(thread)
         thread.start()
 
+    def _rerun_after_lease(self, luck: Luck) -> None:
+        """While jobs of the worker would still run, if nothing had ended them."""
+        if luck[2] < 0.7:
+            for place in range(len(self.workflows)):
+                self._due.append(
+                    (time.monotonic() + 1.4 * LEASE_S, partial(self._rerun, (luck[0], place / 2, luck[2])))
+                )
+
     def _call(self, requests: list[Request]) -> None:
         """Without a torcctl, which takes its time to start."""
         with contextlib.suppress(TorcError), connect(self.system.url) as connection:
@@ -419,6 +436,7 @@ class Harness:
         """Nothing befalls anybody any more: clients come to an end, and every workflow can be completed."""
         self._proxy.delay_s = self._proxy.cut_chance = 0.0
         self._stopped = [(0.0, pids) for _, pids in self._stopped]
+        self._due.clear()
         if self._restart_at is not None:
             self._restart_at = 0.0
         self._pass(0)

@@ -6,6 +6,7 @@ python tests/faults/run.py --seed 4711 --verbose
 
 import argparse
 import itertools
+import signal
 import sys
 import tempfile
 import time
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--verbose", action="store_true", help="print each action")
     parser.add_argument("--keep-going", action="store_true", help="go on after a violation")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # nothing of a run that is broken off is left
     seeds = itertools.count(options.first_seed) if options.seed is None else [options.seed]
     counts: Counter[str] = Counter()
     violations = runs = total = 0
