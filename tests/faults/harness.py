@@ -20,13 +20,13 @@ from typing import Any
 
 from cutting_proxy import Acknowledged, CuttingProxy
 from invariants import Invariants, Violation
-from real_system import System
+from real_system import System, ask
 from wall_clock import WallClock
 
 from torcd.core.status import StatusReason
 from torcd.protocol.client import connect
 from torcd.protocol.errors import TorcError
-from torcd.protocol.requests import GetStatus, Request, Restart
+from torcd.protocol.requests import GetStatus, Initialize, Operation, Request, ResetStatus, Restart, WaitTask
 from torcd.protocol.sync import SyncStatus
 
 LEASE_S = 1.5
@@ -161,7 +161,7 @@ class Harness:
         for number in range(2):
             self.workflows.append(self.system.create(self._specification(number)))
         for workflow_id in self.workflows:
-            self.system.torcctl("workflows", "init", workflow_id)
+            self._carry_out(Initialize(workflow_id=workflow_id))
 
     def _specification(self, number: int) -> dict[str, Any]:
         """A diamond over a few sources, and jobs that take longer than a lease."""
@@ -469,8 +469,8 @@ class Harness:
 
     def _complete(self, workflow_id: int) -> None:
         for _ in range(4):
-            self.system.torcctl("workflows", "reset-status", workflow_id, "--failed-only", "--stop-live")
-            self.system.torcctl("workflows", "restart", workflow_id, "--stop-live")
+            self._carry_out(ResetStatus(workflow_id=workflow_id, failed_only=True, stop_live=True))
+            self._carry_out(Restart(workflow_id=workflow_id, stop_live=True))
             run = self._start("last", ["run", str(workflow_id), "--max-parallel-jobs", "6"], proxied=False)
             try:
                 run.process.wait(PATIENCE_S)
@@ -485,6 +485,13 @@ class Harness:
                     raise Violation(f"workflow {workflow_id} is completed: {run}")
                 return
         raise Violation(f"workflow {workflow_id} cannot be completed: {counts}; {run}")
+
+    def _carry_out(self, request: Operation) -> None:
+        with connect(self.system.url) as connection:
+            task_id = ask(connection, request)["task_id"]
+            task = ask(connection, WaitTask(task_id=task_id))
+        if task["status"] != "succeeded":
+            raise Violation(f"an operation that nothing hinders does not succeed: {task}")
 
     def _explain(self, workflow_id: int) -> str:
         told = [self.system.torcctl("workflows", "sync-status", workflow_id, "--dry-run", json=True)]
