@@ -15,9 +15,9 @@ from torcd.actors.messages import Nudge, StrayEnded
 from torcd.actors.strays import Strays
 from torcd.actors.turn import Turn
 from torcd.core.status import Status
-from torcd.operations.resume import find_unreported
+from torcd.operations.resume import IDLE, has_idle_attempts
 from torcd.protocol.worker_requests import AttemptRef
-from torcd.storage.workers import find_reported
+from torcd.storage.workers import find_unreported
 
 if TYPE_CHECKING:
     from torcd.actors.workflow import Finish, WorkflowActor
@@ -42,21 +42,22 @@ class Stops:
     async def hold_back(self, entries: dict[int, Entry]) -> None:
         """At the start: notes the attempts of these workers that may be alive although their jobs are not live."""
         state = self._actor.state
-        if not entries or not state.count:
+        if not entries or not has_idle_attempts(state, entries):
             return
-        jobs = find_unreported(state, entries)
-        if not len(jobs):
-            return
-        ids = state.jobs.ids.ids[jobs].tolist()
-        reported = await self._actor.database.read(lambda db: find_reported(db, self._actor.workflow_id, ids))
-        for worker_id, attempt in self._attempts_of(jobs):
-            if attempt not in reported:
-                entries[worker_id].to_stop[attempt] = None
+        statuses = [int(status) for status in IDLE]
+        unreported = await self._actor.database.read(
+            lambda db: find_unreported(db, state.workflow_id, list(entries), statuses), long=True
+        )
+        for worker_id, job_id, attempt in unreported:
+            entries[worker_id].to_stop[job_id, attempt] = None
 
     def ask_to_stop(self, turn: Turn, jobs: NDArray[np.int64]) -> None:
         """After the commit, has the workers stop the present attempts of these live jobs."""
-        turn.stopping.update(turn.state.jobs.ids.ids[jobs].tolist())
-        attempts = self._attempts_of(jobs)
+        columns = turn.state.jobs
+        ids = columns.ids.ids[jobs].tolist()
+        turn.stopping.update(ids)
+        keys = zip(ids, columns.attempt[jobs].tolist(), strict=True)
+        attempts = list(zip(columns.worker[jobs].tolist(), keys, strict=True))
 
         def ask() -> None:
             for worker_id, attempt in attempts:
@@ -67,11 +68,6 @@ class Stops:
 
         if attempts:
             turn.after(ask)
-
-    def _attempts_of(self, jobs: NDArray[np.int64]) -> list[tuple[int, Key]]:
-        columns = self._actor.state.jobs
-        keys = zip(columns.ids.ids[jobs].tolist(), columns.attempt[jobs].tolist(), strict=True)
-        return list(zip(np.abs(columns.worker[jobs]).tolist(), keys, strict=True))  # negative after a reset
 
     def stopping(self, turn: Turn | None = None) -> set[int]:
         """The jobs whose former attempt may still be alive: none of them is handed out before it has ended."""

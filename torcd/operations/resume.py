@@ -4,7 +4,6 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from torcd.core.draft import Draft
 from torcd.core.state import State
@@ -23,14 +22,15 @@ class Resumed:
     """Canceled meanwhile: it stops them and reports their end."""
 
 
-def find_unreported(state: State, worker_ids: Collection[int]) -> NDArray[np.int64]:
-    """Jobs that could be handed out again, now or later, and whose latest attempt was one of these workers'.
+IDLE = frozenset(Status) - LIVE - {Status.COMPLETED, Status.FAILED, Status.DISABLED}
+"""The statuses of jobs that could be handed out, now or after another operation, while a former attempt is alive."""
 
-    That attempt may still be alive: its job was reset, stopped or canceled, or it was given up for lost.
-    """
+
+def has_idle_attempts(state: State, worker_ids: Collection[int]) -> bool:
+    """Whether there are such jobs whose latest attempt was one of these workers'."""
     columns = state.jobs
-    idle = ~mask_of(LIVE | {Status.COMPLETED, Status.FAILED, Status.DISABLED})[columns.status]
-    return np.flatnonzero(idle & (columns.attempt > 0) & np.isin(np.abs(columns.worker), list(worker_ids)))
+    idle = mask_of(IDLE)[columns.status] & (columns.attempt > 0)
+    return bool(idle.any() and (idle & np.isin(np.abs(columns.worker), list(worker_ids))).any())
 
 
 def resume_attempts(draft: Draft, worker_id: int, hostname: str, presented: list[AttemptRef]) -> Resumed:

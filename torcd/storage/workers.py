@@ -31,15 +31,19 @@ def load_workers(db: sqlite3.Connection, workflow_id: int, *, gone: bool = False
     return db.execute(f"SELECT {COLUMNS} FROM worker WHERE workflow_id = ? AND {condition}", (workflow_id,)).fetchall()
 
 
-def find_reported(db: sqlite3.Connection, workflow_id: int, job_ids: list[int]) -> set[tuple[int, int]]:
-    """Of these jobs, the attempts whose end their worker has told: (job id, attempt)."""
-    return set(
-        db.execute(
-            "SELECT job_id, attempt_id FROM result WHERE workflow_id = ? AND started_at_ms IS NOT NULL"
-            " AND job_id IN (SELECT value FROM json_each(?))",
-            (workflow_id, str(job_ids)),
-        )
-    )
+def find_unreported(
+    db: sqlite3.Connection, workflow_id: int, worker_ids: list[int], statuses: list[int]
+) -> list[tuple[int, int, int]]:
+    """(worker, job id, attempt) of jobs with these statuses whose latest attempt was one of these workers', and of
+    which that worker has not told the end."""
+    return db.execute(
+        "SELECT abs(s.worker_id), s.job_id, s.attempt FROM job_state s"
+        " WHERE s.workflow_id = ? AND s.attempt > 0 AND s.status IN (SELECT value FROM json_each(?))"
+        " AND abs(s.worker_id) IN (SELECT value FROM json_each(?)) AND NOT EXISTS (SELECT 1 FROM result r"
+        " WHERE r.workflow_id = s.workflow_id AND r.job_id = s.job_id AND r.attempt_id = s.attempt"
+        " AND r.started_at_ms IS NOT NULL)",
+        (workflow_id, str(statuses), str(worker_ids)),
+    ).fetchall()
 
 
 def set_gone(db: sqlite3.Connection, worker_id: int, *, gone: bool) -> int:
