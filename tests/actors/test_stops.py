@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from actor_rig import Hand, House, open_house, ref
+from actor_rig import Hand, House, answer_of, open_house, ref
 from builders import chained
 from fakes import FakeDisk
 
@@ -50,7 +50,7 @@ async def workflow(house: House) -> int:
 
 
 async def end_lease(house: House, hand: Hand) -> None:
-    await hand.hang_up().reply.wait()
+    await answer_of(hand.hang_up())
     lease = house.actor(hand.workflow_id).roster._entries[hand.worker_id].lease
     assert lease is not None
     await house.send(hand.workflow_id, LeaseEnded(hand.worker_id, lease))
@@ -79,7 +79,7 @@ async def test_jobs_of_a_worker_that_was_given_up_wait_for_the_end_of_its_proces
     assert await other.claim() == {}
     waiting = await other.listen()
     process.end()
-    answer = await waiting.reply.wait()
+    answer = await answer_of(waiting)
     assert sorted(launch.name for launch in answer.jobs) == ["a", "b"]
     await house.check(workflow)
 
@@ -105,8 +105,20 @@ async def test_a_worker_that_was_given_up_and_returns_hands_back_what_was_supers
     assert list(await other.claim()) == ["b"], "of which the worker knows nothing any more"
     waiting = await other.listen()
     await hand.report(returned=[ref(launches["a"])])
-    answer = await waiting.reply.wait()
+    answer = await answer_of(waiting)
     assert [launch.name for launch in answer.jobs] == ["a"]
+
+
+async def test_what_a_returning_worker_knows_nothing_of_is_handed_to_whoever_waits(
+    house: House, workflow: int, process: WorkerProcess
+) -> None:
+    """SEMANTICS 8.4"""
+    hand, launches = await lose_a_running_job(house, workflow, process)
+    other = await house.hire(workflow)
+    waiting = await other.listen()
+    await hand.register(hand.worker_id, [ref(launches["a"])], **process.traits)
+    answer = await answer_of(waiting)
+    assert [launch.name for launch in answer.jobs] == ["b"]
 
 
 async def test_a_worker_that_was_given_up_and_returns_in_time_keeps_its_job(
@@ -152,7 +164,7 @@ async def test_after_a_restart_every_attempt_counts_as_alive_whose_end_was_not_t
         waiting = await other.listen()
         hand.house = house
         await hand.register(hand.worker_id, [ref(launches["a"])])
-        answer = await waiting.reply.wait()
+        answer = await answer_of(waiting)
         assert sorted(launch.name for launch in answer.jobs) == ["a", "b"]
         await house.check(workflow_id)
 
@@ -172,7 +184,7 @@ async def test_after_a_restart_a_worker_that_was_given_up_is_watched_again(
         waiting = await other.listen()
         assert not waiting.reply.is_given
         process.end()
-        answer = await waiting.reply.wait()
+        answer = await answer_of(waiting)
         assert sorted(launch.name for launch in answer.jobs) == ["a", "b"]
 
 
@@ -190,7 +202,7 @@ async def test_a_worker_that_is_gone_is_let_go_of_at_once(house: House, workflow
     hand = await house.hire(workflow, **process.traits)
     launches = await hand.claim()
     await hand.report(started=[ref(launches["a"])])
-    await hand.hang_up().reply.wait()
+    await answer_of(hand.hang_up())
     other = await house.hire(workflow)
     waiting = await other.listen()
     assert (await sync(house, workflow)).count == 0, "it may come back"
@@ -211,7 +223,7 @@ async def test_a_worker_that_is_gone_is_let_go_of_at_once(house: House, workflow
         (hand.worker_id, "gone", True),
         (other.worker_id, "unknown", False),
     ]
-    assert [launch.name for launch in (await waiting.reply.wait()).jobs] == ["b"]
+    assert [launch.name for launch in (await answer_of(waiting)).jobs] == ["b"]
     assert await house.status(workflow) == {"a": "terminated", "b": "pending"}
     assert (await sync(house, workflow)).count == 0
     await house.check(workflow)
@@ -256,7 +268,7 @@ async def test_an_attempt_that_was_canceled_is_held_while_its_worker_is_away(
     other = await house.hire(workflow)
     assert await other.claim() == {}
     process.end()
-    assert sorted(launch.name for launch in (await (await other.listen()).reply.wait()).jobs) == ["a", "b"]
+    assert sorted(launch.name for launch in (await answer_of(await other.listen())).jobs) == ["a", "b"]
 
 
 # ---- processes ----

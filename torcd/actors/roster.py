@@ -133,8 +133,9 @@ class Roster:
             entry = self._enter(new.value, request)
             self._end_lease(entry)
             stray = self._strays.take(entry.worker_id)
-            held = list(dict.fromkeys([*entry.to_stop, *(stray.to_stop if stray is not None else ())]))
-            self.stops.set_free(entry, held)
+            if stray is not None:
+                entry.to_stop |= stray.to_stop
+            self.stops.set_free(entry, list(entry.to_stop))
             entry.session = register.session
             entry.to_stop = dict.fromkeys(keys_of(resumed.to_stop))
             entry.told = set()
