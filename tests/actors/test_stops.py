@@ -84,6 +84,21 @@ async def test_jobs_of_a_worker_that_was_given_up_wait_for_the_end_of_its_proces
     await house.check(workflow)
 
 
+async def test_a_worker_that_waits_gets_nothing_that_may_be_alive_when_a_lease_ends(
+    house: House, workflow: int, process: WorkerProcess
+) -> None:
+    """SEMANTICS 8.4: what was claimed is ready again in the same turn"""
+    hand = await house.hire(workflow, **process.traits)
+    await hand.claim()
+    other = await house.hire(workflow)
+    waiting = await other.listen()
+    await end_lease(house, hand)
+    assert await house.status(workflow) == {"a": "ready", "b": "ready"}
+    assert not waiting.reply.is_given
+    process.end()
+    assert sorted(launch.name for launch in (await answer_of(waiting)).jobs) == ["a", "b"]
+
+
 async def test_jobs_of_a_worker_that_ended_are_free_with_its_lease(
     house: House, workflow: int, process: WorkerProcess
 ) -> None:
@@ -243,9 +258,8 @@ async def test_a_worker_whose_jobs_are_alive_is_not_let_go_of(
 
 
 async def test_workers_that_cannot_be_judged_are_told_of(house: House, workflow: int, process: WorkerProcess) -> None:
-    await (
-        (await house.hire(workflow, hostname="node7", pid=12, process="another-boot pid:[1] 5")).hang_up().reply.wait()
-    )
+    far = await house.hire(workflow, hostname="node7", pid=12, process="another-boot pid:[1] 5")
+    await answer_of(far.hang_up())
     await lose_a_running_job(house, workflow, process)
     remote, given_up = (await sync(house, workflow)).warnings
     assert remote == (

@@ -212,6 +212,8 @@ class Roster:
     def remove(self, turn: Turn, entry: Entry, *, keeps_stray: bool = False) -> "Finish":
         """Ends a worker. `keeps_stray`: its processes live, and with them perhaps what it ran."""
         lost = lose_worker(turn.draft, entry.worker_id, entry.hostname)
+        if keeps_stray:
+            turn.stopping.update(job_id for job_id, _ in lost)
         turn.query(lambda db: set_gone(db, entry.worker_id, gone=True))
         self._end_wait(turn, entry)
         turn.end(entry)
