@@ -95,7 +95,7 @@ def test_a_job_of_a_worker_that_was_stopped_is_not_run_beside_it(alone: System, 
     started, gate = pipes
     alone.start_daemon("--lease", "1")
     workflow_id = alone.create({"name": "w", "jobs": [waiting_job()]})
-    stopped = alone.spawn("run", workflow_id)
+    stopped = alone.spawn("run", workflow_id, env={"TORC_NO_AUTOSTART": "1"})
     first = int(started.read_line())
     wait_until_running(alone, workflow_id)
     stopped.send_signal(signal.SIGSTOP)
@@ -105,7 +105,7 @@ def test_a_job_of_a_worker_that_was_stopped_is_not_run_beside_it(alone: System, 
         while alone.statuses(workflow_id) != {"a": "terminated"}:  # the lease ends
             connection.receive(timeout_s=0.01)
     alone.torcctl("workflows", "restart", workflow_id)
-    other = alone.spawn("run", workflow_id)
+    other = alone.spawn("run", workflow_id, env={"TORC_NO_AUTOSTART": "1"})
     synced = alone.torcctl("workflows", "sync-status", workflow_id)
     assert f"worker 1 (pid {stopped.pid} on" in synced.err
     assert "its process is alive; end it, or let it go on" in synced.err
