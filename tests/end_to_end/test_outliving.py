@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from real_system import PATIENCE_S, Pipe, System
 
+from torcd.protocol.worker_requests import ListWorkers
+
 UPDATED = """
 import torcd
 torcd.__version__ = "9.1.0"
@@ -106,6 +108,9 @@ def test_a_job_of_a_worker_that_was_stopped_is_not_run_beside_it(alone: System, 
             connection.receive(timeout_s=0.01)
     alone.torcctl("workflows", "restart", workflow_id)
     other = alone.spawn("run", workflow_id, env={"TORC_NO_AUTOSTART": "1"})
+    with alone.connect() as connection:
+        while len(alone.call(ListWorkers(workflow_id=workflow_id))["workers"]) < 2:
+            connection.receive(timeout_s=0.01)
     synced = alone.torcctl("workflows", "sync-status", workflow_id)
     assert f"worker 1 (pid {stopped.pid} on" in synced.err
     assert "its process is alive; end it, or let it go on" in synced.err
