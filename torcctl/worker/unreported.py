@@ -53,7 +53,8 @@ def save_unreported(output_dir: str, unreported: Unreported) -> None:
 
 def find_unreported(output_dir: str, workflow_id: int) -> Iterator[tuple[Path, Unreported]]:
     """What former workers of the workflow left here."""
-    for path in sorted(Path(output_dir).glob(f"{PREFIX}*{SUFFIX}")):
+    names = os.listdir(output_dir)  # there may be hundreds of thousands of logs: no glob
+    for path in [Path(output_dir, name) for name in names if name.startswith(PREFIX) and name.endswith(SUFFIX)]:
         try:
             found = msgspec.json.decode(path.read_bytes(), type=Unreported)
         except FileNotFoundError:
