@@ -3,13 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format docs bench clean
+.PHONY: demo test faults lint format docs bench clean
 
 demo: $(VENV)/demo.stamp
 	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHON="$(CURDIR)/$(BIN)/python" $(BIN)/python examples/kmers/demo.py
 
 test: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+# SECONDS, SEED (the first one) and what else run.py takes: make faults SECONDS=60 FLAGS=--verbose
+SECONDS ?= 3600
+SEED ?= 1
+faults: $(VENV)/test.stamp
+	$(BIN)/python tests/faults/run.py --seconds $(SECONDS) --first-seed $(SEED) $(FLAGS)
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .

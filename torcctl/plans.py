@@ -168,6 +168,7 @@ REASONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "definition_changed": _definition_changed,
     "user_data_changed": _user_data_changed,
     "upstream_stale": _upstream_stale,
+    "worker_gone": lambda reason: f"worker {reason['worker_id']} (pid {reason['pid']} on {reason['hostname']}) is gone",
     "not_completed": _not_completed,
     "requested": _requested,
     "accepted": _accepted,

@@ -38,6 +38,11 @@ def main() -> None:
         " or where there is Slurm)",
     )
     parser.add_argument(
+        "--lease",
+        metavar="SECONDS",
+        help="how long a worker may be away before its jobs are taken from it (default: TORCD_LEASE, config file, 60)",
+    )
+    parser.add_argument(
         "--restore", metavar="FILE", help="put a backup in the place of the database, which is kept; then end"
     )
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
@@ -47,7 +52,13 @@ def main() -> None:
     os.umask(0o077)
     faulthandler.enable()  # a watchdog's SIGABRT leaves in the log what every thread was at
     try:
-        places = find_places(os.environ, database=options.database, socket=options.socket, listen=options.listen)
+        places = find_places(
+            os.environ,
+            database=options.database,
+            socket=options.socket,
+            listen=options.listen,
+            lease=options.lease,
+        )
         if options.restore is not None:
             _restore(places, Path(options.restore))
         else:

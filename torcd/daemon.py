@@ -11,6 +11,7 @@ import trio
 
 from torcd import __version__, systemd
 from torcd.actors.clock import now_ms
+from torcd.actors.lease import parse_lease
 from torcd.actors.messages import Nudge
 from torcd.actors.supervisor import Supervisor
 from torcd.api.dispatch import Dispatch
@@ -42,6 +43,7 @@ async def run_daemon(places: Places) -> None:
     """Runs until SIGTERM, SIGINT or `daemon.stop`; raises a TorcError when it cannot start."""
     sys.setswitchinterval(STALL_SWITCH_S)
     set_up_memory()
+    lease_s = parse_lease(places.lease)
     started_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     check_ownership(places.database)
     with acquire_lock(places.lock) as lock:
@@ -69,7 +71,7 @@ async def run_daemon(places: Places) -> None:
             if remote.listener is not None:
                 listeners.append(remote.listener)
             bus = Bus()
-            supervisor = Supervisor(database, bus, scanner)
+            supervisor = Supervisor(database, bus, scanner, lease_s)
             stop = trio.Event()
 
             def describe() -> Daemon:

@@ -12,6 +12,7 @@ from builders import new_workflow
 from fakes import FakeDisk, FakeScanner
 from workbench import assert_same_state, see_output
 
+from torcd.actors import lease
 from torcd.actors.mailbox import Message
 from torcd.actors.messages import CommitEdit, Disconnected, Nudge, Preview, Register
 from torcd.actors.supervisor import Supervisor
@@ -116,7 +117,7 @@ class House:
         self.disk = disk
         self.scanner = FakeScanner(disk)
         self.bus = Bus()
-        self.supervisor = Supervisor(self.database, self.bus, self.scanner)  # type: ignore[arg-type]  # fakes
+        self.supervisor = Supervisor(self.database, self.bus, self.scanner, lease.LEASE_S)  # type: ignore[arg-type]  # fakes
 
     # ---- the database ----
 
@@ -142,7 +143,7 @@ class House:
         """Fails unless the actor's memory is what the database holds."""
         state = await self.database.read(lambda db: load_state(db, workflow_id))
         actor = self.actor(workflow_id)
-        stopping = {job_id for entry in actor.roster._entries.values() for job_id, _ in entry.to_stop}
+        stopping = actor.roster.stops.stopping()
         assert_same_state(actor.state, state, held_back=stopping)
 
     # ---- requests ----

@@ -437,11 +437,16 @@ class Model:
                 state[name] = after
                 self.move(name, *after)
 
-    def crash(self) -> None:
-        """What dies with an actor or a daemon. Reading: it has forgotten whom it had asked to stop."""
+    def crash(self, registered: Collection[int]) -> None:
+        """What dies with an actor or a daemon: whom it had asked to stop. `registered`: the workers that are not gone.
+
+        Reading: until a worker is back, or gone, each attempt of which it has not told the end may be alive (8.4).
+        """
         for job in self.jobs.values():
+            is_free = job.status not in (*LIVE, "completed", "failed", "disabled")
             for attempt in job.attempts:
-                attempt.is_stopping = False
+                is_latest = attempt is job.attempts[-1]
+                attempt.is_stopping = is_free and is_latest and attempt.report is None and attempt.worker in registered
 
     # ---- the user: cancel and edits ----
 

@@ -295,14 +295,14 @@ class SideBySide(Pair):
     async def _forget_workers(self) -> None:
         """SEMANTICS 8.4: a new actor knows no connection; workers have their leases, and their attempts."""
         await self.house.send(self.workflow_id, Nudge())
-        self.model.crash()
+        await self._find_unheard()  # while the model knows what was free when that was claimed
+        self.model.crash([number for number, worker in self.workers.items() if not worker.is_gone])
         for worker in self.workers.values():
             if worker.waiting is not None:
                 assert isinstance(await error_of(worker.waiting[0]), Unavailable)
             worker.waiting = None
             worker.is_present = False
             worker.told.clear()
-        await self._find_unheard()
 
     async def _find_unheard(self) -> None:
         """What was claimed in a turn whose answers were lost."""

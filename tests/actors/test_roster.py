@@ -394,12 +394,10 @@ async def test_a_worker_that_stays_away_loses_its_jobs(house: House, pair: tuple
     await house.check(busy.workflow_id)
 
 
-async def test_a_lease_ends_by_itself(
-    house: House, pair: tuple[Hand, Hand, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_lease_ends_by_itself(house: House, pair: tuple[Hand, Hand, dict[str, Any]]) -> None:
     """SEMANTICS 8.4"""
-    monkeypatch.setattr(roster_module, "LEASE_S", 0.01)
     busy, idle, _ = pair
+    house.actor(busy.workflow_id).lease_s = 0.01
     waiting = await idle.listen()
     busy.hang_up()
     assert names(await answer_of(waiting)) == ["a", "b", "c"]

@@ -23,6 +23,7 @@ from reference_model import LIVE, Attempt, Blueprint
 from reference_operations import Request, files_to_look_at, has_nothing_to_do
 from side_by_side import NO_DIGEST, SideBySide
 
+from torcd.actors import lease
 from torcd.actors import roster as roster_module
 from torcd.actors import supervisor as supervisor_module
 
@@ -114,7 +115,7 @@ class Histories(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(roster_module, "LEASE_S", FOR_EVER_S)  # a lease ends when the history says so
+        self.patch.setattr(lease, "LEASE_S", FOR_EVER_S)  # a lease ends when the history says so
         self.patch.setattr(roster_module, "LONGEST_WAIT_S", FOR_EVER_S)
         self.patch.setattr(supervisor_module, "CRASH_WINDOW_S", 0.0)  # any number of crashes is forgiven
         self.directory = tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None)

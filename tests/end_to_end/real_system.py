@@ -158,16 +158,24 @@ class System:
     # ---- the daemon ----
 
     def start_daemon(
-        self, *args: str, env: dict[str, str] | None = None, before_exec: Callable[[], None] | None = None
+        self,
+        *args: str,
+        env: dict[str, str] | None = None,
+        before_exec: Callable[[], None] | None = None,
+        words: tuple[str, ...] = ("-m", "torcd"),
     ) -> "subprocess.Popen[bytes]":
-        """Starts torcd and returns when it accepts connections."""
+        """Starts torcd, or what `words` make Python execute in its place; returns when it accepts connections."""
         ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         address = self._runtime / f"ready-{len(self._children)}"
         ready.bind(str(address))
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with ready, self.log.open("ab") as log:
             self.daemon = self.spawn_daemon(
-                *args, env={"NOTIFY_SOCKET": str(address), **(env or {})}, log=log.fileno(), before_exec=before_exec
+                *args,
+                env={"NOTIFY_SOCKET": str(address), **(env or {})},
+                log=log.fileno(),
+                before_exec=before_exec,
+                words=words,
             )
             ended = os.pidfd_open(self.daemon.pid)
             heard, _, _ = select.select([ready, ended], [], [], PATIENCE_S)
@@ -182,10 +190,11 @@ class System:
         env: dict[str, str] | None = None,
         log: int = subprocess.PIPE,
         before_exec: Callable[[], None] | None = None,
+        words: tuple[str, ...] = ("-m", "torcd"),
     ) -> "subprocess.Popen[bytes]":
         """Starts torcd and does not wait for anything."""
         child = subprocess.Popen(
-            [sys.executable, "-m", "torcd", *args],
+            [sys.executable, *words, *args],
             cwd="/",
             env={**self.environ, **(env or {})},
             stdin=subprocess.DEVNULL,

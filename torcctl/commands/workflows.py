@@ -197,6 +197,30 @@ def import_(file: Source, /, *, directory: Path | None = None, context: Context)
         write_created(answer)
 
 
+def sync_status(
+    workflow: WorkflowId = None, /, *, dry_run: bool = False, exit_code: bool = False, context: Context
+) -> int:
+    """Let go of workers whose processes are gone, without waiting for the end of their leases.
+
+    Their running jobs become terminated (worker_lost), what they had only claimed becomes ready.
+
+    Args:
+        dry_run: Show what would change and change nothing.
+        exit_code: With --dry-run: exit 10 when there are changes.
+    """
+    import msgspec
+
+    from torcctl.sync import write_synced
+    from torcd.protocol.sync import Synced, SyncStatus
+
+    raw = context.call(SyncStatus(workflow_id=choose_workflow(context, workflow), dry_run=dry_run))
+    synced = msgspec.json.decode(raw, type=Synced)
+    for warning in synced.warnings:
+        context.warn(warning)
+    context.show(raw, Synced, write_synced)
+    return CHANGES if dry_run and exit_code and synced.count else DONE
+
+
 VERBS: dict[str, Command] = {
     "create": create,
     "update": update,
@@ -218,4 +242,5 @@ VERBS: dict[str, Command] = {
     "delete": delete,
     "export": export,
     "import": import_,
+    "sync-status": sync_status,
 }

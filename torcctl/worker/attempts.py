@@ -21,7 +21,6 @@ from torcctl.worker.process import (
     Process,
     ProcessEnd,
     find_groups,
-    reap,
     signal_group,
 )
 from torcctl.worker.resources import Room
@@ -214,7 +213,7 @@ class Attempts:
         del self.running[attempt.key]
         self._held.discard(attempt.key)
         self.stopping.pop(attempt.key, None)
-        attempt.end = reap(attempt.process)
+        attempt.end = self._launcher.reap(attempt.process)
         self._room.give_back(attempt.job)
         return attempt
 

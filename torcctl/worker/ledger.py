@@ -51,6 +51,11 @@ class Ledger:
         """Whether there is more to send than starts."""
         return bool(self._ended or self._returned)
 
+    def ends(self) -> list[AttemptEnd]:
+        """The ends that were not acknowledged."""
+        sent = [] if self._sent is None else self._sent.ended
+        return [*sent, *self._ended.values()]
+
     def add_started(self, attempt: AttemptRef, now: float) -> None:
         """The attempt's process was started."""
         self._started[key_of(attempt)] = attempt

@@ -11,10 +11,11 @@ import msgspec
 import trio
 
 from torcctl.worker.connection import CALL_DEADLINE_S, Connection, connect
+from torcctl.worker.ledger import MAX_ENTRIES
 from torcd.protocol.address import Address
 from torcd.protocol.errors import Busy, NotFound, TorcError, Unauthorized, Unavailable, Unreachable
 from torcd.protocol.requests import Request
-from torcd.protocol.worker_requests import AttemptRef, LeaveWorker, RegisterWorker
+from torcd.protocol.worker_requests import AttemptEnd, AttemptRef, LeaveWorker, RegisterWorker, ReportWorker
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,18 @@ class Link:
         assert self._worker_id is not None
         return self._worker_id
 
+    async def deliver(self, request: RegisterWorker, ended: list[AttemptEnd]) -> None:
+        """Tells what another worker, that of the request, could not tell. Raises what the daemon refuses."""
+        other = Link(self._nursery, address=self.address, find_daemon=None)
+        try:
+            await other.open(request)
+            for start in range(0, len(ended), MAX_ENTRIES):
+                report = ReportWorker(worker_id=other.worker_id, ended=ended[start : start + MAX_ENTRIES])
+                await other.ask(report)
+            await other.leave()
+        finally:
+            await other.aclose()
+
     async def open(self, request: RegisterWorker) -> Registration:
         """Registers the worker for the first time. Raises Unreachable at once when nobody answers."""
         try:
@@ -87,10 +100,20 @@ class Link:
         return registration
 
     async def reopen(
-        self, request: Callable[[], RegisterWorker], *, lease_s: float, is_needed: Callable[[], bool]
+        self,
+        request: Callable[[], RegisterWorker],
+        *,
+        lease_s: float,
+        is_needed: Callable[[], bool],
+        is_busy: Callable[[], bool],
     ) -> Registration:
-        """Registers again, however long it takes. Raises Unreachable when the daemon has been away for AWAY_S
-        and the worker does not need it, and what the daemon answers when it refuses the worker for good."""
+        """Registers again, however long it takes.
+
+        Raises Unreachable when the daemon has been away for AWAY_S and the worker does not need it, or Unauthorized
+        when its token has been wrong for so long; Unauthorized at once when the daemon speaks another protocol and the
+        worker is not busy; and whatever else the daemon refuses.
+        """
+        is_unwanted = False
         if self._away_since is None:
             self._away_since = trio.current_time()
             log.warning("lost torcd at %s; running jobs go on", self.address.url)
@@ -102,8 +125,13 @@ class Link:
                     self.address = await trio.to_thread.run_sync(self._find_daemon, abandon_on_cancel=True)
                 return await self._register(request())
             except (Unreachable, Unauthorized, Unavailable, Busy) as error:
-                # Unauthorized: its token was replaced, or it was updated. What runs may still be told later.
-                if not is_needed() and trio.current_time() - self._away_since > AWAY_S:
+                if isinstance(error, Unauthorized) and "protocol" in error.data:  # it was updated: no token helps
+                    if not is_busy():
+                        raise
+                    if not is_unwanted:
+                        log.warning("%s. What runs goes on to its end", error.message)
+                    is_unwanted = True
+                elif not is_needed() and trio.current_time() - self._away_since > AWAY_S:
                     if isinstance(error, Unauthorized):
                         raise
                     raise Unreachable(

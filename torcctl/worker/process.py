@@ -18,6 +18,7 @@ from collections.abc import Collection
 import msgspec
 
 from torcctl.worker.command import Execution, by_bash, find_bash, find_direct, is_shell_altered, wrap
+from torcctl.worker.guard import Guard
 from torcd.protocol.address import Address
 from torcd.protocol.errors import Refused
 from torcd.protocol.worker_requests import JobLaunch
@@ -63,7 +64,7 @@ class CannotStart(Exception):
 
 
 class Launcher:
-    """Starts the jobs of one workflow. Holds one descriptor (`/dev/null`) until `close`.
+    """Starts the jobs of one workflow. Holds `/dev/null` and a guardian of what it started until `close`.
 
     Raises Refused at once when jobs cannot be run at all: no bash, or logs that cannot be written.
     """
@@ -99,11 +100,15 @@ class Launcher:
             b"TORC_NO_AUTOSTART": b"1",
         }
         self.set_address(address)
+        self.guard = Guard()
+        name, _, value = self.guard.mark.partition("=")
+        self._environment[os.fsencode(name)] = os.fsencode(value)
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def close(self) -> None:
-        """Gives up the launcher's descriptor; jobs that run are not touched."""
+        """Gives up what the launcher holds; jobs that run are not touched, but nobody guards them any more."""
         os.close(self._null)
+        self.guard.close()
 
     def set_address(self, address: Address) -> None:
         """The daemon's address for jobs that start from now on.
@@ -153,6 +158,7 @@ class Launcher:
         if not (self._is_shell_altered or is_shell_altered(job.env)):
             direct = find_direct(command, job.env.get("PATH", self._path))
         started_ms, started_s = time.time_ns() // 1_000_000, time.monotonic()
+        self.guard.announce(stdout, stderr)
         pid = None
         if direct is not None:
             try:
@@ -163,9 +169,11 @@ class Launcher:
                 # Bash words the refusal as the user knows it, and runs a script that has no `#!`.
         if pid is None:
             pid = self._execute(by_bash(self._bash, command), environment, stdout, stderr)
+        self.guard.enter(pid)
         try:
             pidfd = os.pidfd_open(pid)
         except OSError:
+            self.guard.leave(pid)
             os.killpg(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             raise
@@ -196,6 +204,11 @@ class Launcher:
         environment[b"TORC_ATTEMPT_ID"] = b"%d" % job.attempt_id
         environment[b"TORC_RUN_ID"] = b"%d" % job.run_id
         return environment
+
+    def reap(self, process: Process) -> ProcessEnd:
+        """Collects a process of this launcher that has ended."""
+        self.guard.leave(process.pid)
+        return reap(process)
 
     def _make_output_dir(self) -> None:
         os.stat(self._directory)  # never made anew: it may lie on a file system that is not mounted now

@@ -28,9 +28,12 @@ MAX_WAITING_S = 0.5
 PRESS_S = 0.05
 """Between looks at jobs that are being stopped."""
 
+GUARD_PAUSE_S = 1.0
+"""After a guardian was replaced: one that is killed again and again must not take a processor."""
+
 
 class Runner:
-    """The attempts of one worker and what is to be told about them. `run` is its two tasks."""
+    """The attempts of one worker and what is to be told about them. `run` is its tasks; it closes the launcher."""
 
     def __init__(
         self, *, room: Room, launcher: Launcher, ledger: Ledger, grace_s: float, on_change: Callable[[], None]
@@ -59,6 +62,7 @@ class Runner:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._press)
+                nursery.start_soon(self._keep_guarded)
                 while True:
                     await trio.lowlevel.wait_readable(self._attempts)
                     for attempt in self._attempts.collect():
@@ -69,6 +73,20 @@ class Runner:
                     self._notify()
         finally:
             self._attempts.close()
+            self._launcher.close()
+
+    async def _keep_guarded(self) -> None:
+        """Replaces a guardian that somebody killed."""
+        guard = self._launcher.guard
+        while True:
+            if guard.is_started:
+                await trio.lowlevel.wait_readable(guard)
+                log.warning("the guardian of this worker's jobs was killed; starting another one")
+            try:
+                guard.start()
+            except OSError as error:
+                log.warning("no guardian could be started: %s; jobs would outlive a worker that is killed", error)
+            await trio.sleep(GUARD_PAUSE_S)
 
     async def _press(self) -> None:
         while True:
@@ -99,6 +117,11 @@ class Runner:
         return len(self._attempts.running)
 
     @property
+    def is_busy(self) -> bool:
+        """Whether there are attempts whose end is to come."""
+        return bool(self._attempts.running or self._settling)
+
+    @property
     def is_idle(self) -> bool:
         """Whether no attempt is here in any state; the ledger may still hold outcomes."""
         return not (self._attempts.running or self._attempts.waiting or self._settling)
@@ -124,7 +147,7 @@ class Runner:
     def attempts(self) -> list[AttemptRef]:
         """Every attempt that this worker answers for, those with outcomes not yet acknowledged included."""
         held = [*self._attempts.running.values(), *self._attempts.waiting, *self._settling]
-        return [attempt.ref for attempt in held if not attempt.is_forgotten] + self._ledger.attempts()
+        return [attempt.ref for attempt in held] + self._ledger.attempts()
 
     # ---- orders ------------------------------------------------------------------------------------------
 
@@ -173,14 +196,19 @@ class Runner:
             self._stop([attempt], "by_user", self._grace_s)
 
     def forget(self, ref: AttemptRef, why: str) -> None:
-        """The daemon does not accept this attempt any more: it is stopped and not spoken of again."""
+        """The daemon does not accept this attempt any more: it is killed, and handed back once nothing of it is left.
+
+        Without grace: what it saved now could overwrite what its successor has made.
+        """
         log.warning("attempt %d of job %d is not accepted: %s", ref.attempt_id, ref.job_id, why)
         key = key_of(ref)
         self._ledger.forget(key)
         self._attempts.drop_waiting(key)
         if attempt := self._attempts.running.get(key):
             attempt.is_forgotten = True
-            self._stop([attempt], "superseded", self._grace_s)
+            self._stop([attempt], "superseded", 0.0)
+        elif key not in {attempt.key for attempt in self._settling}:
+            self._ledger.add_returned(ref)
 
     def close(self, grace_s: float) -> None:
         """Takes no more work, hands back what waits and stops what runs; again, to shorten the grace."""
@@ -199,7 +227,7 @@ class Runner:
     def _settle(self, attempt: Attempt) -> None:
         """Looks at the outputs of an attempt that ended and enters its outcome."""
         if attempt.is_forgotten:
-            self.has_new_room = True
+            self._ledger.add_returned(attempt.ref)
         elif len(attempt.job.outputs) <= MAX_INLINE and not _reads_content(attempt):
             self._enter(attempt)
         else:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 import trio
+from msgspec import structs
 
 from torcctl.worker.attempts import GRACE_S
 from torcctl.worker.conversation import Conversation
@@ -19,8 +20,10 @@ from torcctl.worker.process import Launcher
 from torcctl.worker.progress import Progress
 from torcctl.worker.resources import Offer, Room
 from torcctl.worker.runner import Runner
+from torcctl.worker.unreported import Unreported, find_unreported, forget_unreported, save_unreported
 from torcd.protocol.address import Address
 from torcd.protocol.errors import TorcError, Unreachable
+from torcd.protocol.process import identify_process
 from torcd.protocol.worker_requests import AttemptRef, RegisterWorker
 
 log = logging.getLogger(__name__)
@@ -61,6 +64,7 @@ class Session:
         self._address = address
         self._find_daemon = find_daemon
         self._workflow_id = workflow_id
+        self._process = identify_process(os.getpid())
         self._offer = offer
         self._output_dir = output_dir
         self._grace_s = grace_s
@@ -128,6 +132,11 @@ class Session:
                     output_dir=self._output_dir,
                     address=link.address,
                 )
+                try:
+                    await self._take_along(link, launcher.output_dir)
+                except BaseException:
+                    launcher.close()
+                    raise
                 await self._work(nursery, link, launcher, registration)
             finally:
                 await link.leave()
@@ -147,7 +156,7 @@ class Session:
         nursery.start_soon(runner.run)
         try:
             with self._talk:
-                await self._converse(link, launcher, registration.lease_s)
+                await self._converse(link, launcher, ledger, registration.lease_s)
             if self._talk.cancelled_caught:
                 log.warning("gave up telling torcd; %d jobs could not be killed", runner.num_running)
         except TorcError:
@@ -157,9 +166,30 @@ class Session:
                 await runner.wait_stopped()
             raise
         finally:
-            launcher.close()
+            if ended := ledger.ends():
+                untold = Unreported(
+                    workflow_id=self._workflow_id,
+                    worker_id=link.worker_id,
+                    hostname=socket.gethostname(),
+                    ended=ended,
+                )
+                save_unreported(launcher.output_dir, untold)
 
-    async def _converse(self, link: Link, launcher: Launcher, lease_s: float) -> None:
+    async def _take_along(self, link: Link, output_dir: str) -> None:
+        """Tells what former workers could not tell."""
+        for path, left in find_unreported(output_dir, self._workflow_id):
+            refs = [AttemptRef(job_id=end.job_id, attempt_id=end.attempt_id) for end in left.ended]
+            # No process: this one is not the worker's, and the daemon must not wait for its end.
+            request = structs.replace(self._registration(left.worker_id, refs), hostname=left.hostname, process="")
+            try:
+                await link.deliver(request, left.ended)
+            except TorcError as error:
+                log.warning("the results in %s could not be reported: %s", path, error)
+            else:
+                log.info("reported %d results that worker %d had left", len(refs), left.worker_id)
+                forget_unreported(path)
+
+    async def _converse(self, link: Link, launcher: Launcher, ledger: Ledger, lease_s: float) -> None:
         runner, conversation = self._runner, self._conversation
         assert runner is not None
         assert conversation is not None
@@ -173,7 +203,8 @@ class Session:
             registration = await link.reopen(
                 lambda: self._registration(link.worker_id, runner.attempts()),
                 lease_s=lease_s,
-                is_needed=lambda: runner.num_running > 0,
+                is_needed=lambda: runner.is_busy or bool(ledger.ends()),
+                is_busy=lambda: runner.is_busy,
             )
             lease_s = registration.lease_s
             launcher.set_address(link.address)
@@ -192,5 +223,6 @@ class Session:
             memory_bytes=self._offer.memory_bytes,
             num_gpus=self._offer.num_gpus,
             max_parallel_jobs=self._offer.max_parallel_jobs,
+            process=self._process,
             attempts=attempts,
         )

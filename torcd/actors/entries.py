@@ -26,6 +26,9 @@ class Entry:
     worker_id: int
     hostname: str
     total: Room
+    pid: int = 0
+    process: str = ""
+    """What tells its process from all others (`protocol.process`)."""
     session: object | None = None
     """The connection it speaks on; None while it is away."""
     waiting: Waiting | None = None

@@ -1,6 +1,6 @@
 """What an actor is told besides the requests of clients: by its own helpers and by sessions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from torcd.core.explanation import Explained
 from torcd.core.planning import Known
 from torcd.core.state import State
 from torcd.operations.operate import Planned
+from torcd.processes import Attempt
 from torcd.protocol.edits import DisableJobs, EnableJobs
 from torcd.protocol.errors import TorcError
 from torcd.protocol.requests import DeleteWorkflow, Operation
@@ -158,6 +159,22 @@ class LeaseEnded:
 
     worker_id: int
     lease: trio.CancelScope
+
+
+@dataclass(frozen=True, slots=True)
+class StrayEnded:
+    """A worker that was given up has ended, with its jobs."""
+
+    worker_id: int
+    stray: object
+
+
+@dataclass(frozen=True, slots=True)
+class SyncWorkers:
+    """Which workers are there is to be looked at; answered with `Synced`."""
+
+    processes: Mapping[Attempt, list[int]]
+    dry_run: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The workers of one workflow: registration, reports, claims that wait, leases, and what must be stopped.
+"""The workers of one workflow: registration, reports, claims that wait, and leases. What must be stopped: `stops`.
 
 Part of the workflow's actor. Attempts are in the state; here is only what dies with the daemon. What changes here
 changes after the commit, so that a failed one leaves it as it was.
@@ -6,14 +6,15 @@ changes after the commit, so that a failed one leaves it as it was.
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import trio
-from numpy.typing import NDArray
 
 from torcd.actors.clock import now_ms
 from torcd.actors.entries import Entry, Waiting, room_of
+from torcd.actors.lease import STEPS
 from torcd.actors.mailbox import Message
-from torcd.actors.messages import Disconnected, LeaseEnded, Nudge, Register, WaitEnded
+from torcd.actors.messages import Disconnected, LeaseEnded, Nudge, Register, StrayEnded, SyncWorkers, WaitEnded
+from torcd.actors.stops import Stops, keys_of
+from torcd.actors.sync import sync_workers
 from torcd.actors.turn import Pending, Turn
 from torcd.core.delta import Claim
 from torcd.core.explanation import Wait
@@ -31,6 +32,7 @@ from torcd.operations.report import (
 )
 from torcd.operations.resume import Resumed, resume_attempts
 from torcd.protocol.errors import NotFound
+from torcd.protocol.process import has_ended
 from torcd.protocol.worker_requests import (
     AttemptRef,
     Capacity,
@@ -40,13 +42,10 @@ from torcd.protocol.worker_requests import (
     ReportWorker,
     WorkerAnswer,
 )
-from torcd.storage.workers import insert_worker, load_workers, set_gone
+from torcd.storage.workers import WorkerRow, insert_worker, load_workers, set_gone
 
 if TYPE_CHECKING:
     from torcd.actors.workflow import Finish, WorkflowActor
-
-LEASE_S = 60.0
-"""How long a worker may stay away before its jobs are taken from it (SEMANTICS 8.4)."""
 
 LONGEST_WAIT_S = 60.0
 """A report waits no longer than this, so that an answer shows the connection to be alive."""
@@ -58,11 +57,17 @@ class Roster:
     def __init__(self, actor: "WorkflowActor") -> None:
         self._actor = actor
         self._entries: dict[int, Entry] = {}
+        self.stops = Stops(actor, self._entries)
+        self._strays = self.stops.strays
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no worker, not even one that is away."""
-        return not self._entries
+        """Whether there is no worker, not even one that is away or was given up."""
+        return not self._entries and not self._strays.entries()
+
+    def entries(self) -> list[Entry]:
+        """The workers that are connected or away."""
+        return list(self._entries.values())
 
     def count_workers(self) -> tuple[int, int]:
         """How many workers are connected, and how many are away."""
@@ -75,10 +80,17 @@ class Roster:
 
     async def load(self) -> None:
         """Takes over the workers that a former daemon knew; their leases start anew (SEMANTICS 8.4)."""
-        rows = await self._actor.database.read(lambda db: load_workers(db, self._actor.workflow_id))
-        for worker_id, hostname, cpus, memory_bytes, gpus, most in rows:
-            entry = self._entries[worker_id] = Entry(worker_id, hostname, room_of(cpus, memory_bytes, gpus, most))
+        workflow_id, database = self._actor.workflow_id, self._actor.database
+        rows = await database.read(lambda db: load_workers(db, workflow_id))
+        self._entries |= {row[0]: _entry_of(row) for row in rows}
+        gone = await database.read(lambda db: load_workers(db, workflow_id, gone=True))
+        given_up = {row[0]: _entry_of(row) for row in gone if has_ended(row[6], row[7]) is False}
+        await self.stops.hold_back(self._entries | given_up)
+        for entry in self._entries.values():
             self._start_lease(entry)
+        for entry in given_up.values():
+            if entry.to_stop:
+                self._strays.keep(entry)
         turn = Turn(self._actor.state, now_ms())
         lose_unknown_workers(turn.draft, list(self._entries))
         await turn.commit(self._actor.database)
@@ -93,6 +105,10 @@ class Roster:
                 return self._on_disconnected(turn, gone)
             case LeaseEnded() as ended:
                 return self._on_lease_ended(turn, ended)
+            case SyncWorkers() as sync:
+                return sync_workers(self, turn, sync.processes, dry_run=sync.dry_run)
+            case StrayEnded() as ended:
+                return self.stops.on_stray_ended(ended)
             case WaitEnded() as ended:
                 return self._on_wait_ended(turn, ended)
             case Nudge():
@@ -121,17 +137,23 @@ class Roster:
         def finish() -> dict[str, object]:
             entry = self._enter(new.value, request)
             self._end_lease(entry)
-            self._set_free(entry, list(entry.to_stop))
+            stray = self._strays.take(entry.worker_id)
+            if stray is not None:
+                entry.to_stop |= stray.to_stop
+            self.stops.set_free(entry, list(entry.to_stop))
             entry.session = register.session
-            entry.to_stop = dict.fromkeys((ref.job_id, ref.attempt_id) for ref in resumed.to_stop)
+            entry.to_stop = dict.fromkeys(keys_of(resumed.to_stop))
             entry.told = set()
+            if request.process:  # it will tell when they have ended
+                entry.told.update(keys_of(resumed.lost))
+                entry.to_stop |= dict.fromkeys(keys_of(resumed.lost))
             if register.closed.is_set():  # gone already: nobody will tell of it any more
                 entry.session = None
                 self._start_lease(entry)
             state = turn.state
             return {
                 "worker_id": entry.worker_id,
-                "lease_s": LEASE_S,
+                "lease_s": self._actor.lease_s,
                 "submission_directory": state.submission_directory,
                 "workflow_name": state.name,
                 "run_id": state.run_id,
@@ -146,7 +168,7 @@ class Roster:
         entry = self._entries.get(worker_id)
         if entry is None:
             total = room_of(request.num_cpus, request.memory_bytes, request.num_gpus, request.max_parallel_jobs)
-            entry = self._entries[worker_id] = Entry(worker_id, request.hostname, total)
+            entry = self._entries[worker_id] = Entry(worker_id, request.hostname, total, request.pid, request.process)
         return entry
 
     def _on_disconnected(self, turn: Turn, gone: Disconnected) -> "Finish":
@@ -168,7 +190,8 @@ class Roster:
 
         async def run() -> None:
             with lease:
-                await trio.sleep(LEASE_S)
+                for _ in range(STEPS):
+                    await trio.sleep(self._actor.lease_s / STEPS)
                 await self._actor.mailbox.post(LeaseEnded(entry.worker_id, lease))
 
         self._actor.nursery.start_soon(run)
@@ -182,25 +205,32 @@ class Roster:
         entry = self._entries.get(ended.worker_id)
         if entry is None or entry.lease is not ended.lease or turn.is_renewed(entry) or turn.is_ending(entry):
             return lambda: None  # it came back meanwhile
-        return self._remove(turn, entry)
+        return self.remove(turn, entry, keeps_stray=has_ended(entry.pid, entry.process) is False)
 
     def on_leave(self, turn: Turn, worker_id: int) -> "Finish":
         """A worker's orderly end."""
         entry = self._entries.get(worker_id)
         if entry is None or turn.is_ending(entry):
             return lambda: {"worker_id": worker_id}
-        return self._remove(turn, entry)
+        return self.remove(turn, entry)
 
-    def _remove(self, turn: Turn, entry: Entry) -> "Finish":
-        lose_worker(turn.draft, entry.worker_id, entry.hostname)
+    def remove(self, turn: Turn, entry: Entry, *, keeps_stray: bool = False) -> "Finish":
+        """Ends a worker. `keeps_stray`: its processes live, and with them perhaps what it ran."""
+        lost = lose_worker(turn.draft, entry.worker_id, entry.hostname)
+        if keeps_stray:
+            turn.stopping.update(job_id for job_id, _ in lost)
         turn.query(lambda db: set_gone(db, entry.worker_id, gone=True))
         self._end_wait(turn, entry)
         turn.end(entry)
 
         def finish() -> dict[str, object]:
             self._end_lease(entry)
-            self._set_free(entry, list(entry.to_stop))
             self._entries.pop(entry.worker_id, None)
+            if keeps_stray:
+                entry.to_stop |= dict.fromkeys(lost)
+                self._strays.keep(entry)
+            else:
+                self.stops.set_free(entry, list(entry.to_stop))
             return {"worker_id": entry.worker_id}
 
         return finish
@@ -225,10 +255,10 @@ class Roster:
         if reported.doubtful:
             judged = turn.query(lambda db: judge_doubtful(db, turn.state, entry.worker_id, reported.doubtful))
         launches = self._hand_out(turn, entry, request.capacity)
-        over = [(ref.job_id, ref.attempt_id) for ref in [*request.ended, *request.returned]]
+        over = keys_of([*request.ended, *request.returned])
 
         def finish() -> WorkerAnswer:
-            self._set_free(entry, over)
+            self.stops.set_free(entry, over)
             refused = reported.refused + (judged.value if judged is not None else [])
             return self._answer(turn, entry, launches, refused)
 
@@ -248,7 +278,7 @@ class Roster:
     def _hand_out(self, turn: Turn, entry: Entry, capacity: Capacity | None) -> Pending[list[JobLaunch]] | None:
         if capacity is None or turn.state.counts[Status.READY] == 0 or turn.state.is_archived:
             return None
-        claim = hand_out(turn.draft, entry.worker_id, capacity, entry.total, self._stopping(turn))
+        claim = hand_out(turn.draft, entry.worker_id, capacity, entry.total, self.stops.stopping(turn))
         if claim is None:
             return None
         return self._load_launches(turn, claim)
@@ -335,7 +365,7 @@ class Roster:
         """Why a ready job is not handed out, worker by worker."""
         state = self._actor.state
         job_id = int(state.jobs.ids.ids[job])
-        if any(job_id == stopping for entry in self._entries.values() for stopping, _ in entry.to_stop):
+        if job_id in self.stops.stopping():
             return [Wait(kind="former_attempt", why="its former attempt may still be alive")]
         need = state.ready.requirements[int(state.jobs.requirement[job])]
         waits = []
@@ -349,45 +379,7 @@ class Roster:
             waits.append(Wait(kind="worker", worker_id=entry.worker_id, why=why))
         return waits or [Wait(kind="no_worker", why="no worker is connected")]
 
-    # ---- stopping attempts ----
 
-    def ask_to_stop(self, turn: Turn, jobs: NDArray[np.int64]) -> None:
-        """After the commit, has the workers stop the present attempts of these live jobs."""
-        columns = turn.state.jobs
-        turn.stopping.update(columns.ids.ids[jobs].tolist())
-        attempts = list(
-            zip(
-                columns.worker[jobs].tolist(),
-                columns.ids.ids[jobs].tolist(),
-                columns.attempt[jobs].tolist(),
-                strict=True,
-            )
-        )
-
-        def ask() -> None:
-            for worker_id, job_id, attempt in attempts:
-                entry = self._entries.get(worker_id)
-                if entry is not None:
-                    entry.to_stop[job_id, attempt] = None
-            self._actor.nursery.start_soon(self._actor.mailbox.post, Nudge())
-
-        if attempts:
-            turn.after(ask)
-
-    def _stopping(self, turn: Turn) -> set[int]:
-        """The jobs whose former attempt may still be alive: none of them is handed out before it has ended."""
-        stopping = set(turn.stopping)
-        for entry in self._entries.values():
-            stopping.update(job_id for job_id, _ in entry.to_stop)
-        return stopping
-
-    def _set_free(self, entry: Entry, attempts: list[tuple[int, int]]) -> None:
-        """Attempts have ended, or their worker is lost: jobs that waited for that can be handed out."""
-        ended = [attempt for attempt in attempts if entry.to_stop.pop(attempt, self) is not self]
-        if not ended:
-            return
-        state = self._actor.state
-        jobs = state.jobs.ids.find(np.array([job_id for job_id, _ in ended], dtype=np.int64))
-        jobs = jobs[jobs >= 0]  # an update may have removed one that was canceled
-        state.ready.add(jobs[state.jobs.status[jobs] == Status.READY])
-        self._actor.nursery.start_soon(self._actor.mailbox.post, Nudge())
+def _entry_of(row: WorkerRow) -> Entry:
+    worker_id, hostname, cpus, memory_bytes, gpus, most, pid, process = row
+    return Entry(worker_id, hostname, room_of(cpus, memory_bytes, gpus, most), pid, process)

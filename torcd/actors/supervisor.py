@@ -13,6 +13,7 @@ from typing import Any
 import trio
 
 from torcd.actors.clock import now_ms
+from torcd.actors.lease import LEASE_S
 from torcd.actors.mailbox import Mailbox, Message, Reply
 from torcd.actors.messages import Nudge
 from torcd.actors.survey import survey_actor, survey_faulted
@@ -37,7 +38,9 @@ REVIVE_S = 5.0
 class Supervisor:
     """All actors. `run` holds them; everything else is called by handlers."""
 
-    def __init__(self, database: Database, bus: Bus, scanner: Scanner) -> None:
+    def __init__(self, database: Database, bus: Bus, scanner: Scanner, lease_s: float = LEASE_S) -> None:
+        self.lease_s = lease_s
+        """That of workers which begin one from now on."""
         self._database = database
         self._bus = bus
         self._scanner = scanner
@@ -115,6 +118,7 @@ class Supervisor:
     def _start(self, workflow_id: int, mailbox: Mailbox, orphan: int | None = None) -> None:
         actor = WorkflowActor(workflow_id, mailbox, self._database, self._bus, self._scanner, self._on_task_end)
         actor.orphan = self._orphans.pop(workflow_id, None) if orphan is None else orphan
+        actor.lease_s = self.lease_s
         self._actors[workflow_id] = actor
         self._nursery.start_soon(self._run_actor, actor)
 

@@ -173,7 +173,7 @@ class TaskSlot:
         planned = await self._plan(apply.preparation)
         is_canceled = apply.task.outlived_cancel
         live = np.flatnonzero(mask_of(LIVE)[self._actor.state.jobs.status])
-        self._actor.roster.ask_to_stop(turn, live if is_canceled else planned.plan.stopped)
+        self._actor.roster.stops.ask_to_stop(turn, live if is_canceled else planned.plan.stopped)
 
         def write() -> None:
             apply_plan(turn.draft, planned, apply.task.task_id)

@@ -15,6 +15,7 @@ import trio
 from torcd.actors.activity import Activity
 from torcd.actors.clock import now_ms
 from torcd.actors.explain import Explainer
+from torcd.actors.lease import LEASE_S
 from torcd.actors.mailbox import Mailbox, Message, Reply
 from torcd.actors.messages import (
     Apply,
@@ -104,6 +105,7 @@ class WorkflowActor:
         """The messages under way: a crash answers them."""
         self.orphan: int | None = None
         """The task that a former life of this actor was at when it crashed: it has ended, or ends now."""
+        self.lease_s = LEASE_S
         self.tasks = TaskSlot(self)
         self.roster = Roster(self)
         self.explainer = Explainer(self)
@@ -364,7 +366,7 @@ class WorkflowActor:
     def _on_cancel(self, turn: Turn) -> Finish:
         check_not_archived(self.state)
         live = np.flatnonzero(mask_of(LIVE)[self.state.jobs.status])
-        self.roster.ask_to_stop(turn, live)
+        self.roster.stops.ask_to_stop(turn, live)
         count = cancel_workflow(turn.draft)
         turn.after(self.tasks.note_cancel)
         return lambda: {"workflow_id": self.workflow_id, "canceled": count}

@@ -21,6 +21,7 @@ from torcd.api.explanations import Explanations
 from torcd.api.lookups import Lookups
 from torcd.api.plan_shelf import PlanShelf
 from torcd.api.session import Handler, Session
+from torcd.api.sync import Syncs
 from torcd.api.transfers import Transfers
 from torcd.api.updates import Updates
 from torcd.operations.create import prepare_workflow
@@ -110,6 +111,7 @@ class Dispatch:
             Edits(self._database, self._supervisor),
             Explanations(self._database, self._supervisor),
             Lookups(self._database),
+            Syncs(self._database, self._supervisor),
             Transfers(self._database, self._creates),
             self._updates,
         ):

@@ -356,8 +356,11 @@ def lose_unknown_workers(draft: Draft, worker_ids: list[int]) -> None:
         lose_worker(draft, worker_id, "")
 
 
-def lose_worker(draft: Draft, worker_id: int, hostname: str) -> None:
-    """A worker whose lease ended: pending claims return, running jobs are terminated (SEMANTICS 8.4)."""
+def lose_worker(draft: Draft, worker_id: int, hostname: str) -> list[tuple[int, int]]:
+    """A worker whose lease ended: pending claims return, running jobs are terminated (SEMANTICS 8.4).
+
+    The attempts that may have been running: (job id, attempt).
+    """
     state = draft.state
     held = np.flatnonzero(state.jobs.worker == worker_id)
     status = state.jobs.status[held]
@@ -365,6 +368,8 @@ def lose_worker(draft: Draft, worker_id: int, hostname: str) -> None:
     running = held[status == Status.RUNNING]
     draft.add_results([lost_row(state, int(job), draft.now_ms, hostname, StatusReason.WORKER_LOST) for job in running])
     draft.move(running, Status.TERMINATED, StatusReason.WORKER_LOST)
+    live = held[IS_LIVE[status]]
+    return list(zip(state.jobs.ids.ids[live].tolist(), state.jobs.attempt[live].tolist(), strict=True))
 
 
 def lost_row(

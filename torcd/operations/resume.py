@@ -1,11 +1,13 @@
 """A worker that comes back: what it still holds, and what it lost or was taken from it (SEMANTICS 8.4)."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from torcd.core.draft import Draft
-from torcd.core.status import ENDED, LIVE, Status, StatusReason
+from torcd.core.state import State
+from torcd.core.status import ENDED, LIVE, Status, StatusReason, mask_of
 from torcd.operations.report import lost_row, take_back
 from torcd.protocol.worker_requests import AttemptRef
 
@@ -18,6 +20,17 @@ class Resumed:
     """Superseded: it kills them and forgets them."""
     to_stop: list[AttemptRef] = field(default_factory=list)
     """Canceled meanwhile: it stops them and reports their end."""
+
+
+IDLE = frozenset(Status) - LIVE - {Status.COMPLETED, Status.FAILED, Status.DISABLED}
+"""The statuses of jobs that could be handed out, now or after another operation, while a former attempt is alive."""
+
+
+def has_idle_attempts(state: State, worker_ids: Collection[int]) -> bool:
+    """Whether there are such jobs whose latest attempt was one of these workers'."""
+    columns = state.jobs
+    idle = mask_of(IDLE)[columns.status] & (columns.attempt > 0)
+    return bool(idle.any() and (idle & np.isin(np.abs(columns.worker), list(worker_ids))).any())
 
 
 def resume_attempts(draft: Draft, worker_id: int, hostname: str, presented: list[AttemptRef]) -> Resumed:

@@ -24,6 +24,8 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
     """Of the daemon's certificate; set by users who do without the connection file."""
     listen: str = "auto"
     """Where the daemon listens for other hosts: `auto`, `off` or `host:port`."""
+    lease: str | None = None
+    """How many seconds the daemon waits for a worker that is away."""
     is_database_chosen: bool = False
     """Whether the database is not the default one: then a daemon with another is not the one that is meant."""
 
@@ -41,7 +43,7 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
         return self.connection_file.with_name("tls.pem")
 
 
-SETTINGS = ("connection_file", "database", "fingerprint", "listen", "socket", "token", "url")
+SETTINGS = ("connection_file", "database", "fingerprint", "lease", "listen", "socket", "token", "url")
 """What the config file may set."""
 
 
@@ -65,6 +67,8 @@ def _read_config(path: Path) -> dict[str, str]:
             "`torcctl daemon rotate-token`",
             file=str(path),
         )
+    if type(config.get("lease")) in (int, float):
+        config["lease"] = str(config["lease"])
     for name, value in config.items():
         if not isinstance(value, str):
             raise Refused(f"{path}: {name} must be a string", file=str(path), field=name)
@@ -92,6 +96,7 @@ def find_places(
     database: str | None = None,
     socket: str | None = None,
     listen: str | None = None,
+    lease: str | None = None,
 ) -> Places:
     """The places that apply; arguments are flags. Raises Refused when the config file is bad."""
     home = Path(environ.get("HOME") or Path.home())
@@ -114,6 +119,7 @@ def find_places(
         fingerprint=environ.get("TORC_FINGERPRINT") or config.get("fingerprint"),
         listen=listen or environ.get("TORCD_LISTEN") or config.get("listen") or "auto",
         is_database_chosen=database_path != default.absolute(),
+        lease=lease or environ.get("TORCD_LEASE") or config.get("lease"),
     )
 
 

@@ -74,6 +74,9 @@ class RegisterWorker(WorkflowRequest, frozen=True, kw_only=True):
     memory_bytes: Natural
     num_gpus: Natural = 0
     max_parallel_jobs: Positive | None = None
+    process: str = ""
+    """With `pid`, what tells the worker's process from all others of its host. A worker that sends it also hands back
+    each attempt of `lost` once that has ended."""
     attempts: list[AttemptRef] = field(default_factory=list)
 
 

@@ -469,6 +469,8 @@ async def test_an_attempt_superseded_during_the_absence_is_killed(daemon: FakeDa
         daemon.superseded.add((1, 1))
         await daemon.come_back()
         await until_gone(pid)
+        await daemon.until(lambda: (1, 1) in daemon.returned)  # its successor may begin
+    assert not daemon.ended
 
 
 async def test_the_next_daemon_may_live_elsewhere(daemon: FakeDaemon, tmp_path: Path) -> None:
@@ -499,14 +501,14 @@ async def test_a_worker_whose_token_is_refused_looks_again_and_keeps_what_runs(
 
     async with working(daemon, find_daemon=find_daemon) as work:
         await daemon.until(lambda: (1, 1) in daemon.running)
-        daemon.unauthorized = Unauthorized("another token")
+        daemon.unwelcome = Unauthorized("another token")
         daemon.vanish()
         await daemon.come_back()
         await looked.wait()
         looked = trio.Event()
         await looked.wait()
         assert len(daemon.registrations) == 1
-        daemon.unauthorized = None
+        daemon.unwelcome = None
         await daemon.until(lambda: len(daemon.registrations) == 2)
         assert [one.job_id for one in daemon.registrations[1].attempts] == [1]
         (tmp_path / "go").touch()
@@ -519,7 +521,7 @@ async def test_a_worker_without_work_is_told_why_it_was_refused(
     daemon.never_complete = True
     async with working(daemon) as work:
         await daemon.until(lambda: bool(daemon.reports))
-        daemon.unauthorized = Unauthorized("another token")
+        daemon.unwelcome = Unauthorized("another token")
         daemon.vanish()
         await daemon.come_back()
         with pytest.raises(Unauthorized):

@@ -78,10 +78,10 @@ class FakeDaemon:
         self.left = 0
         self.never_complete = False
         self.keep_records = True
+        self.unwelcome: TorcError | None = None
+        """The answer to a hello."""
         self.error: TorcError | None = None
         """Raised for the next report."""
-        self.unauthorized: TorcError | None = None
-        """Raised for every hello."""
         self.swallow: Callable[[ReportWorker], bool] = lambda report: False
         """Reports that are carried out, but whose answer is lost with the connection."""
         self._poked = trio.Event()
@@ -167,8 +167,8 @@ class FakeDaemon:
     async def _do(self, request: Request) -> object:
         match request:
             case Hello():
-                if self.unauthorized is not None:
-                    raise self.unauthorized
+                if self.unwelcome is not None:
+                    raise self.unwelcome
                 return {}
             case RegisterWorker():
                 return self._register(request)
@@ -187,7 +187,7 @@ class FakeDaemon:
         for key in [key for key in self.pending if key not in presented]:
             self.ready.appendleft(self.pending.pop(key))
         return {
-            "worker_id": 5,
+            "worker_id": request.worker_id or 5,
             "lease_s": 60.0,
             "submission_directory": str(self.directory),
             "workflow_name": "w",
@@ -203,7 +203,7 @@ class FakeDaemon:
         return {status: count for status, count in found.items() if count}
 
     async def _report(self, report: ReportWorker) -> WorkerAnswer:
-        assert report.worker_id == 5
+        assert report.worker_id in {5, *(each.worker_id for each in self.registrations)}
         if self.error is not None:
             error, self.error = self.error, None
             raise error
@@ -248,7 +248,7 @@ class FakeDaemon:
         refused = []
         for one in [*report.started, *report.ended, *report.returned]:
             key = (one.job_id, one.attempt_id)
-            if key in self.superseded:
+            if key in self.superseded and one not in report.returned:
                 refused.append(RefusedReport(job_id=one.job_id, attempt_id=one.attempt_id, why="superseded"))
             elif isinstance(one, AttemptEnd):
                 if key in self.ended:

@@ -1,0 +1,30 @@
+"""How long a worker may stay away before its jobs are taken from it (SEMANTICS 8.4)."""
+
+from torcd.protocol.errors import Refused
+
+LEASE_S = 60.0
+"""Unless the user says otherwise: a restart of the daemon and a hiccup of the network are over by then."""
+
+SHORTEST_S, LONGEST_S = 1.0, 7 * 86400.0
+"""A worker tries to come back several times in a lease, and each takes its time."""
+
+STEPS = 20
+"""A lease is counted in so many steps. What a step takes longer than it should, this process did not run: the
+machine was suspended, or the daemon stopped. Nobody could have come back to it in that time, and it does not count."""
+
+
+def parse_lease(text: str | None) -> float:
+    """The lease that a setting stands for, in seconds; raises Refused."""
+    if text is None:
+        return LEASE_S
+    try:
+        lease_s = float(text)
+    except ValueError:
+        lease_s = 0.0
+    if not SHORTEST_S <= lease_s <= LONGEST_S:
+        raise Refused(
+            f"lease: {text!r} is no number of seconds from {SHORTEST_S:g} to {LONGEST_S:g}"
+            " (torcd --lease, TORCD_LEASE or config.toml)",
+            value=text,
+        )
+    return lease_s

@@ -1,0 +1,43 @@
+"""The handler of `workflows.sync_status`: looks at processes, asks the actor, and puts names to its jobs."""
+
+import sqlite3
+from collections.abc import Mapping
+from typing import cast
+
+import trio
+from msgspec import structs
+
+from torcd.actors.messages import SyncWorkers
+from torcd.actors.supervisor import Supervisor
+from torcd.api.session import Handler, Session
+from torcd.processes import find_job_processes
+from torcd.protocol.requests import Request
+from torcd.protocol.sync import Synced, SyncStatus
+from torcd.storage import nouns
+from torcd.storage.database import Database
+
+
+class Syncs:
+    """Compares with what is."""
+
+    def __init__(self, database: Database, supervisor: Supervisor) -> None:
+        self._database = database
+        self._supervisor = supervisor
+
+    def handlers(self) -> Mapping[type[Request], Handler]:
+        """The table."""
+        return {SyncStatus: self._sync}
+
+    async def _sync(self, session: Session, request: SyncStatus) -> object:
+        workflow_id = request.workflow_id
+        await self._database.read(lambda db: nouns.check_workflow(db, workflow_id))
+        processes = await trio.to_thread.run_sync(find_job_processes)
+        message = SyncWorkers(processes, request.dry_run)
+        synced = cast(Synced, await self._supervisor.send(workflow_id, message))
+        names = await self._database.read(lambda db: _load_names(db, [job.id for job in synced.jobs]))
+        return structs.replace(synced, jobs=[structs.replace(job, name=names[job.id]) for job in synced.jobs])
+
+
+def _load_names(db: sqlite3.Connection, job_ids: list[int]) -> dict[int, str]:
+    rows = db.execute("SELECT id, name FROM job WHERE id IN (SELECT value FROM json_each(?))", (str(job_ids),))
+    return dict(rows.fetchall())
