@@ -8,6 +8,7 @@ import trio.testing
 
 from torcctl.worker import link as link_module
 from torcctl.worker.link import AWAY_S, Link
+from torcd.protocol.address import Address
 from torcd.protocol.errors import Unreachable
 from torcd.protocol.worker_requests import RegisterWorker
 
@@ -27,7 +28,7 @@ async def test_the_backoff_grows_and_stays_below_a_quarter_of_the_lease(
     request = RegisterWorker(workflow_id=7, hostname="h", pid=1, num_cpus=1, memory_bytes=1)
     began = trio.current_time()
     async with trio.open_nursery() as nursery:
-        link = Link(nursery, url="ws+unix:///d", token=None, find_daemon=None)
+        link = Link(nursery, address=Address(url="ws+unix:///d"), find_daemon=None)
         with pytest.raises(Unreachable, match="stayed away"):
             await link.reopen(lambda: request, lease_s=lease_s, is_needed=lambda: False, is_busy=lambda: False)
     pauses = [after - before for before, after in pairwise(attempts)]
