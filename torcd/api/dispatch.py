@@ -20,6 +20,7 @@ from torcd.api.explanations import Explanations
 from torcd.api.lookups import Lookups
 from torcd.api.plan_shelf import PlanShelf
 from torcd.api.session import Handler, Session
+from torcd.api.threads import work_in_thread
 from torcd.api.transfers import Transfers
 from torcd.api.updates import Updates
 from torcd.operations.create import prepare_workflow
@@ -135,7 +136,7 @@ class Dispatch:
                 return await self._created(created, {})
         pieces = session.uploads.take(request.upload, Piece) if request.upload is not None else []
         async with self._creates:
-            new = await trio.to_thread.run_sync(prepare_workflow, request, pieces, now_ms(), abandon_on_cancel=True)
+            new = await work_in_thread(prepare_workflow, request, pieces, now_ms())
             counts = {
                 "jobs": len(new.expansion.jobs),
                 "files": len(new.expansion.files),
