@@ -70,7 +70,8 @@ def _read_keys(keys: "Sequence[Key]") -> tuple[list[int], list[str]]:
         if key == STDIN:
             found |= dict.fromkeys(_read_stdin())
         elif key.startswith("-"):
-            raise UsageError(f"unknown option {key!r}; see --help", option=key)
+            advice = "see --help; a job of this name is named by its id, or on standard input (-)"
+            raise UsageError(f"unknown option {key!r}; {advice}", option=key)
         else:
             found[key] = None
     ids = {key: int(key) for key in found if is_id(key)}

@@ -138,7 +138,8 @@ def test_who_reads_no_answers_is_made_to_wait(system: System, sent: bytes) -> No
     "head",
     [
         b"\0" * 1000, b"GET / HTTP/1.1\r\n\r\n", b"POST /v1 HTTP/1.1\r\nHost: x\r\n\r\n", b"GET " + b"a" * 1_000_000,
-        b"GET /v1 HTTP/1.1\r\n" + b"A: b\r\n" * 200_000, UPGRADE.replace(b"13", b"12"), b"GET /v1 HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n",
+        b"GET /v1 HTTP/1.1\r\n" + b"A: b\r\n" * 200_000, UPGRADE.replace(b"13", b"12"),
+        b"GET /v1 HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n",
         b"GET /v1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + b"ffffffffffffffff\r\n" * 10,
     ],
     ids=["nul", "bare", "post", "line", "headers", "version", "length", "chunked"],
