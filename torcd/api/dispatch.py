@@ -351,7 +351,8 @@ class Dispatch:
 
     async def _register(self, session: Session, request: w.RegisterWorker) -> object:
         workflow_id, worker_id = request.workflow_id, request.worker_id
-        await self._read(lambda db: nouns.check_workflow(db, workflow_id))
+        if self._supervisor.published(workflow_id) is None:  # else it exists, and a thousand workers may come at once
+            await self._read(lambda db: nouns.check_workflow(db, workflow_id))
         if worker_id is not None:
             serves = await self._read(lambda db: find_workflow_of_worker(db, worker_id))
             if serves != workflow_id:
