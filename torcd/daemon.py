@@ -18,6 +18,7 @@ from torcd.api.limits import Limits
 from torcd.api.listener import adopt_unix_listener, open_unix_listener
 from torcd.api.server import serve
 from torcd.bus import Bus
+from torcd.descriptors import fit, raise_limit
 from torcd.files.scan import Scanner
 from torcd.memory import set_up_memory
 from torcd.protocol.address import Places, unix_url
@@ -38,6 +39,7 @@ async def run_daemon(places: Places) -> None:
     """Runs until SIGTERM, SIGINT or `daemon.stop`; raises a TorcError when it cannot start."""
     sys.setswitchinterval(STALL_SWITCH_S)
     set_up_memory()
+    limits = fit(Limits(), raise_limit())
     started_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     with acquire_lock(places.lock):
         async with AsyncExitStack() as resources:
@@ -83,7 +85,7 @@ async def run_daemon(places: Places) -> None:
                             dispatch.handlers(),
                             bus,
                             read_events,
-                            Limits(),
+                            limits,
                             allowed_uid=os.getuid(),
                             task_status=task_status,
                         )

@@ -64,6 +64,10 @@ class Roster:
         """Whether there is no worker, not even one that is away."""
         return not self._entries
 
+    def knows(self, worker_id: int) -> bool:
+        """Whether the worker is here, or away with a lease that has not ended."""
+        return worker_id in self._entries
+
     def waiting_messages(self) -> list[Message]:
         """The reports that wait."""
         return [entry.waiting.message for entry in self._entries.values() if entry.waiting is not None]
