@@ -26,6 +26,8 @@ from torcd.protocol.address import unix_url
 from torcd.protocol.client import connect
 from torcd.protocol.requests import DaemonStatus, GetStatus, Initialize
 
+_processes = multiprocessing.get_context("spawn")  # a thread watches the daemon, and threads do not survive a fork
+
 PROCESSES = 4
 """Of peers: each with a share of the connections, so that none of them is what limits."""
 
@@ -112,7 +114,7 @@ def measure(options: Options) -> dict[str, Any]:
             watch = Watch(torc, pid)
             watch.start()
             stages = len(specification(options)["jobs"]) // 2
-            gates: SynchronizedArray[float] = multiprocessing.Array("d", stages + 2)
+            gates: SynchronizedArray[float] = _processes.Array("d", stages + 2)
             connection.call(Initialize(workflow_id=1), timeout_s=None)
             gates[0] = 0.0  # the first stage is no herd: workers come one by one
             measured = run_peers(options, torc.environ["TORCD_SOCKET"], gates)
@@ -134,8 +136,8 @@ def run_peers(options: Options, path: str, gates: "SynchronizedArray[float]") ->
         )
         for place in range(PROCESSES)
     ]  # fmt: skip
-    queue: multiprocessing.Queue[Measured] = multiprocessing.Queue()
-    children = [multiprocessing.Process(target=_run, args=(plan, gates, queue), daemon=True) for plan in plans]
+    queue: multiprocessing.Queue[Measured] = _processes.Queue()
+    children = [_processes.Process(target=_run, args=(plan, gates, queue), daemon=True) for plan in plans]
     for child in children:
         child.start()
     measured = [queue.get(timeout=options.seconds + 60) for _ in children]
