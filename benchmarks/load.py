@@ -47,6 +47,8 @@ class Options(msgspec.Struct, frozen=True):
     seconds: float = 600
     job_s: tuple[float, float] = (1, 15)
     storm_s: float = 60
+    stages: int | None = None
+    """With it the load ends when the workflow is complete, at the latest after `seconds`."""
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -91,8 +93,7 @@ class Watch(threading.Thread):
 
 def specification(options: Options) -> dict[str, Any]:
     """Stages enough for all of the time, each of a gate and a job for each worker."""
-    stage_s = options.job_s[1]
-    stages = math.ceil(options.seconds / stage_s * 1.5) + 3
+    stages = options.stages or math.ceil(options.seconds / options.job_s[1] * 1.5) + 3
     jobs: list[dict[str, Any]] = []
     for stage in range(stages):
         behind = {"depends_on": [f"s{stage - 1}_gate"]} if stage else {}
@@ -132,7 +133,7 @@ def run_peers(options: Options, path: str, gates: "SynchronizedArray[float]") ->
         Plan(
             path, 1, *(_share(count, place) for count in
             (options.workers, options.subscribers - options.slow - options.dead, options.slow, options.dead)),
-            options.job_s, options.storm_s, end_at,
+            options.job_s, options.storm_s, end_at, options.stages is not None,
         )
         for place in range(PROCESSES)
     ]  # fmt: skip
@@ -164,7 +165,7 @@ def summarize(
             getattr(together, name).merge(getattr(each, name))
         for name in ("completed", "events", "lagged", "lost", "refused", "errors"):
             setattr(together, name, getattr(together, name) + getattr(each, name))
-    samples = [sample for sample in watch.samples if sample.at_s >= min(WARM_UP_S, options.seconds / 3)]
+    samples = [sample for sample in watch.samples if sample.at_s >= WARM_UP_S] or watch.samples
     times = {
         "claim, in a herd": together.herd,
         "completion": together.completion,
@@ -188,7 +189,7 @@ def summarize(
         "counts": counts,
         "resident_mib": _trend([sample.resident_mib for sample in samples], samples),
         "descriptors": _trend([sample.descriptors for sample in samples], samples),
-        "cpu_share": round((samples[-1].cpu_s - samples[0].cpu_s) / (samples[-1].at_s - samples[0].at_s), 3),
+        "cpu_share": round((samples[-1].cpu_s - samples[0].cpu_s) / max(samples[-1].at_s - samples[0].at_s, SAMPLE_S), 3),
         "log_errors": [line for line in log.splitlines() if " ERROR " in line or "Traceback" in line][:10],
     }  # fmt: skip
 
@@ -199,7 +200,7 @@ def _ms(seconds: float) -> float:
 
 def _trend(values: list[float], samples: list[Sample]) -> dict[str, float]:
     """First, last and greatest value, and by how much it grows in an hour as a line fits it."""
-    slope = np.polyfit([sample.at_s for sample in samples], values, 1)[0] * 3600
+    slope = np.polyfit([sample.at_s for sample in samples], values, 1)[0] * 3600 if len(samples) > 2 else 0.0
     return {"first": values[0], "last": values[-1], "most": max(values), "per_hour": round(float(slope), 2)}
 
 

@@ -90,6 +90,8 @@ class Plan(msgspec.Struct, frozen=True):
     """Every so often half of all peers lose their connections at once."""
     end_at: float
     """On the monotonic clock."""
+    ends_with_work: bool = False
+    """Whether to end when every worker has been told that the workflow is complete."""
 
 
 class Measured(msgspec.Struct):
@@ -120,6 +122,15 @@ class Loop:
         self._by_fd: dict[int, Peer] = {}
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
+        self._complete: set[Peer] = set()
+
+    def on_complete(self, worker: "Peer") -> None:
+        """A worker was told that there is nothing left to do."""
+        self._complete.add(worker)
+
+    def _is_over(self, now: float) -> bool:
+        plan = self.plan
+        return now >= plan.end_at or (plan.ends_with_work and len(self._complete) == plan.workers)
 
     def at(self, when: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._timers, (when, next(self._order), action))
@@ -146,7 +157,7 @@ class Loop:
         for peer in peers:
             peer.open()
         self._storm(peers, first=True)
-        while (now := time.monotonic()) < plan.end_at:
+        while not self._is_over(now := time.monotonic()):
             while self._timers and self._timers[0][0] <= now:
                 heapq.heappop(self._timers)[2]()
             until = self._timers[0][0] if self._timers else now + 1
@@ -348,7 +359,9 @@ class Worker(Peer):
         answer = _worker_answer.decode(raw)
         if answer.jobs:
             self._start(answer.jobs[0])
-        elif not answer.complete:
+        elif answer.complete:
+            self.loop.on_complete(self)
+        else:
             self._wait()
 
     def _start(self, job: JobLaunch) -> None:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -236,7 +237,7 @@ def spoil(value: Any, data: st.DataObject) -> None:
             case 2:
                 value[place] = data.draw(st.sampled_from(NAMES))
             case 3:
-                value[place] = data.draw(st.sampled_from([bad for bad in HOSTILE if _is_json(bad)]))
+                value[place] = deepcopy(data.draw(st.sampled_from([bad for bad in HOSTILE if _is_json(bad)])))
             case _:
                 value[place] = data.draw(any_json)
         return
