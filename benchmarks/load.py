@@ -166,6 +166,7 @@ def summarize(
         for name in ("completed", "events", "lagged", "lost", "refused", "errors"):
             setattr(together, name, getattr(together, name) + getattr(each, name))
     samples = [sample for sample in watch.samples if sample.at_s >= WARM_UP_S] or watch.samples
+    seconds = max(samples[-1].at_s - samples[0].at_s, SAMPLE_S)
     times = {
         "claim, in a herd": together.herd,
         "completion": together.completion,
@@ -189,7 +190,7 @@ def summarize(
         "counts": counts,
         "resident_mib": _trend([sample.resident_mib for sample in samples], samples),
         "descriptors": _trend([sample.descriptors for sample in samples], samples),
-        "cpu_share": round((samples[-1].cpu_s - samples[0].cpu_s) / max(samples[-1].at_s - samples[0].at_s, SAMPLE_S), 3),
+        "cpu_share": round((samples[-1].cpu_s - samples[0].cpu_s) / seconds, 3),
         "log_errors": [line for line in log.splitlines() if " ERROR " in line or "Traceback" in line][:10],
     }  # fmt: skip
 
