@@ -27,6 +27,7 @@ def test_an_expression_matches_whole_names() -> None:
         "(?x)(a{1000}) # taken \n {1000}",
         "((){1000}){1000}",
         "[(]{99999}",
+        "(a{1000}){4000000000}",
     ],
 )
 def test_repetitions_that_would_take_all_memory_are_refused(pattern: str) -> None:

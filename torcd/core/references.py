@@ -50,9 +50,8 @@ def literal_prefix(pattern: str) -> str:
     return "".join(letters)
 
 
-_ATOM = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(\d{1,9})?(?:,(\d{0,9}))?\}|[()]|.", re.DOTALL)
+_ATOM = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(\d{1,20})?(?:,(\d{0,20}))?\}|[()]|.", re.DOTALL)
 """An escaped character, a set, a counted repetition, a bracket, or any other character."""
-
 
 _COUNTED = re.compile(r"\{[\d,]{0,20}\d[\d,]{0,20}\}")
 _NUMBER = re.compile(r"\d+")
