@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test faults lint format docs bench clean
+.PHONY: demo test faults fuzz lint format docs bench load clean
 
 demo: $(VENV)/demo.stamp
 	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHON="$(CURDIR)/$(BIN)/python" $(BIN)/python examples/kmers/demo.py
@@ -32,6 +32,14 @@ docs: $(VENV)/test.stamp
 
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m benchmarks
+
+# Half an hour of hostile input, with new examples each time; TORC_FUZZ is how many times those of `make test`.
+fuzz: $(VENV)/test.stamp
+	TORC_FUZZ=$${TORC_FUZZ:-100} $(BIN)/python -m pytest tests/hostile
+
+# Ten minutes of a thousand workers and a thousand subscribers
+load: $(VENV)/test.stamp
+	$(BIN)/python -m benchmarks.load
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

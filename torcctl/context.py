@@ -20,6 +20,7 @@ from torcd.protocol.address import Places, find_places
 from torcd.protocol.client import CALL_TIMEOUT_S, Connection, NoAnswer
 from torcd.protocol.errors import Refused, Unreachable
 from torcd.protocol.requests import ListRequest, ListWorkflows, Request
+from torcd.protocol.visible import make_visible
 
 Kind = TypeVar("Kind")
 
@@ -193,7 +194,7 @@ class Context:
 
     def ask(self, text: str) -> str:
         """The user's answer, without white space around it."""
-        print(text, end="", file=sys.stderr, flush=True)
+        print(make_visible(text, keeps_lines=True), end="", file=sys.stderr, flush=True)
         line = sys.stdin.readline()
         if not line:
             raise Refused("nothing was changed: the input ended before an answer")
@@ -203,6 +204,7 @@ class Context:
         """Tells the user something on stderr that is not the result; `level` is one of LOG_LEVELS."""
         chosen = self.options.log_level or "info"
         if LOG_LEVELS.index(level) <= LOG_LEVELS.index(chosen):
+            text = make_visible(text, keeps_lines=True)
             sys.stdout.flush()  # what was told before stands before it, also where both go to one file
             print(f"{level}: {text}" if level != "info" else text, file=sys.stderr, flush=True)
 

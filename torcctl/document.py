@@ -15,7 +15,7 @@ from torcctl.specification.json import read_json
 from torcctl.specification.problem import Unreadable, refuse
 from torcd.protocol.document import LISTS
 
-_KEY = re.compile(rb'\s*[{,]\s*("(?:[^"\\]|\\.)*")\s*:\s*')
+_KEY = re.compile(rb'\s*[{,]\s*("[^"\\]*(?:\\.[^"\\]*)*")\s*:\s*')
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):

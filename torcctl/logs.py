@@ -1,6 +1,8 @@
 """What a job wrote: finds the files of its latest attempt, prints them, and goes on while the job runs."""
 
+import errno
 import os
+import stat
 import sys
 import time
 from pathlib import Path
@@ -98,23 +100,29 @@ def follow_logs(context: "Context", job: Job) -> None:
 
 
 class Tail:
-    """A file that may grow, or not exist yet. `last_bytes` limits what is printed of its beginning."""
+    """A file that may grow, or not exist yet. `last_bytes` limits what is printed of its beginning.
 
-    def __init__(self, path: str, *, last_bytes: int | None = None) -> None:
+    With `follows_links` it may be a link.
+    """
+
+    def __init__(self, path: str, *, last_bytes: int | None = None, follows_links: bool = False) -> None:
         self._path = path
+        self._follows_links = follows_links
         self._last_bytes = last_bytes
         self._offset: int | None = None
 
     def copy(self) -> None:
         """Prints what was added since the last time."""
         try:
-            with open(self._path, "rb") as file:
+            with open_log(self._path, follows_links=self._follows_links) as file:
                 file.seek(self._first(file) if self._offset is None else self._offset)
                 while data := file.read(COPY_BYTES):
                     sys.stdout.buffer.write(data)
                 self._offset = file.tell()
         except FileNotFoundError:
             return
+        except OSError as error:
+            raise _unreadable(self._path, error) from error
         sys.stdout.buffer.flush()
 
     def _first(self, file: IO[bytes]) -> int:
@@ -127,10 +135,34 @@ class Tail:
         return file.tell()
 
 
+def open_log(path: str, *, follows_links: bool = False) -> IO[bytes]:
+    """A log, opened for reading; raises OSError, and Refused for what no worker has made.
+
+    A job may have put a pipe in its place, on which one would wait for ever, or a link to something else.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follows_links else os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise Refused(f"the log {path} is a link, which no worker has made: look at it yourself", path=path) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise Refused(f"the log {path} is no file, so no worker has made it: look at it yourself", path=path)
+    return open(descriptor, "rb")
+
+
 def _read(path: str | None) -> bytes:
     if path is None:
         return b""
     try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise NotFound(f"the log {path} cannot be read: {error.strerror}", noun="log", id=path) from error
+        with open_log(path) as file:
+            return file.read()
+    except (OSError, ValueError) as error:  # ValueError: a path with NUL in it
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str, error: OSError | ValueError) -> NotFound:
+    why = error.strerror if isinstance(error, OSError) else error
+    return NotFound(f"the log {path} cannot be read: {why}", noun="log", id=path)

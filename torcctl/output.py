@@ -16,6 +16,7 @@ import msgspec
 from torcctl.columns import GAP, share_width
 from torcctl.exits import name_of
 from torcd.protocol.errors import TorcError
+from torcd.protocol.visible import make_visible
 
 
 def write_json(document: Any) -> None:
@@ -32,7 +33,7 @@ def write_json_line(document: Any) -> None:
 
 def write_error(error: TorcError, *, as_json: bool) -> None:
     """`error: …` on stderr and, for programs, one document on stdout."""
-    print(f"error: {error.message}", file=sys.stderr)
+    print(f"error: {make_visible(error.message, keeps_lines=True)}", file=sys.stderr)
     if as_json:
         data = {key: value for key, value in error.data.items() if key != "name" or value != error.name}
         write_json(
@@ -55,12 +56,7 @@ def cell(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return f"{value:.6g}"
-    if isinstance(value, (dict, list)):
-        return msgspec.json.encode(value).decode()
-    text = str(value)
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    return make_visible(msgspec.json.encode(value).decode() if isinstance(value, (dict, list)) else str(value))
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, free_text: Collection[str] = ()) -> None:

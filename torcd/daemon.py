@@ -21,6 +21,7 @@ from torcd.api.listener import adopt_unix_listener, open_unix_listener
 from torcd.api.remote import Remote
 from torcd.api.server import Listener, serve
 from torcd.bus import Bus
+from torcd.descriptors import fit, raise_limit
 from torcd.files.scan import Scanner
 from torcd.memory import set_up_memory
 from torcd.protocol.address import Places, unix_url
@@ -44,6 +45,7 @@ async def run_daemon(places: Places) -> None:
     sys.setswitchinterval(STALL_SWITCH_S)
     set_up_memory()
     lease_s = parse_lease(places.lease)
+    limits = fit(Limits(), raise_limit())
     started_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     check_ownership(places.database)
     with acquire_lock(places.lock) as lock:
@@ -107,7 +109,7 @@ async def run_daemon(places: Places) -> None:
                             {**dispatch.handlers(), **desk.handlers(), **remote.handlers()},
                             bus,
                             read_events,
-                            Limits(),
+                            limits,
                             allowed_uid=os.getuid(),
                             usage=usage,
                             token=remote.token,

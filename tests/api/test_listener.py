@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from torcd.api.batch_listener import BATCH
 from torcd.api.listener import PATH_BYTES, adopt_unix_listener, open_unix_listener
 from torcd.protocol.errors import Refused
 
@@ -122,3 +123,29 @@ def test_an_inherited_descriptor_that_does_not_listen_is_refused() -> None:
     one, other = socket.socketpair()
     with one, other, pytest.raises(Refused, match="no listening Unix socket"):
         adopt_unix_listener(one.fileno())
+
+
+async def test_connections_that_wait_are_accepted_together(tmp_path: Path) -> None:
+    """In one round of the event loop: with much to do in each, a thousand would wait for minutes one by one."""
+    opened = open_unix_listener(tmp_path / "private" / "torcd.sock")
+    async with opened.listener:
+        streams = [await trio.open_unix_socket(str(opened.path)) for _ in range(BATCH + 3)]
+        accepted = [await opened.listener.accept()]
+        rounds = 0
+
+        async def count_rounds() -> None:
+            nonlocal rounds
+            while True:
+                rounds += 1
+                await trio.lowlevel.checkpoint()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(count_rounds)
+            accepted += [await opened.listener.accept() for _ in range(BATCH - 1)]
+            assert rounds == 0
+            accepted += [await opened.listener.accept() for _ in range(2)]
+            nursery.cancel_scope.cancel()
+        for stream in (*streams, *accepted):
+            await trio.aclose_forcefully(stream)
+    with pytest.raises(trio.ClosedResourceError):
+        await opened.listener.accept()

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torcd.core.parameters import MAX_COMBINATIONS, Combinations, parse_parameter
+from torcd.core import parameters
+from torcd.core.parameters import MAX_COMBINATIONS, Combinations, TooMuchText, parse_parameter
 from torcd.protocol.errors import Refused
 
 
@@ -94,6 +95,22 @@ def test_a_name_that_no_template_could_hold_is_refused(name: str) -> None:
 def test_a_huge_range_is_refused_before_it_takes_memory(text: str) -> None:
     with pytest.raises(Refused, match=str(MAX_COMBINATIONS)):
         parse_parameter("p", text)
+
+
+@pytest.mark.parametrize("text", ["{i:999d}", "{i:999d}" * 100, "x" * 2000 + "{i}", "{long}" * 100])
+def test_texts_without_end_are_refused_before_they_take_memory(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SEMANTICS 3.5. Few characters stand for many."""
+    monkeypatch.setattr(parameters, "MAX_CHARACTERS", 10_000_000)
+    combinations = Combinations({"i": range(1_000_000), "long": ["a" * 1000]}, "product")
+    with pytest.raises(TooMuchText):
+        combinations.render(text)
+
+
+def test_what_is_the_same_in_every_combination_counts_too() -> None:
+    combinations = Combinations({"i": range(1_000_000)}, "product")
+    combinations.allow(10)
+    with pytest.raises(TooMuchText):
+        combinations.allow(1000)
 
 
 def test_the_last_parameter_of_a_product_varies_fastest() -> None:

@@ -136,6 +136,47 @@ def test_user_data_keeps_null_apart_from_no_value() -> None:
     assert (value.data, value.is_ephemeral) == (b'{"x":1}', True)
 
 
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_what_is_nested_too_deeply_is_refused_at_its_place() -> None:
+    """SEMANTICS 3.5. It could be stored, but no answer and no document could hold it."""
+    expanded(user_data=[{"name": "a", "data": nested(99)}], metadata=nested(99))
+    path, message = refusal(user_data=[{"name": "a", "data": nested(101)}])
+    assert (path, "nested more than 100 deep" in message) == ("user_data[0].data", True)
+    assert refusal(metadata=nested(101))[0] == "metadata"
+    assert refusal(slurm_defaults={"a": nested(101)})[0] == "slurm_defaults"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"jobs": [job("j{i}", command="{i:999d}" * 1000, parameters={"i": "1:10000"})]},
+        {"jobs": [job("j{i}", depends_on=["j{i}", *["a"] * 1000], parameters={"i": "1:10000"})]},
+        {"jobs": [job("j{i}", env={"A": "{i}", **{f"B{n}": "" for n in range(1000)}}, parameters={"i": "1:10000"})]},
+        {"user_data": [{"name": "d{i}", "data": ["{i}", *[1] * 1000], "parameters": {"i": "1:10000"}}]},
+        {"user_data": [{"name": "d{i}", "data": {str(n): "{i}" for n in range(1000)}, "parameters": {"i": "1:10000"}}]},
+    ],
+)
+def test_what_expands_without_end_is_refused_with_one_error(
+    spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SEMANTICS 3.5. All else that may be wrong with it is not looked for."""
+    monkeypatch.setattr(parameters, "MAX_CHARACTERS", 10_000_000)
+    path, message = refusal(*spec.get("jobs", ()), user_data=spec.get("user_data"))
+    assert "characters in all" in message
+    assert path.startswith(("jobs[0].", "user_data[0]."))
+
+
+def test_a_message_about_something_long_is_cut() -> None:
+    (error,) = refusals(job("a", depends_on=["b" * 100_000]), job("b" * 99_999))
+    assert len(error["message"]) < 2100
+
+
 def test_jobs_are_counted_over_all_pieces() -> None:
     pieces = [msgspec.convert({"jobs": [job("a")]}, Piece), msgspec.convert({"jobs": [job("a")]}, Piece)]
     with pytest.raises(Refused) as caught:

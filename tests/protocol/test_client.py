@@ -21,7 +21,7 @@ from wsproto.events import (
 )
 
 from torcd.protocol import client as client_module
-from torcd.protocol.address import unix_url
+from torcd.protocol.address import parse_url, unix_url
 from torcd.protocol.client import Connection, NoAnswer, NobodyAnswers, connect
 from torcd.protocol.errors import Busy, NotFound, Refused, TooLarge, Unauthorized, Unreachable
 from torcd.protocol.requests import AppendUpload, GetJob, GetStatus
@@ -381,6 +381,14 @@ def test_another_protocol_is_refused_with_the_daemons_sentence(serve: Serve) -> 
     with pytest.raises(Unauthorized) as caught:
         connect(serve(script))
     assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(
+    "url", ["ws://[", "ws://[x]:1", "ws://localhost:99999", "ws+unix:///a%00b", "", "ws://\x1b[2J"]
+)
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(Refused, match="is not an address"):
+        parse_url(url)
 
 
 def test_tls_without_a_fingerprint_is_refused_before_anything_is_connected() -> None:

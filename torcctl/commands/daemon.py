@@ -184,7 +184,7 @@ def logs(*, follow: Follow = False, context: Context) -> None:
     path = context.places.log
     if not path.exists():
         raise NotFound(f"there is no log {path}: no daemon was started by torcctl here", noun="log", id=str(path))
-    tail = Tail(str(path), last_bytes=LOG_BYTES)
+    tail = Tail(str(path), last_bytes=LOG_BYTES, follows_links=True)
     tail.copy()
     while follow:
         time.sleep(POLL_S)

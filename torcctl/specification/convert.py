@@ -156,7 +156,7 @@ def _explain(error: str, data: dict[str, Any]) -> Mismatch:
     struct = _struct_at(path)
     if match := _UNKNOWN.fullmatch(message):
         path = f"{path}.{match[1]}".removeprefix(".")
-        close = difflib.get_close_matches(match[1], struct.__struct_encode_fields__, n=1)
+        close = difflib.get_close_matches(match[1][:MAX_SHOWN], struct.__struct_encode_fields__, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         return Mismatch(path, _shown(_value_at(data, path)), f"unknown field {match[1]!r}{hint}")
     if match := _MISSING.fullmatch(message):

@@ -4,6 +4,9 @@ from typing import Any
 
 from torcd.protocol.errors import Refused
 
+MAX_MESSAGE = 2000
+"""Longer messages are cut: they quote what they are about, which may be megabytes."""
+
 
 class Unreadable(Exception):
     """A text is not a document of its format. Readers raise it; who knows the file turns it into Refused."""
@@ -19,6 +22,7 @@ def refuse(
     source: str, message: str, *, line: int | None = None, path: str | None = None, value: Any = None
 ) -> Refused:
     """The refusal `SOURCE:LINE: PATH: message`, with the same as data."""
+    message, path = _cut(message), path and _cut(path)
     place = source if line is None else f"{source}:{line}"
     where = f"{place}: {path}" if path else place
     error = {
@@ -30,3 +34,7 @@ def refuse(
         "line": line,
     }
     return Refused(f"{where}: {message}", errors=[error], count=1)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + "…"

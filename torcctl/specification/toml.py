@@ -15,3 +15,5 @@ def read_toml(text: str) -> dict[str, Any]:
         raise Unreadable(f"not TOML: {error.msg}", error.lineno, error.colno) from error
     except RecursionError as error:
         raise Unreadable("nested too deeply") from error
+    except ValueError as error:  # more digits than Python converts
+        raise Unreadable(f"not TOML: {error}") from error

@@ -175,9 +175,13 @@ class _Builder:
                 mapping[name] = self._scalar(event, is_text)
             else:
                 mapping[name] = self._value(event, depth, is_text)
-        for other in merged:
-            mapping = {**other, **mapping}
-        return mapping
+        if not merged:
+            return mapping
+        whole: dict[str, Any] = {}
+        for other in (mapping, *merged):  # what comes first wins
+            for name, value in other.items():
+                whole.setdefault(name, value)
+        return whole
 
     def _check_key(self, key: Any) -> None:
         """Checks a key that is more than a plain or quoted text."""

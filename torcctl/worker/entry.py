@@ -1,5 +1,6 @@
 """The worker as a blocking call: what `torcctl run` and `torcctl worker` use."""
 
+import logging
 import os
 import signal
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from torcctl.worker.resources import find_offer
 from torcctl.worker.session import Session, WorkerOutcome
 from torcd.protocol.address import Address
 from torcd.protocol.errors import TorcError
+from torcd.protocol.visible import make_visible
 
 
 def run_worker(
@@ -33,6 +35,8 @@ def run_worker(
     second kills them. Raises Unreachable when the daemon stays away, and what it refuses.
     """
     seal_descriptors()
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_Visible())
     # If whoever started the worker ignored it, the kernel would reap the jobs and their exit codes be lost.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     session = Session(
@@ -49,6 +53,14 @@ def run_worker(
         on_progress=on_progress,
     )
     return trio.run(_run, session)
+
+
+class _Visible(logging.Formatter):
+    """What is logged, with nothing in it that would control a terminal: it names jobs and paths."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record, with its traceback."""
+        return make_visible(super().format(record), keeps_lines=True)
 
 
 async def _run(session: Session) -> WorkerOutcome:

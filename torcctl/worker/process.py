@@ -19,6 +19,7 @@ import msgspec
 
 from torcctl.worker.command import Execution, by_bash, find_bash, find_direct, is_shell_altered, wrap
 from torcctl.worker.guard import Guard
+from torcctl.worker.log_files import check_links, create_log
 from torcd.protocol.address import Address
 from torcd.protocol.errors import Refused
 from torcd.protocol.worker_requests import JobLaunch
@@ -213,14 +214,14 @@ class Launcher:
     def _make_output_dir(self) -> None:
         os.stat(self._directory)  # never made anew: it may lie on a file system that is not mounted now
         os.makedirs(self.output_dir, mode=0o700, exist_ok=True)
+        check_links(self.output_dir, self._directory)
 
     def _open_log(self, path: str) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         try:
-            return os.open(path, flags, 0o600)
+            return create_log(path)
         except FileNotFoundError:
             self._make_output_dir()  # someone cleaned up while the workflow runs
-            return os.open(path, flags, 0o600)
+            return create_log(path)
 
     def _explain(self, error: Exception) -> str:
         if isinstance(error, OSError) and error.errno == errno.E2BIG:

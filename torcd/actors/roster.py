@@ -74,6 +74,10 @@ class Roster:
         away = sum(entry.session is None for entry in self._entries.values())
         return len(self._entries) - away, away
 
+    def knows(self, worker_id: int) -> bool:
+        """Whether the worker is here, or away with a lease that has not ended."""
+        return worker_id in self._entries
+
     def waiting_messages(self) -> list[Message]:
         """The reports that wait."""
         return [entry.waiting.message for entry in self._entries.values() if entry.waiting is not None]
@@ -263,7 +267,7 @@ class Roster:
             return self._answer(turn, entry, launches, refused)
 
         has_answer = launches is not None or reported.refused or reported.doubtful
-        if request.wait_s > 0 and not has_answer and not self._has_news(entry):
+        if request.wait_s > 0 and not has_answer and not turn.state.is_complete and not self._has_news(entry):
             waiting = Waiting(message, request.capacity)
             seconds = min(request.wait_s, LONGEST_WAIT_S)
             turn.waits[entry.worker_id] = waiting
@@ -271,9 +275,9 @@ class Roster:
         return finish
 
     def _has_news(self, entry: Entry) -> bool:
-        """Whether a worker has to be told what to stop, or that there is nothing to wait for."""
-        state = self._actor.state
-        return bool(entry.to_stop.keys() - entry.told or state.is_complete or count_stranded(state, entry.total))
+        """Whether a worker has to be told what to stop, or that it waits in vain, apart from the workflow's end."""
+        has_to_stop = bool(entry.to_stop) and bool(entry.to_stop.keys() - entry.told)
+        return has_to_stop or bool(count_stranded(self._actor.state, entry.total))
 
     def _hand_out(self, turn: Turn, entry: Entry, capacity: Capacity | None) -> Pending[list[JobLaunch]] | None:
         if capacity is None or turn.state.counts[Status.READY] == 0 or turn.state.is_archived:
@@ -306,12 +310,13 @@ class Roster:
 
     def serve_waiting(self, turn: Turn) -> None:
         """Answers waiting reports for which there is something now."""
+        is_complete = turn.state.is_complete
         for entry in self._entries.values():
             waiting = entry.waiting
             if waiting is None or turn.is_ending(waiting):
                 continue
             launches = self._hand_out(turn, entry, waiting.capacity)
-            if launches is not None or self._has_news(entry):
+            if launches is not None or is_complete or self._has_news(entry):
                 turn.after(self._waiting_answerer(turn, entry, waiting, launches))
 
     def _waiting_answerer(
@@ -328,7 +333,7 @@ class Roster:
         if turn.is_ending(waiting):
             return  # a later message of the same turn has ended it
         entry.waiting = waiting
-        can_serve = self._actor.state.counts[Status.READY] > 0 or self._has_news(entry)
+        can_serve = self._actor.state.counts[Status.READY] > 0 or self._actor.state.is_complete or self._has_news(entry)
 
         async def run() -> None:
             with waiting.timer:

@@ -71,10 +71,15 @@ class Stops:
 
     def stopping(self, turn: Turn | None = None) -> set[int]:
         """The jobs whose former attempt may still be alive: none of them is handed out before it has ended."""
-        stopping = set() if turn is None else set(turn.stopping)
-        for entry in (*self._workers.values(), *self.strays.entries()):
-            stopping.update(job_id for job_id, _ in entry.to_stop)
-        return stopping
+        if turn is not None and turn.knows_stopping:
+            return turn.stopping
+        entries = (*self._workers.values(), *self.strays.entries())
+        stopping = {job_id for entry in entries for job_id, _ in entry.to_stop}
+        if turn is None:
+            return stopping
+        turn.knows_stopping = True  # what the entries hold changes only after a turn
+        turn.stopping.update(stopping)
+        return turn.stopping
 
     def set_free(self, entry: Entry, attempts: list[Key]) -> None:
         """Attempts have ended, or their worker is lost: jobs that waited for that can be handed out."""

@@ -102,6 +102,11 @@ class Supervisor:
         now = trio.current_time()
         return sum(now - each < CRASH_WINDOW_S for each in self._crashes.get(workflow_id, ()))
 
+    def serves(self, workflow_id: int, worker_id: int) -> bool:
+        """Whether a running actor knows this worker; else the database has to be asked."""
+        actor = self._actors.get(workflow_id)
+        return actor is not None and actor.roster.knows(worker_id)
+
     def task_end(self, task_id: int) -> trio.Event:
         """Set when the task ends, if it has not ended before the call."""
         return self._task_ends.setdefault(task_id, trio.Event())

@@ -33,10 +33,11 @@ class Turn:
         self._deferred: set[Message] = set()
         self._before: list[Callable[[], object]] = []
         self._after: list[Callable[[], object]] = []
-        self._ending: list[object] = []
-        self._renewed: list[object] = []
+        self._ending: dict[int, object] = {}  # by identity; a herd of workers comes and goes in one turn
+        self._renewed: dict[int, object] = {}
         self.stopping: set[int] = set()
-        """The jobs whose attempts are asked to stop with this turn."""
+        """The jobs whose attempts are asked to stop with this turn and, with `knows_stopping`, those asked before."""
+        self.knows_stopping = False
         self.redrawn: Callable[[], Draft] | None = None
         """After a commit whose queries have changed what the workflow consists of: the draft on what it is now."""
         self.waits: dict[int, object] = {}
@@ -59,19 +60,19 @@ class Turn:
 
     def end(self, waiting: object) -> None:
         """Notes that something (a wait, a worker, a task) ends with this turn: nobody else of the turn may serve it."""
-        self._ending.append(waiting)
+        self._ending[id(waiting)] = waiting
 
     def is_ending(self, waiting: object) -> bool:
         """Whether that was noted."""
-        return any(each is waiting for each in self._ending)
+        return id(waiting) in self._ending
 
     def renew(self, worker: object) -> None:
         """Notes that a worker has come back with this turn."""
-        self._renewed.append(worker)
+        self._renewed[id(worker)] = worker
 
     def is_renewed(self, worker: object) -> bool:
         """Whether that was noted."""
-        return any(each is worker for each in self._renewed)
+        return id(worker) in self._renewed
 
     def before(self, callback: Callable[[], object]) -> None:
         """Has something done after the commit, before the answers are given."""

@@ -126,6 +126,7 @@ class WorkflowActor:
             try:
                 await self._serve()
             except Deleted:
+                self.published = None
                 self.bus.close_workflow(self.workflow_id)
             self.nursery.cancel_scope.cancel()
 

@@ -22,6 +22,7 @@ from torcd.api.lookups import Lookups
 from torcd.api.plan_shelf import PlanShelf
 from torcd.api.session import Handler, Session
 from torcd.api.sync import Syncs
+from torcd.api.threads import work_in_thread
 from torcd.api.transfers import Transfers
 from torcd.api.updates import Updates
 from torcd.operations.create import prepare_workflow
@@ -121,6 +122,11 @@ class Dispatch:
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await self._database.read(work)
 
+    async def _check_exists(self, workflow_id: int) -> None:
+        """Raises NotFound. A thousand peers may come at once: the database is asked only when no actor runs."""
+        if self._supervisor.published(workflow_id) is None:
+            await self._read(lambda db: nouns.check_workflow(db, workflow_id))
+
     # ---- the daemon ----
 
     async def _daemon_status(self, session: Session, request: r.DaemonStatus) -> object:
@@ -139,7 +145,7 @@ class Dispatch:
                 return await self._created(created, {})
         pieces = session.uploads.take(request.upload, Piece) if request.upload is not None else []
         async with self._creates:
-            new = await trio.to_thread.run_sync(prepare_workflow, request, pieces, now_ms(), abandon_on_cancel=True)
+            new = await work_in_thread(prepare_workflow, request, pieces, now_ms())
             counts = {
                 "jobs": len(new.expansion.jobs),
                 "files": len(new.expansion.files),
@@ -342,7 +348,7 @@ class Dispatch:
     # ---- events ----
 
     async def _subscribe(self, session: Session, request: r.Subscribe) -> object:
-        await self._read(lambda db: nouns.check_workflow(db, request.workflow_id))
+        await self._check_exists(request.workflow_id)
         number = await session.subscribe(request.workflow_id, request.from_seq, request.progress)
         return {"subscription": number}
 
@@ -354,8 +360,8 @@ class Dispatch:
 
     async def _register(self, session: Session, request: w.RegisterWorker) -> object:
         workflow_id, worker_id = request.workflow_id, request.worker_id
-        await self._read(lambda db: nouns.check_workflow(db, workflow_id))
-        if worker_id is not None:
+        await self._check_exists(workflow_id)
+        if worker_id is not None and not self._supervisor.serves(workflow_id, worker_id):
             serves = await self._read(lambda db: find_workflow_of_worker(db, worker_id))
             if serves != workflow_id:
                 raise NotFound(f"worker {worker_id} serves workflow {serves}", noun="worker", id=worker_id)

@@ -9,15 +9,15 @@ import socket
 import stat
 from pathlib import Path
 
-import trio
-
+from torcd.api.batch_listener import BatchListener
 from torcd.protocol.errors import Refused
 
 PATH_BYTES = 107
 """Longest path of a Unix socket: `sun_path` of unix(7) has 108 bytes, one of them for the final NUL."""
 
-BACKLOG = 1024
-"""Clients that may wait to be accepted, as when all workers of a cluster reconnect; the kernel caps it."""
+BACKLOG = 4096
+"""Clients that may wait to be accepted, as when all workers of a cluster reconnect; the kernel caps it. One beyond it
+is refused at once, and not all programs try again."""
 
 
 class UnixListener:
@@ -25,7 +25,7 @@ class UnixListener:
 
     def __init__(self, path: Path, made: socket.socket) -> None:
         self.path = path
-        self.listener = trio.SocketListener(trio.socket.from_stdlib_socket(made))
+        self.listener = BatchListener(made)
         self._identity = _identity(path)
 
     def remove(self) -> None:
@@ -62,7 +62,7 @@ def open_unix_listener(path: Path) -> UnixListener:
         raise
 
 
-def adopt_unix_listener(descriptor: int) -> trio.SocketListener:
+def adopt_unix_listener(descriptor: int) -> BatchListener:
     """The listener for a listening Unix socket that a service manager passed; takes the descriptor over."""
     inherited = socket.socket(fileno=descriptor)
     if inherited.family != socket.AF_UNIX or not inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
@@ -72,7 +72,7 @@ def adopt_unix_listener(descriptor: int) -> trio.SocketListener:
             descriptor=descriptor,
         )
     inherited.set_inheritable(False)
-    return trio.SocketListener(trio.socket.from_stdlib_socket(inherited))
+    return BatchListener(inherited)
 
 
 def _identity(path: Path) -> tuple[int, int, int]:

@@ -16,6 +16,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_st
 from wsproto.utilities import ProtocolError
 
 from torcd.api.auth import Peer, find_peer
+from torcd.api.batch_listener import BatchListener
 from torcd.api.gate import Gate
 from torcd.api.hush import Hush
 from torcd.api.limits import Limits, Usage
@@ -45,7 +46,7 @@ _FULL = (
     b"Content-Length: %d\r\n\r\n%b" % (len(_FULL_TEXT), _FULL_TEXT)
 )
 
-Listener = trio.SocketListener | trio.SSLListener[trio.SocketStream]
+Listener = BatchListener | trio.SocketListener | trio.SSLListener[trio.SocketStream]
 
 
 async def serve(

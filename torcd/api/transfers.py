@@ -8,6 +8,7 @@ import trio
 from torcd.actors.clock import now_ms
 from torcd.api.export_shelf import ExportShelf
 from torcd.api.session import Handler, Session
+from torcd.api.threads import work_in_thread
 from torcd.memory import CollectionPause
 from torcd.operations.exporting import write_document
 from torcd.operations.importing import describe_import, prepare_import, write_import
@@ -70,7 +71,7 @@ class Transfers:
 
     async def _create(self, request: ImportWorkflow, pieces: list[str]) -> int:
         """Checks a document in a thread and writes all of it; `pieces` are empty then."""
-        wanted = await trio.to_thread.run_sync(prepare_import, request, pieces, now_ms(), abandon_on_cancel=True)
+        wanted = await work_in_thread(prepare_import, request, pieces, now_ms())
         return await self._database.commit(lambda db: write_import(db, wanted))
 
     async def _describe(self, workflow_id: int) -> dict[str, object]:

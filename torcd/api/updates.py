@@ -8,6 +8,7 @@ import trio
 from torcd.actors.messages import MakeUpdate
 from torcd.actors.supervisor import Supervisor
 from torcd.api.session import Handler, Session
+from torcd.api.threads import work_in_thread
 from torcd.api.update_shelf import UpdateShelf
 from torcd.core.difference_entries import show_differences, show_fields
 from torcd.operations.create import prepare_specification
@@ -41,12 +42,8 @@ class Updates:
             lambda db: load_one(db, WORKFLOWS, "workflow", "id = ?", (workflow_id,), workflow_id)
         )
         async with self._expansions:
-            specification = await trio.to_thread.run_sync(
-                prepare_specification,
-                request.header,
-                pieces,
-                workflow.submission_directory,
-                abandon_on_cancel=True,
+            specification = await work_in_thread(
+                prepare_specification, request.header, pieces, workflow.submission_directory
             )
             if request.dry_run:
                 update, task = await self._database.read(

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from torcd.core.depth import MAX_DEPTH, is_too_deep
 from torcd.core.problems import MAX_VALUE, Problems
 from torcd.protocol.document import (
     FORMAT,
@@ -29,9 +30,6 @@ from torcd.protocol.specification import Part
 
 MAX_LINE = 64 * 1024 * 1024
 """Longest entry, in characters: a job with some million inputs. Decoding it holds up the daemon for that long."""
-
-MAX_DEPTH = 100
-"""Deepest nesting of what a document leaves free, as in specifications."""
 
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
@@ -191,19 +189,3 @@ def find_duplicate(text: str) -> str | None:
     except (RecursionError, ValueError):
         return None  # a number, or a depth, that Python's reader does not take: the value is judged elsewhere
     return None
-
-
-def is_too_deep(value: Any) -> bool:
-    """Whether a value is nested deeper than MAX_DEPTH."""
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        below: list[Any] = []
-        for item in level:
-            if isinstance(item, dict):
-                below += item.values()
-            elif isinstance(item, list):
-                below += item
-        if not below:
-            return False
-        level = below
-    return True

@@ -26,6 +26,7 @@ from torcd.core.delta import (
     UserDataWrite,
 )
 from torcd.core.holder import as_history
+from torcd.core.moves import merge_moves
 from torcd.core.observation import Observation, has_changed, needs_recording
 from torcd.core.ranges import format_ranges
 from torcd.core.state import DIGEST, Files, State, has_digest
@@ -255,7 +256,7 @@ class Draft:
     def _tell_moves(self) -> None:
         if self._moved:
             moved, self._moved = self._moved, []
-            self._append("jobs_changed", {"changes": [self._describe(move) for move in moved]})
+            self._append("jobs_changed", {"changes": [self._describe(move) for move in merge_moves(moved)]})
 
     def _append(self, kind: str, data: dict[str, Any]) -> None:
         self.state.event_seq += 1

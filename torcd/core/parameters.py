@@ -16,8 +16,21 @@ from torcd.protocol.specification import ParameterValue
 Value = str | int | float | bool
 Mode = Literal["product", "zip"]
 
-MAX_COMBINATIONS = 10_000_000
-"""Most objects one specification may expand to: ten times the largest workflow the daemon is built for."""
+MAX_COMBINATIONS = 4_000_000
+"""Most objects one specification may expand to: a million jobs, as many as the daemon is built for, and three files
+for each. They take about 3 GB while they are made."""
+
+MAX_CHARACTERS = 2**31
+"""Longest text that the templates of one specification may give in all: two thousand characters for a million jobs."""
+
+TEXT = 50
+"""What a text costs beside its characters."""
+
+REFERENCE = 8
+"""What a value that is the same in every combination costs in each of them, in characters: a pointer."""
+
+FORMATTED_AT_ONCE = 1000
+"""Values formatted before their length is counted: at a thousand characters each they are no matter."""
 
 _INTEGER = r"[+-]?\d{1,18}"
 _FLOAT = r"[+-]?(?:\d{1,30}\.\d{0,30}|\.\d{1,30}|\d{1,30})(?:[eE][+-]?\d{1,2})?"
@@ -138,13 +151,36 @@ def _check_range(name: str, text: str, count: int) -> None:
 # ---- combinations and templates ----
 
 
+class TooMuchText(Refused):
+    """Templates and combinations would give more text than a specification may. To look further makes no sense."""
+
+
+class Allowance:
+    """What is left of the text that the templates of a specification may give: a few lines can stand for terabytes."""
+
+    def __init__(self) -> None:
+        self._left = MAX_CHARACTERS
+
+    def take(self, characters: int) -> None:
+        """Raises TooMuchText when so much is not left, before it is made."""
+        self._left -= characters
+        if self._left < 0:
+            raise TooMuchText(
+                f"the parameters of this specification give more than {MAX_CHARACTERS} characters in all: shorten the "
+                "texts that hold them, or use fewer combinations"
+            )
+
+
 class Combinations:
     """The combinations of some parameters, in order: of a product the last parameter varies fastest.
 
     `count` is known before anything of that size is made. Raises Refused when zipped lengths differ.
     """
 
-    def __init__(self, parameters: Mapping[str, Sequence[Value]], mode: Mode) -> None:
+    def __init__(
+        self, parameters: Mapping[str, Sequence[Value]], mode: Mode, allowance: Allowance | None = None
+    ) -> None:
+        self._allowance = allowance or Allowance()
         lengths = {name: len(values) for name, values in parameters.items()}
         if mode == "zip" and len(set(lengths.values())) > 1:
             told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
@@ -160,41 +196,55 @@ class Combinations:
                 outer *= length
             else:
                 self._repeats[name] = (1, 1)
-        self._columns: dict[tuple[str, str | None], list[str]] = {}
+        self._columns: dict[tuple[str, str | None], tuple[list[str], int]] = {}
+        """The texts of a parameter in a format, one for each combination, and their length in all."""
+
+    def allow(self, values: int) -> None:
+        """Raises TooMuchText when so many constant values are too many to be repeated in every combination."""
+        self._allowance.take(REFERENCE * values * self.count)
 
     def render(self, text: str, escape: bool = False) -> list[str] | None:
         """The text for each combination, or None when it holds none of the parameters.
 
         With `escape` the values are escaped for use in a regular expression. Raises Refused when a format
-        does not fit a value.
+        does not fit a value, and TooMuchText.
         """
         if "{" not in text:
             return None
         columns: list[list[str]] = []
         pieces: list[str] = []
-        place = 0
+        place = length = 0
         for match in _FIELD.finditer(text):
             name, layout = match.groups()
             if name not in self._values:
                 continue
-            columns.append(self._column(name, layout))
+            column, characters = self._column(name, layout)
+            columns.append(column)
+            length += characters + (match.start() - place) * self.count
             pieces.append(text[place : match.start()].replace("%", "%%"))
             place = match.end()
         if not columns:
             return None
+        self._allowance.take(length + (TEXT + len(text) - place) * self.count)
         if escape:
             columns = [[re.escape(value) for value in column] for column in columns]
         pattern = "%s".join([*pieces, text[place:].replace("%", "%%")])
         return [pattern % row for row in zip(*columns, strict=True)]
 
-    def _column(self, name: str, layout: str | None) -> list[str]:
+    def _column(self, name: str, layout: str | None) -> tuple[list[str], int]:
         column = self._columns.get((name, layout))
         if column is None:
-            texts = [_format(name, value, layout) for value in self._values[name]]
+            values = self._values[name]
+            texts: list[str] = []
+            for first in range(0, len(values), FORMATTED_AT_ONCE):
+                formatted = [_format(name, value, layout) for value in values[first : first + FORMATTED_AT_ONCE]]
+                self._allowance.take(sum(map(len, formatted)))
+                texts += formatted
+            length = sum(map(len, texts)) * (self.count // len(values))
             each, whole = self._repeats[name]
             if each > 1:
                 texts = [text for text in texts for _ in range(each)]
-            column = self._columns[name, layout] = texts * whole if whole > 1 else texts
+            column = self._columns[name, layout] = (texts * whole if whole > 1 else texts), length
         return column
 
 

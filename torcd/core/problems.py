@@ -13,6 +13,12 @@ MAX_REPORTED = 20
 MAX_VALUE = 200
 """Longer values are cut in a report."""
 
+MAX_MESSAGE = 2000
+"""Longer messages are cut: they quote what they are about, which may be a megabyte."""
+
+MAX_LIKENESS = 200
+"""Longer names are not compared for a suggestion: the time grows with the square of their length."""
+
 MAX_CANDIDATES = 500
 """Names that are compared for a suggestion; comparing 100,000 would take seconds."""
 
@@ -38,10 +44,12 @@ class Problems:
         self._count += 1
         if len(self._errors) >= MAX_REPORTED:
             return
-        path = path() if callable(path) else path
+        path = (path() if callable(path) else path)[:MAX_MESSAGE]
         message += suggest(value, near) if near else ""
         if isinstance(value, str) and len(value) > MAX_VALUE:
             value = value[:MAX_VALUE] + "…"
+        if len(message) > MAX_MESSAGE:
+            message = message[:MAX_MESSAGE] + "…"
         field = path.rpartition(".")[2].partition("[")[0]
         self._errors.append({"path": path, "field": field, "value": value, "message": message})
 
@@ -66,9 +74,12 @@ class Problems:
 
 def suggest(name: str, names: Collection[str]) -> str:
     """`; did you mean 'x'?` for the name most like this one, or nothing."""
+    if len(name) > MAX_LIKENESS:
+        return ""
     if len(names) > MAX_CANDIDATES:
         ordered = sorted(names)
         place = bisect(ordered, name)
         names = ordered[max(0, place - MAX_CANDIDATES // 2) : place + MAX_CANDIDATES // 2]
+    names = [each for each in names if len(each) <= MAX_LIKENESS]
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
     return f"; did you mean {close[0]!r}?" if close else ""

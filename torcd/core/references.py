@@ -1,6 +1,7 @@
 """Names of one kind of object and how specifications refer to them: exactly, or by a regular expression that
 matches the whole name (SEMANTICS 3.4)."""
 
+import math
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
@@ -14,6 +15,19 @@ MAX_TESTS = 50_000_000
 
 LONGEST_MATCH_S = 0.5
 """For one name, which takes microseconds unless the expression backtracks without end."""
+
+LONGEST_SEARCH_S = 30.0
+"""For all expressions of one specification: each of a million names may take a little, and too long in all."""
+
+LOOK_EVERY = 16
+"""Names between looks at the clock, which cost a fifth of a match."""
+
+LONGEST_PATTERN = 4000
+"""Characters of an expression: reading a longer one takes a second and more."""
+
+MOST_STEPS = 10_000
+"""What an expression may have with its counted repetitions written out, as the compiler does it: that of
+`((a{999}){999}){999}` takes all memory."""
 
 MAX_MATCHES = 10_000_000
 """Most references that regular expressions may make: beyond it a workflow would not fit into memory."""
@@ -36,12 +50,52 @@ def literal_prefix(pattern: str) -> str:
     return "".join(letters)
 
 
+_ATOM = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(\d{1,20})?(?:,(\d{0,20}))?\}|[()]|.", re.DOTALL)
+"""An escaped character, a set, a counted repetition, a bracket, or any other character."""
+
+_COUNTED = re.compile(r"\{[\d,]{0,20}\d[\d,]{0,20}\}")
+_NUMBER = re.compile(r"\d+")
+_HAS_COMMENTS = re.compile(r"\(\?(?:#|[a-zA-Z0-9]*x)")
+"""What lets white space and comments stand between a group and its repetition."""
+
+
+def count_steps(pattern: str) -> int:
+    """How long an expression is with its counted repetitions written out; about, and rather too long."""
+    if _HAS_COMMENTS.search(pattern):
+        return len(pattern) * math.prod(max(map(int, _NUMBER.findall(text))) or 1 for text in _COUNTED.findall(pattern))
+    around: list[int] = []  # the lengths of what stands before the groups that are open
+    total = last = 0
+    for match in _ATOM.finditer(pattern):
+        token = match[0]
+        if token == "(":
+            around.append(total)
+            total = last = 0
+        elif token == ")" and around:
+            last = total + 1
+            total = around.pop() + last
+        elif token[0] == "{" and len(token) > 1:
+            times = max(1, int(match[1] or 0), int(match[2] or 0))
+            total += last * (times - 1)
+            last *= times
+        else:
+            last = 1
+            total += 1
+    return total + sum(around)
+
+
 def compile_whole(pattern: str) -> Callable[[str], bool]:
     """Tells whether a name is matched from its beginning to its end.
 
-    Raises Refused for what is no regular expression; so does the function, for one that backtracks without end.
-    Python's `re` could not be stopped then, and nothing else of the process would run.
+    Raises Refused for what is no regular expression, or too large a one; so does the function, for one that backtracks
+    without end. Python's `re` could not be stopped then, and nothing else of the process would run.
     """
+    if len(pattern) > LONGEST_PATTERN:
+        raise Refused(f"a regular expression has at most {LONGEST_PATTERN} characters, and this one {len(pattern)}")
+    if count_steps(pattern) > MOST_STEPS:
+        raise Refused(
+            f"the repetitions in the regular expression {pattern!r} make it longer than {MOST_STEPS} characters: "
+            "write * or + instead"
+        )
     try:
         compiled = regex.compile(pattern)
     except (regex.error, OverflowError, RecursionError) as error:
@@ -59,11 +113,32 @@ def compile_whole(pattern: str) -> Callable[[str], bool]:
     return matches
 
 
+class Patience:
+    """The time that is left for the regular expressions of one specification, on the caller's clock."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._end = clock() + LONGEST_SEARCH_S
+
+    def check(self) -> None:
+        """Raises Refused when it is over."""
+        if self._clock() > self._end:
+            raise Refused(
+                f"the regular expressions of this specification take more than {LONGEST_SEARCH_S:g} s; start them with "
+                "the text that the names start with"
+            )
+
+
+ENDLESS = Patience(lambda: 0.0)
+"""For expressions that are not a stranger's."""
+
+
 class Names:
     """The names of all jobs, files or user data of a specification."""
 
-    def __init__(self, noun: str, names: Sequence[str]) -> None:
+    def __init__(self, noun: str, names: Sequence[str], patience: Patience = ENDLESS) -> None:
         self.noun = noun
+        self._patience = patience
         self.names = names
         self.index = {name: index for index, name in enumerate(names)}
         self._ordered: list[int] | None = None
@@ -111,7 +186,11 @@ class Names:
                 " that the names start with"
             )
         names = self.names
-        return [index for index in candidates if matches(names[index])]
+        found: list[int] = []
+        for first in range(0, len(candidates), LOOK_EVERY):
+            self._patience.check()
+            found += [index for index in candidates[first : first + LOOK_EVERY] if matches(names[index])]
+        return found
 
     def _with_prefix(self, prefix: str) -> Sequence[int]:
         if not prefix:

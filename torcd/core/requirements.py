@@ -1,5 +1,6 @@
 """Checks what a specification's header says: resource requirements, Slurm schedulers, features."""
 
+from torcd.core.depth import MAX_DEPTH, is_too_deep
 from torcd.core.expansion import NewRequirement
 from torcd.core.problems import Problems
 from torcd.core.units import parse_duration, parse_memory, parse_walltime
@@ -46,6 +47,9 @@ def check_header(header: Header, problems: Problems) -> None:
             header.actions[0].action_type,
             "this version does not carry out actions; leave actions out",
         )
+    for field, value in (("metadata", header.metadata), ("slurm_defaults", header.slurm_defaults)):
+        if is_too_deep(value):
+            problems.add(field, None, f"nested more than {MAX_DEPTH} deep")
     names: set[str] = set()
     for index, scheduler in enumerate(header.slurm_schedulers):
         _check_scheduler(scheduler, f"slurm_schedulers[{index}]", names, problems)

@@ -7,6 +7,7 @@ from functools import partial
 from torcd.core.expansion import NewJob
 from torcd.core.fingerprint import Definition, definition_digest
 from torcd.core.problems import Problems
+from torcd.core.quoting import substitute
 from torcd.core.references import Names, compile_whole
 from torcd.core.requirements import check_env
 from torcd.core.unfold import REGEX_FIELDS, Unfolded
@@ -196,21 +197,28 @@ class Resolver:
         return indexes, [names.names[place] for place in indexes]
 
     def _substitute(self, index: int, field: str, text: str, implied: Implied) -> str:
-        """The text with its variables replaced: a file's by its path as written, user data by its name.
+        """The text with its variables replaced: a file's by its path as written, user data by its name, as data.
 
         A relative path stays relative: jobs run in the submission directory, and the command (and with it the
-        definition) stays the same wherever that is. The name of user data is what a job passes to
-        `torcctl user-data get` or `update`: the value may not exist yet.
+        definition) stays the same wherever that is; `./` keeps one that begins with a dash from being an option. The
+        name of user data is what a job passes to `torcctl user-data get` or `update`: the value may not exist yet.
         """
 
-        def replace(match: re.Match[str]) -> str:
+        def value_of(match: re.Match[str]) -> str:
             kind, name = match.groups()
             names = self._file_names if kind.startswith("files") else self._user_data_names
             place = names.index.get(name)
             if place is None:
                 self._add(index, field, name, names.explain_unknown(name), near=names.index)
-                return match[0]
+                return "unknown"
             implied.setdefault(kind, []).append(place)
-            return self._files[place].path if names is self._file_names else name
+            if names is self._user_data_names:
+                return name
+            path = self._files[place].path
+            return f"./{path}" if path[:1] == "-" else path
 
-        return _VARIABLE.sub(replace, text)
+        try:
+            return substitute(text, _VARIABLE, value_of)
+        except Refused as error:
+            self._add(index, field, text, error.message)
+            return text

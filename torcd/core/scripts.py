@@ -23,14 +23,14 @@ _TOKEN = re.compile(
     | (?P<heredoc>\d*<<(?!<)-?)
     | (?P<redirect>\d*(?:<<<|&>>|&>|>>|>\||>&|<&|<>|>|<))
     | (?P<operator>[|&;()]+)
-    | (?P<word>(?:[^\s|&;()<>'"\\]|\\.|'[^']*'|"(?:[^"\\]|\\.)*")+)
+    | (?P<word>(?:[^\s|&;()<>'"\\]|\\.|'[^']*'|"[^"\\]*(?:\\.[^"\\]*)*")+)
     | (?P<other>.)
     """,
     re.VERBOSE | re.DOTALL,
 )
 """One token of a command. At the start of a token, so `file2>x` is the word file2 and `2>x` redirects."""
 
-_PART = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)|([^'"\\]+)""", re.DOTALL)
+_PART = re.compile(r"""'([^']*)'|"([^"\\]*(?:\\.[^"\\]*)*)"|\\(.)|([^'"\\]+)""", re.DOTALL)
 _DOUBLE_QUOTED_ESCAPE = re.compile(r'\\([$`"\\\n])')
 _EXPANDED = re.compile(r"[*?\[$`{]")
 _EXPANDED_IN_QUOTES = re.compile(r"(?<!\\)[$`]")

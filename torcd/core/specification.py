@@ -9,11 +9,12 @@ from collections.abc import Sequence
 import msgspec
 
 from torcd.core.dependencies import Dependencies
+from torcd.core.depth import MAX_DEPTH, is_too_deep
 from torcd.core.expansion import Expansion, NewFile, NewUserData
 from torcd.core.fingerprint import user_data_digest
 from torcd.core.paths import base_of, resolve_path
 from torcd.core.problems import Problems
-from torcd.core.references import Names
+from torcd.core.references import ENDLESS, Names, Patience
 from torcd.core.requirements import BAD_NAME, check_env, check_header, is_bad_name, parse_requirements
 from torcd.core.resolve import Resolver
 from torcd.core.unfold import SpecT, Unfolded, Unfolder
@@ -30,10 +31,12 @@ def expand(
     problems: Problems | None = None,
     *,
     is_literal: bool = False,
+    patience: Patience = ENDLESS,
 ) -> Expansion:
     """The expansion of a specification whose relative paths resolve against an absolute directory.
 
-    `is_literal`: commands hold no variables to be replaced. Problems are added to those given.
+    `is_literal`: commands hold no variables to be replaced. `patience` limits the time of regular expressions.
+    Problems are added to those given.
 
     Raises Refused with `data.errors`: a list of {path, field, value, message}, where `path` is the position
     in the specification as written (jobs are counted over all pieces). Problems are looked for in three
@@ -50,9 +53,9 @@ def expand(
     user_data = unfolder.unfold_user_data([spec for piece in pieces for spec in piece.user_data])
     jobs = unfolder.unfold_jobs([spec for piece in pieces for spec in piece.jobs])
     names = (
-        _name(jobs, "job", "jobs", problems),
-        _name(files, "file", "files", problems),
-        _name(user_data, "user data", "user_data", problems),
+        _name(jobs, "job", "jobs", problems, patience),
+        _name(files, "file", "files", problems, patience),
+        _name(user_data, "user data", "user_data", problems, patience),
     )
     new_files = _build_files(files, directory, problems)
     problems.raise_any()
@@ -67,9 +70,9 @@ def expand(
     return Expansion(jobs=new_jobs, files=new_files, user_data=new_user_data, requirements=requirements)
 
 
-def _name(unfolded: Unfolded[SpecT], noun: str, plural: str, problems: Problems) -> Names:
+def _name(unfolded: Unfolded[SpecT], noun: str, plural: str, problems: Problems, patience: Patience) -> Names:
     """Indexes the names of one kind; notes bad and duplicate ones."""
-    names = Names(noun, [spec.name for spec in unfolded.specs])
+    names = Names(noun, [spec.name for spec in unfolded.specs], patience)
     for index, name in enumerate(names.names):
         if is_bad_name(name):
             problems.add(f"{plural}[{unfolded.origins[index]}].name", name, BAD_NAME)
@@ -112,11 +115,11 @@ def _build_user_data(unfolded: Unfolded[UserDataSpec], problems: Problems) -> li
     for index, spec in enumerate(unfolded.specs):
         data = digest = None
         if spec.data is not msgspec.UNSET:
-            try:
-                data, digest = msgspec.json.encode(spec.data), user_data_digest(spec.data)
-            except RecursionError:
+            if is_too_deep(spec.data):
                 where = f"user_data[{unfolded.origins[index]}].data"
-                problems.add(where, None, "the value is nested too deeply")
+                problems.add(where, None, f"the value is nested more than {MAX_DEPTH} deep")
+            else:
+                data, digest = msgspec.json.encode(spec.data), user_data_digest(spec.data)
         new = NewUserData(name=spec.name, data=data, digest=digest, is_ephemeral=spec.is_ephemeral)
         user_data.append(new)
     return user_data

@@ -11,7 +11,14 @@ from typing import Any, Generic, TypeVar
 
 from msgspec.structs import replace
 
-from torcd.core.parameters import MAX_COMBINATIONS, Combinations, Value, parse_parameter
+from torcd.core.parameters import (
+    MAX_COMBINATIONS,
+    Allowance,
+    Combinations,
+    TooMuchText,
+    Value,
+    parse_parameter,
+)
 from torcd.core.problems import Problems
 from torcd.protocol.errors import Refused
 from torcd.protocol.specification import FileSpec, JobSpec, Parameterized, ParameterValue, UserDataSpec
@@ -53,6 +60,7 @@ class Unfolder:
     def __init__(self, shared: dict[str, ParameterValue], problems: Problems) -> None:
         self._problems = problems
         self._remaining = MAX_COMBINATIONS
+        self._allowance = Allowance()
         self._shared: dict[str, Sequence[Value]] = {}
         for name, value in shared.items():
             self._parse(f"parameters.{name}", name, value, self._shared)
@@ -90,9 +98,13 @@ class Unfolder:
                 values = _render_data(combinations, spec.data, MAX_DATA_DEPTH)
             except Refused as error:
                 self._problems.add(f"{where}.data", None, error.message)
+                is_over = isinstance(error, TooMuchText)
+            else:
+                for name, data in zip(names, values or [spec.data] * combinations.count, strict=True):
+                    unfolded.add(UserDataSpec(name=name, data=data, is_ephemeral=spec.is_ephemeral), origin)
                 continue
-            for name, data in zip(names, values or [spec.data] * combinations.count, strict=True):
-                unfolded.add(UserDataSpec(name=name, data=data, is_ephemeral=spec.is_ephemeral), origin)
+            if is_over:
+                self._problems.raise_any()
         return unfolded
 
     def unfold_jobs(self, specs: Sequence[JobSpec]) -> Unfolded[JobSpec]:
@@ -141,7 +153,7 @@ class Unfolder:
         if not is_sound:
             return None
         try:
-            combinations = Combinations(values, spec.parameter_mode)
+            combinations = Combinations(values, spec.parameter_mode, self._allowance)
         except Refused as error:
             self._problems.add(f"{where}.parameters", None, error.message)
             return None
@@ -161,7 +173,18 @@ class Unfolder:
             return combinations.render(text, escape)
         except Refused as error:
             self._problems.add(where, text, error.message)
-            return None
+            is_over = isinstance(error, TooMuchText)
+        if is_over:  # out here, or what is raised would keep the texts alive with the frames of the first error
+            self._problems.raise_any()
+        return None
+
+    def _allow(self, combinations: Combinations, where: str, values: int) -> None:
+        try:
+            combinations.allow(values)
+            return
+        except TooMuchText as error:
+            self._problems.add(where, None, error.message)
+        self._problems.raise_any()
 
     def _render(self, combinations: Combinations, where: str, text: str) -> list[str]:
         return self._try_render(combinations, where, text) or [text] * combinations.count
@@ -181,6 +204,7 @@ class Unfolder:
             name: self._try_render(combinations, f"{where}.env.{name}", value) for name, value in spec.env.items()
         }
         if any(column is not None for column in variables.values()):
+            self._allow(combinations, f"{where}.env", len(variables))
             full = [column or [spec.env[name]] * combinations.count for name, column in variables.items()]
             columns["env"] = [dict(zip(variables, row, strict=True)) for row in zip(*full, strict=True)]
         return columns
@@ -195,6 +219,7 @@ class Unfolder:
                 for index, entry in enumerate(getattr(spec, field))
             ]
             if any(column is not None for column in rendered):
+                self._allow(combinations, f"{where}.{field}", len(rendered))
                 columns[field] = rendered
         return columns
 
@@ -285,6 +310,7 @@ def _render_data(combinations: Combinations, data: Any, depth: int) -> list[Any]
         value_rows = _render_rows(combinations, values, depth)
         if key_rows is None and value_rows is None:
             return None
+        combinations.allow(len(keys))
         key_rows = key_rows or [keys] * combinations.count
         value_rows = value_rows or [values] * combinations.count
         return [dict(zip(*pair, strict=True)) for pair in zip(key_rows, value_rows, strict=True)]
@@ -295,5 +321,6 @@ def _render_rows(combinations: Combinations, items: list[Any], depth: int) -> li
     columns = [_render_data(combinations, item, depth - 1) for item in items]
     if all(column is None for column in columns):
         return None
+    combinations.allow(len(items))
     full = [column or [item] * combinations.count for column, item in zip(columns, items, strict=True)]
     return [list(row) for row in zip(*full, strict=True)]

@@ -4,9 +4,11 @@ import os
 import posixpath
 import re
 import stat
+import time
 from collections.abc import Sequence
 
 from torcd.core.expansion import Expansion
+from torcd.core.references import Patience
 from torcd.core.scripts import find_words
 from torcd.core.specification import expand
 from torcd.protocol.errors import Refused
@@ -39,7 +41,7 @@ def prepare_workflow(request: CreateWorkflow, pieces: Sequence[Piece], now_ms: i
 
 def prepare_specification(header: Header, pieces: Sequence[Piece], directory: str) -> Specification:
     """A specification, expanded and checked; raises Refused as above. Runs in a thread, too."""
-    expansion = expand(header, pieces, directory)
+    expansion = expand(header, pieces, directory, patience=Patience(time.monotonic))
     scripts = find_scripts(expansion, directory) if header.track_scripts else []
     return Specification(header=header, expansion=expansion, scripts=scripts)
 

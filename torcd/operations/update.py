@@ -9,6 +9,7 @@ import numpy as np
 from msgspec import UNSET
 
 from torcd.core.delta import JobEdit
+from torcd.core.depth import MAX_DEPTH, is_too_deep
 from torcd.core.draft import Draft
 from torcd.core.fingerprint import Definition, definition_digest, read_definition, user_data_digest
 from torcd.core.problems import Problems
@@ -135,6 +136,10 @@ def _apply_attributes(state: State, job: int, request: UpdateJob, requirement_id
 
 def update_user_data(draft: Draft, index: int, request: UpdateUserData) -> None:
     """Writes a value; an equal one (in its canonical form) changes nothing."""
+    if is_too_deep(request.data):
+        raise Refused(
+            f"a user data value may be nested {MAX_DEPTH} deep, this one is deeper: flatten it", limit=MAX_DEPTH
+        )
     data = msgspec.json.encode(request.data)
     if len(data) > MAX_VALUE:
         raise Refused(

@@ -150,10 +150,11 @@ LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 def parse_url(url: str) -> Endpoint:
     """The endpoint of `ws+unix:///path`, `wss://host:port` or, on loopback only, `ws://host:port`."""
-    parts = urlsplit(url)
-    if parts.scheme == "ws+unix" and parts.path.startswith("/"):
-        return Endpoint(path=unquote(parts.path))
     try:
+        parts = urlsplit(url)
+        path = unquote(parts.path)
+        if parts.scheme == "ws+unix" and path.startswith("/") and "\0" not in path:
+            return Endpoint(path=path)
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise Refused(f"{url!r} is not an address: {error}", url=url) from error

@@ -1,0 +1,40 @@
+"""How many connections the operating system lets this process have."""
+
+import logging
+import resource
+
+import msgspec
+
+from torcd.api.limits import Limits
+
+logger = logging.getLogger(__name__)
+
+RESERVED = 64
+"""Descriptors for everything but connections: the database, the helpers that scan files, the event loop."""
+
+
+def raise_limit() -> int:
+    """Raises the soft limit of descriptors to the hard one, which may be done by anybody; what it is then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def fit(limits: Limits, descriptors: int) -> Limits:
+    """The limits with no more connections than there can be, so that one too many gets an answer that says so.
+
+    Without that it would wait unanswered until another one ends. A quarter at most is for strangers.
+    """
+    strangers = min(limits.strangers, descriptors // 4)
+    reserved = RESERVED + limits.heard_strangers + strangers
+    if descriptors == resource.RLIM_INFINITY or limits.connections <= descriptors - reserved:
+        return limits
+    connections = max(1, descriptors - reserved)
+    logger.warning(
+        "at most %d connections are served, not %d: the hard limit of open files (ulimit -Hn) is %d",
+        connections,
+        limits.connections,
+        descriptors,
+    )
+    return msgspec.structs.replace(limits, connections=connections, strangers=strangers)
