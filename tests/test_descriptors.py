@@ -11,11 +11,18 @@ from torcd.descriptors import RESERVED, fit
 
 def test_as_many_connections_are_served_as_there_are_descriptors_for(caplog: pytest.LogCaptureFixture) -> None:
     """INTERFACE 4: limits with clear errors."""
+    limits = Limits(connections=100, heard_strangers=4, strangers=10)
     with caplog.at_level(logging.WARNING):
-        assert fit(Limits(connections=100), 100 + RESERVED) == Limits(connections=100)
-        assert fit(Limits(connections=100), resource.RLIM_INFINITY) == Limits(connections=100)
+        assert fit(limits, 100 + RESERVED + 14) == limits
+        assert fit(limits, resource.RLIM_INFINITY) == limits
         assert caplog.text == ""
-        assert fit(Limits(connections=100), 80 + RESERVED) == Limits(connections=80)
+        assert fit(limits, 80 + RESERVED + 14).connections == 80
     assert "at most 80 connections are served, not 100" in caplog.text
     assert "ulimit -Hn" in caplog.text
     assert fit(Limits(), 3).connections == 1
+
+
+def test_strangers_get_a_quarter_of_few_descriptors() -> None:
+    fitted = fit(Limits(), 1024)
+    assert fitted.strangers == 256
+    assert fitted.connections == 1024 - RESERVED - Limits().heard_strangers - 256
