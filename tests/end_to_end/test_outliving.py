@@ -14,11 +14,11 @@ from torcd.protocol.worker_requests import ListWorkers
 UPDATED = """
 import torcd
 torcd.__version__ = "9.1.0"
-import torcd.api.auth, torcd.storage.connection as connection, torcd.storage.migrate as migrate
+import torcd.api.auth, torcd.storage.database as database, torcd.storage.migrate as migrate
 torcd.api.auth.PROTOCOL = {protocol}
 steps = migrate.load_migrations()
 step = migrate.Migration(version=len(steps) + 1, name="next", sql="ALTER TABLE worker ADD COLUMN next TEXT;")
-connection.load_migrations = lambda: [*steps, step][: len(steps) + {has_step}]
+database.load_migrations = lambda: [*steps, step][: len(steps) + {has_step}]
 from torcd.__main__ import main
 main()
 """
