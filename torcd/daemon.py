@@ -23,7 +23,7 @@ from torcd.api.server import Listener, serve
 from torcd.bus import Bus
 from torcd.descriptors import fit, raise_limit
 from torcd.files.scan import Scanner
-from torcd.memory import set_up_memory
+from torcd.memory import collect_regularly, set_up_memory
 from torcd.protocol.address import Places, unix_url
 from torcd.protocol.model import Daemon, Event
 from torcd.storage.database import Database, open_database
@@ -117,6 +117,7 @@ async def run_daemon(places: Places) -> None:
                         )
                     nursery.cancel_scope.cancel()
 
+                nursery.start_soon(collect_regularly)
                 nursery.start_soon(_wait_for_signal, stop)
                 nursery.start_soon(desk.pulse.run)
                 await nursery.start(run_server)
