@@ -125,7 +125,7 @@ def test_a_database_that_could_not_be_written_is_told_until_it_can(alone: System
     workflow_id = alone.create(
         {"name": "notes", "user_data": [{"name": "note", "data": 0}], "jobs": [{"name": "a", "command": "true"}]}
     )
-    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (alone.database.stat().st_size // 2, resource.RLIM_INFINITY))
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))  # less than a log's first page
     failed = alone.torcctl("-k", workflow_id, "user-data", "update", "note", "--data", "1", check=False)
     assert failed.code == 1
     database = alone.torcctl("daemon", "status", json=True)["health"]["database"]

@@ -86,7 +86,7 @@ def test_a_pipe_copies_a_workflow(system: System) -> None:
     first = run_study(system)
     done = system.bash(f"set -o pipefail; torcctl workflows export {first} --results | torcctl workflows import -")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith(" with 6 jobs, 7 files, 1 user data, 1 scripts, 5 results\n")
+    assert done.stdout.endswith(" with 6 jobs, 7 files, 1 user data, 1 script, 5 results\n")
     second = int(done.stdout.split()[2])
     assert done.stdout.startswith(f"Created workflow {second} ")
     told = json.loads(system.bash(f"torcctl workflows export {first} | torcctl -f json workflows import -").stdout)
