@@ -7,7 +7,9 @@ from torcctl.doctor.verdicts import Check, ok, problem, warning
 def check_daemon(facts: Facts) -> list[Check]:
     """Whether it runs and answers, in which version, and what it says of itself."""
     condition = facts.condition
-    if condition is None or not condition.running:
+    if not condition.running:
+        if (said := condition.problem) is not None:
+            return [problem("daemon", said.problem, said.advice)]
         return [ok("daemon", "none runs on this host; the next command starts it")]
     if not condition.answers or condition.daemon is None:
         said = condition.problem

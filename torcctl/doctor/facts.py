@@ -107,7 +107,7 @@ class Facts(Fact, frozen=True, kw_only=True):
     python: str
     sqlite: str
     socket: str
-    condition: Condition | None
+    condition: Condition
     url: str | None
     """An address that the user has set."""
     url_from: str = ""

@@ -23,7 +23,8 @@ from torcctl.service.manager import Manager, run
 from torcctl.service.unit_files import SERVICE, is_ours, read_unit, serves, start_command, version_of
 from torcd import __version__
 from torcd.protocol.address import Places
-from torcd.protocol.errors import NotFound, TorcError, Unreachable
+from torcd.protocol.errors import NotFound, TorcError
+from torcd.protocol.health import Problem
 from torcd.protocol.mounts import find_file_system, is_local
 from torcd.protocol.requests import GetWorkflow
 
@@ -40,7 +41,7 @@ def gather(places: Places, environ: Mapping[str, str]) -> Facts:
     """All facts."""
     here = msgspec.structs.replace(places, url=None)
     condition = _examine(here, environ)
-    answering = places if places.url is not None else here if condition is not None and condition.answers else None
+    answering = places if places.url is not None else here if condition.answers else None
     url_error = None if places.url is None else _try_url(places)
     return Facts(
         uid=os.getuid(),
@@ -56,7 +57,7 @@ def gather(places: Places, environ: Mapping[str, str]) -> Facts:
         workflow_missing=answering is not None and url_error is None and _misses_workflow(answering, environ),
         disk=in_time(lambda: _look_at_disk(places), Disk(path=str(places.database.parent), answers=False)),
         private=in_time(lambda: _private(places), []),
-        limits=gather_limits(condition.pid if condition is not None and condition.is_here else None),
+        limits=gather_limits(condition.pid if condition.is_here else None),
         clock=in_time(lambda: _clock(places, condition), Clock(year=datetime.now().year)),
         packages=_packages(),
         slurm=_slurm(environ),
@@ -81,11 +82,12 @@ def in_time(look: Callable[[], T], otherwise: T, deadline_s: float = DISK_S) -> 
     return found[0] if found else otherwise
 
 
-def _examine(places: Places, environ: Mapping[str, str]) -> Condition | None:
+def _examine(places: Places, environ: Mapping[str, str]) -> Condition:
     try:
         return examine(places, environ)
-    except Unreachable:
-        return None
+    except TorcError as error:  # a daemon on another host, or a connection file that is not to be believed
+        said = Problem(subject="daemon", problem=f"none can be found: {error.message}", advice="see what that names")
+        return Condition(running=False, answers=False, problem=said)
 
 
 def _try_url(places: Places) -> str | None:
