@@ -23,6 +23,6 @@ def test_as_many_connections_are_served_as_there_are_descriptors_for(caplog: pyt
 
 
 def test_strangers_get_a_quarter_of_few_descriptors() -> None:
-    fitted = fit(Limits(), 1024)
-    assert fitted.strangers == 256
-    assert fitted.connections == 1024 - RESERVED - Limits().heard_strangers - 256
+    fitted = fit(Limits(), 128)
+    assert (fitted.heard_strangers, fitted.strangers) == (16, 16)
+    assert fitted.connections == 128 - RESERVED - 32

@@ -26,8 +26,8 @@ def fit(limits: Limits, descriptors: int) -> Limits:
 
     Without that it would wait unanswered until another one ends. A quarter at most is for strangers.
     """
-    strangers = min(limits.strangers, descriptors // 4)
-    reserved = RESERVED + limits.heard_strangers + strangers
+    heard, waiting = (min(most, descriptors // 8) for most in (limits.heard_strangers, limits.strangers))
+    reserved = RESERVED + heard + waiting
     if descriptors == resource.RLIM_INFINITY or limits.connections <= descriptors - reserved:
         return limits
     connections = max(1, descriptors - reserved)
@@ -37,4 +37,4 @@ def fit(limits: Limits, descriptors: int) -> Limits:
         limits.connections,
         descriptors,
     )
-    return msgspec.structs.replace(limits, connections=connections, strangers=strangers)
+    return msgspec.structs.replace(limits, connections=connections, heard_strangers=heard, strangers=waiting)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from real_system import PATIENCE_S, System
 
-from torcd.descriptors import RESERVED
+from torcd.api.limits import Limits
+from torcd.descriptors import fit
 from torcd.protocol.client import Connection, connect
 from torcd.protocol.errors import Unavailable
 
@@ -30,9 +31,10 @@ def test_the_soft_limit_is_raised_and_one_connection_too_many_is_told(alone: Sys
     limits = Path(f"/proc/{daemon.pid}/limits").read_text()
     (line,) = (line for line in limits.splitlines() if line.startswith("Max open files"))
     assert line.split()[3:5] == [str(HARD), str(HARD)]
+    most = fit(Limits(), HARD).connections
     connections: list[Connection] = []
     try:
-        for _ in range(HARD - RESERVED):
+        for _ in range(most):
             connections.append(connect(alone.url))
         with pytest.raises(Unavailable, match="too many connections"):
             connect(alone.url)
@@ -45,5 +47,5 @@ def test_the_soft_limit_is_raised_and_one_connection_too_many_is_told(alone: Sys
         for connection in connections:
             connection.close()
     log = alone.log.read_text()
-    assert f"at most {HARD - RESERVED} connections are served" in log
+    assert f"at most {most} connections are served" in log
     assert "Traceback" not in log
