@@ -281,7 +281,7 @@ class Worker(Answer, frozen=True, kw_only=True):
     registered_at: str
 
 
-class Daemon(Answer, frozen=True, kw_only=True, omit_defaults=True):
+class Daemon(Answer, frozen=True, kw_only=True):
     """The daemon itself. One that listens for other hosts also says at which address, and its certificate's
     fingerprint."""
 
