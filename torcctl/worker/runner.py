@@ -208,7 +208,7 @@ class Runner:
             attempt.is_forgotten = True
             self._stop([attempt], "superseded", 0.0)
         elif key not in {attempt.key for attempt in self._settling}:
-            self._ledger.add_returned(ref)
+            self._ledger.add_returned(AttemptRef(job_id=ref.job_id, attempt_id=ref.attempt_id))  # `ref` may say more
 
     def close(self, grace_s: float) -> None:
         """Takes no more work, hands back what waits and stops what runs; again, to shorten the grace."""

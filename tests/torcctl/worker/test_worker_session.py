@@ -370,6 +370,18 @@ async def test_a_superseded_attempt_is_killed_and_not_spoken_of_again(daemon: Fa
     assert not any(one.job_id == 1 for report in daemon.reports[heard:] for one in report.ended)
 
 
+async def test_an_end_that_is_not_accepted_is_handed_back_and_the_worker_goes_on(daemon: FakeDaemon) -> None:
+    """SEMANTICS 5.3: the daemon learns that nothing of the attempt is left"""
+    daemon.never_complete = True
+    daemon.superseded.add((1, 1))
+    daemon.ready.append(launch(1))
+    async with working(daemon):
+        await daemon.until(lambda: any(ref.job_id == 1 for report in daemon.reports for ref in report.returned))
+        daemon.ready.append(launch(2))
+        daemon.poke()
+        await daemon.until(lambda: (2, 1) in daemon.ended)
+
+
 async def test_shutting_down_stops_reports_hands_back_and_leaves(daemon: FakeDaemon, pipe: Path) -> None:
     daemon.ready.append(launch(1, "echo $$ > pipe; sleep 100; :"))
     daemon.ready.extend(launch(n, "sleep 100") for n in range(2, 6))
