@@ -39,7 +39,7 @@ class Impostor:
         self._listener = socket.create_server(("127.0.0.1", port))
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self.heard = b""
-        self.handshakes = 0
+        self.visits = 0
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -57,8 +57,8 @@ class Impostor:
             except OSError:
                 return
             with plain, suppress(OSError):
+                self.visits += 1
                 plain.settimeout(5)
                 with self._context.wrap_socket(plain, server_side=True) as stream:
-                    self.handshakes += 1
                     while data := stream.recv(1000):
                         self.heard += data

@@ -266,7 +266,7 @@ def test_nothing_is_said_to_an_impostor_at_the_daemons_port(remote: Remote) -> N
         assert "another" in refused[2] or "not the daemon" in refused[2]
         assert "torcctl daemon start" in refused[2]
         assert impostor.heard == b""
-        assert impostor.handshakes > 0
+        assert impostor.visits > 0
 
 
 # ---- what strangers do to it ----

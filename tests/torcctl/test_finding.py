@@ -164,7 +164,7 @@ def test_each_address_is_tried_and_an_impostor_is_told_nothing(
     with Impostor(port, tmp_path / "impostor.pem") as impostor:
         with pytest.raises(Silent, match=r"(?s)no\.such\.invalid.*nothing was sent to it"):
             find(places)
-        assert (impostor.handshakes, impostor.heard) == (1, b"")
+        assert (impostor.visits, impostor.heard) == (1, b"")
 
 
 def test_the_file_of_another_database_is_not_meant(places: Places, name: Name, silent_port: int) -> None:
