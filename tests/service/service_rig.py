@@ -10,31 +10,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
+from real_system import BIN, PATIENCE_S, Ran
 
 HERE = Path(__file__).parent
-BIN = Path(sys.executable).parent
-PATIENCE_S = 60.0
-"""For whatever takes a second on an idle machine: a test that hangs must fail."""
 
 CANNOT = 77
 """What `systemd_user` exits with where the machine does not allow it."""
-
-
-class Ran(msgspec.Struct, frozen=True):
-    """What a program left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """stdout as the one JSON document that it must be."""
-        return json.loads(self.out)
 
 
 class User:

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 import msgspec
 
 from torcctl.specification.places import parse_path
+from torcd.protocol.depth import MAX_DEPTH, levels_of
 from torcd.protocol.specification import (
     ActionSpec,
     FailureHandlerRule,
@@ -28,9 +29,6 @@ from torcd.protocol.specification import (
     UserDataSpec,
     WorkflowSpec,
 )
-
-MAX_DEPTH = 100
-"""Deepest nesting of what the schema leaves free."""
 
 MAX_SHOWN = 80
 """Longer values are cut in messages."""
@@ -105,20 +103,13 @@ def find_unfit(spec: WorkflowSpec) -> Mismatch | None:
 def _why_unfit(value: Any) -> str | None:
     if isinstance(value, (str, int)) or value is None:
         return None
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        below: list[Any] = []
+    for depth, level in enumerate(levels_of(value)):
+        if depth == MAX_DEPTH:
+            return f"nested more than {MAX_DEPTH} deep"
         for item in level:
-            if isinstance(item, dict):
-                below += item.values()
-            elif isinstance(item, list):
-                below += item
-            elif isinstance(item, float) and not math.isfinite(item):
+            if isinstance(item, float) and not math.isfinite(item):
                 return f"{item} is no number that JSON can hold"
-        if not below:
-            return None
-        level = below
-    return f"nested more than {MAX_DEPTH} deep"
+    return None
 
 
 # ---- kindness ----

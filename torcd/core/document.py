@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from torcd.core.depth import MAX_DEPTH, is_too_deep
 from torcd.core.problems import MAX_VALUE, Problems
+from torcd.protocol.depth import MAX_DEPTH, is_too_deep
 from torcd.protocol.document import (
     FORMAT,
     LISTS,

@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 
-from torcd.core.depth import MAX_DEPTH, is_too_deep
 from torcd.core.document import find_duplicate
 from torcd.core.problems import Problems
 from torcd.core.status import Status, StatusReason
+from torcd.protocol.depth import MAX_DEPTH, is_too_deep
 from torcd.protocol.document import FormerRecord, Record, Standing
 from torcd.protocol.model import STATUSES
 

@@ -1,9 +1,9 @@
 """Checks what a specification's header says: resource requirements, Slurm schedulers, features."""
 
-from torcd.core.depth import MAX_DEPTH, is_too_deep
 from torcd.core.expansion import NewRequirement
 from torcd.core.problems import Problems
 from torcd.core.units import parse_duration, parse_memory, parse_walltime
+from torcd.protocol.depth import MAX_DEPTH, is_too_deep
 from torcd.protocol.errors import Refused
 from torcd.protocol.specification import Header, ResourceRequirementsSpec, SlurmSchedulerSpec
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import msgspec
 
 from torcd.core.dependencies import Dependencies
-from torcd.core.depth import MAX_DEPTH, is_too_deep
 from torcd.core.expansion import Expansion, NewFile, NewUserData
 from torcd.core.fingerprint import user_data_digest
 from torcd.core.paths import base_of, resolve_path
@@ -18,6 +17,7 @@ from torcd.core.references import ENDLESS, Names, Patience
 from torcd.core.requirements import BAD_NAME, check_env, check_header, is_bad_name, parse_requirements
 from torcd.core.resolve import Resolver
 from torcd.core.unfold import SpecT, Unfolded, Unfolder
+from torcd.protocol.depth import MAX_DEPTH, is_too_deep
 from torcd.protocol.errors import Refused
 from torcd.protocol.specification import FileSpec, Header, Piece, UserDataSpec
 

@@ -9,13 +9,13 @@ import numpy as np
 from msgspec import UNSET
 
 from torcd.core.delta import JobEdit
-from torcd.core.depth import MAX_DEPTH, is_too_deep
 from torcd.core.draft import Draft
 from torcd.core.fingerprint import Definition, definition_digest, read_definition, user_data_digest
 from torcd.core.problems import Problems
 from torcd.core.requirements import check_env
 from torcd.core.state import State
 from torcd.core.status import LIVE, status_name
+from torcd.protocol.depth import MAX_DEPTH, is_too_deep
 from torcd.protocol.errors import Conflict, NotFound, Refused
 from torcd.protocol.requests import UpdateJob, UpdateUserData
 from torcd.storage.definitions import load_definitions

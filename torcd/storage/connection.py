@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from torcd.protocol.errors import Refused
-from torcd.storage.faults import translated
+from torcd.storage.faults import translated, unwritable
 from torcd.storage.migrate import Migration, check_identity, migrate, version_of
 from torcd.storage.soundness import check_schema
 
@@ -71,11 +71,7 @@ def create_file(path: Path) -> None:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except OSError as error:
-        raise Refused(
-            f"database {path}: cannot be opened for writing: {error.strerror}. Check that its directory "
-            "exists and is yours, or set `database` to another path",
-            database=str(path),
-        ) from error
+        raise unwritable(path, error) from error
 
 
 def create_database(path: Path, steps: Sequence[Migration]) -> None:

@@ -31,6 +31,15 @@ def damaged(path: Path, finding: str) -> Damaged:
     return Damaged(f"database {path}: it is damaged: {finding}. {WAY_OUT}", database=str(path), finding=finding)
 
 
+def unwritable(path: Path, error: OSError) -> Refused:
+    """The error of a database whose file, or whose directory, cannot be opened for writing."""
+    return Refused(
+        f"database {path}: cannot be opened for writing: {error.strerror}. Check that its directory "
+        "exists and is yours, or set `database` to another path",
+        database=str(path),
+    )
+
+
 _PRIMARY = 0xFF  # the low byte of an extended result code is its primary code
 
 _FAULTS: dict[int, tuple[type[TorcError], str]] = {

@@ -12,8 +12,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from torcd.protocol.errors import Refused
-from torcd.storage.faults import damaged
+from torcd.storage.faults import damaged, unwritable
 from torcd.storage.log_file import Log, count_lost, read_index, read_log
 from torcd.storage.migrate import Migration
 
@@ -62,11 +61,7 @@ def check_files(path: Path, *, was_left_open: bool) -> None:
         os.close(os.open(path if is_there else path.parent, os.O_RDWR if is_there else os.O_DIRECTORY))
         lost = find_lost(path, was_left_open=was_left_open)
     except OSError as error:
-        raise Refused(
-            f"database {path}: cannot be opened for writing: {error.strerror}. Check that its directory "
-            "exists and is yours, or set `database` to another path",
-            database=str(path),
-        ) from error
+        raise unwritable(path, error) from error
     if lost is not None:
         raise damaged(path, lost)
     if was_left_open and is_there and not beside(path, "-wal").exists() and _is_logged(path):

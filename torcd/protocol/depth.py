@@ -1,5 +1,7 @@
 """How deep the JSON values are that users may give: whatever is stored must fit into answers, lists and documents."""
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 MAX_DEPTH = 100
@@ -7,17 +9,20 @@ MAX_DEPTH = 100
 somewhere below a thousand, and an answer nests a value deeper than the request did."""
 
 
-def is_too_deep(value: Any) -> bool:
-    """Whether a value is nested deeper than MAX_DEPTH."""
+def levels_of(value: Any) -> Iterator[list[Any]]:
+    """What a value consists of, level by level: the value itself, then what it holds, then what that holds."""
     level = [value]
-    for _ in range(MAX_DEPTH):
+    while level:
+        yield level
         below: list[Any] = []
         for item in level:
             if isinstance(item, dict):
                 below += item.values()
             elif isinstance(item, list):
                 below += item
-        if not below:
-            return False
         level = below
-    return True
+
+
+def is_too_deep(value: Any) -> bool:
+    """Whether a value is nested deeper than MAX_DEPTH."""
+    return next(islice(levels_of(value), MAX_DEPTH, None), None) is not None
