@@ -1,26 +1,74 @@
-"""The processes of jobs on this host, known by what their workers put into their environment."""
+"""The processes of jobs on this host, known by the mark of their worker in their environment."""
 
 import os
+import signal
 
-Attempt = tuple[int, int, int]
-"""Workflow, job and attempt."""
+import trio
 
-NAMES = (b"TORC_WORKFLOW_ID", b"TORC_JOB_ID", b"TORC_ATTEMPT_ID")
+from torcd.protocol.process import MARK
+
+PREFIX = f"{MARK}=".encode()
+
+PAUSE_S = 0.1
+"""Between passes: what was killed takes a moment to go, and a process that was forking may have escaped."""
 
 
-def find_job_processes() -> dict[Attempt, list[int]]:
-    """The pids of each attempt, as far as they can be seen. Those of another database's workflows are among them."""
-    found: dict[Attempt, list[int]] = {}
-    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
-        if not name.isdigit():
-            continue
-        try:
-            with open(f"/proc/{name}/environ", "rb") as file:
-                variables = dict(entry.partition(b"=")[::2] for entry in file.read().split(b"\0"))
-        except OSError:
-            continue  # it ended meanwhile, or is another user's
-        numbers = [variables.get(each, b"") for each in NAMES]
-        if all(number.isdigit() for number in numbers):
-            workflow_id, job_id, attempt_id = map(int, numbers)
-            found.setdefault((workflow_id, job_id, attempt_id), []).append(int(name))
+class JobProcesses:
+    """Ends what workers left behind. One pass over `/proc` serves all who wait for one."""
+
+    def __init__(self) -> None:
+        self._lock = trio.Lock()
+        self._began_at = float("-inf")
+        self._found: dict[str, list[int]] = {}
+
+    async def find(self, mark: str) -> list[int]:
+        """The pids of living processes with this mark, as of now; without those that hide their environment."""
+        asked_at = trio.current_time()
+        async with self._lock:
+            if self._began_at < asked_at:
+                self._began_at = trio.current_time()
+                self._found = await trio.to_thread.run_sync(find_marked)
+            return self._found.get(mark, [])
+
+    async def end(self, mark: str) -> int:
+        """Kills until none is left, without grace; returns how many there were."""
+        killed: set[int] = set()
+        while pids := await self.find(mark):
+            for pid in pids:
+                _kill(pid, mark)
+            killed.update(pids)
+            await trio.sleep(PAUSE_S)
+        return len(killed)
+
+
+def find_marked() -> dict[str, list[int]]:
+    """The pids by mark."""
+    found: dict[str, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit() and (mark := _mark_of(int(name))):
+            found.setdefault(mark, []).append(int(name))
     return found
+
+
+def _mark_of(pid: int) -> str:
+    """Empty for a process without one, that has ended (a zombie has no environment), or is another user's."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            marks = [each for each in file.read().split(b"\0") if each.startswith(PREFIX)]
+    except OSError:
+        return ""
+    return marks[0].removeprefix(PREFIX).decode(errors="replace") if marks else ""
+
+
+def _kill(pid: int, mark: str) -> None:
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        if _mark_of(pid) == mark:  # else the pid is another's by now
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(pidfd)

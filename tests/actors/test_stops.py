@@ -1,5 +1,6 @@
 """Jobs whose former attempt may be alive wait for its end: after leases, returns and restarts; and sync-status."""
 
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from fakes import FakeDisk
 
 from torcd.actors import strays
 from torcd.actors.messages import LeaseEnded, SyncWorkers
-from torcd.protocol.process import has_ended, identify_process
+from torcd.protocol.process import MARK, has_ended, identify_process, mark_of
 from torcd.protocol.requests import CancelWorkflow, Initialize, ResetStatus, Restart
 from torcd.protocol.sync import Synced
 
@@ -23,11 +24,15 @@ def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class WorkerProcess:
-    """A process that a worker could be."""
+    """A process that a worker, or a job, could be."""
 
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(["sleep", "1000"])
+    def __init__(self, **environ: str) -> None:
+        self._process = subprocess.Popen(["sleep", "1000"], env=environ)
         self.traits: dict[str, Any] = {"pid": self._process.pid, "process": identify_process(self._process.pid)}
+
+    @property
+    def code(self) -> int | None:
+        return self._process.poll()
 
     def end(self) -> None:
         self._process.kill()
@@ -106,7 +111,8 @@ async def test_jobs_of_a_worker_that_ended_are_free_with_its_lease(
     process.end()
     await lose_a_running_job(house, workflow, process)
     other = await house.hire(workflow)
-    assert sorted(await other.claim()) == ["a", "b"]
+    answer = await answer_of(await other.listen())
+    assert sorted(launch.name for launch in answer.jobs) == ["a", "b"]
 
 
 async def test_a_worker_that_was_given_up_and_returns_hands_back_what_was_superseded(
@@ -206,8 +212,8 @@ async def test_after_a_restart_a_worker_that_was_given_up_is_watched_again(
 # ---- sync-status ----
 
 
-async def sync(house: House, workflow: int, *, dry_run: bool = False, processes: Any = None) -> Synced:
-    answer = await house.send(workflow, SyncWorkers(processes or {}, dry_run))
+async def sync(house: House, workflow: int, *, dry_run: bool = False) -> Synced:
+    answer = await house.send(workflow, SyncWorkers(dry_run))
     assert isinstance(answer, Synced)
     return answer
 
@@ -244,17 +250,27 @@ async def test_a_worker_that_is_gone_is_let_go_of_at_once(house: House, workflow
     await house.check(workflow)
 
 
-async def test_a_worker_whose_jobs_are_alive_is_not_let_go_of(
+async def test_what_a_worker_and_its_guardian_left_is_killed_before_its_jobs_are_handed_out(
     house: House, workflow: int, process: WorkerProcess
 ) -> None:
+    """SEMANTICS 8.4: both were killed at once, as by `killall -9 python3`"""
     hand = await house.hire(workflow, **process.traits)
     launches = await hand.claim(1)
-    process.end()
-    found = {(workflow, launches["a"].job_id, 1): [4711]}
-    synced = await sync(house, workflow, processes=found)
-    assert synced.count == 0
-    assert "processes of its jobs are alive: 4711; end them, then try again" in synced.warnings[0]
-    assert await house.status(workflow) == {"a": "pending", "b": "ready"}
+    await hand.report(started=[ref(launches["a"])])
+    mark = mark_of(process.traits["pid"], process.traits["process"])
+    left, spared = WorkerProcess(**{MARK: mark}), WorkerProcess(**{MARK: mark + "0"})
+    try:
+        process.end()
+        assert (await sync(house, workflow)).count == 1
+        await house.run(Restart, workflow)
+        other = await house.hire(workflow)
+        assert list(await other.claim()) == ["b"]
+        answer = await answer_of(await other.listen())
+        assert [launch.name for launch in answer.jobs] == ["a"]
+        assert (left.code, spared.code) == (-signal.SIGKILL, None)
+    finally:
+        left.end()
+        spared.end()
 
 
 async def test_workers_that_cannot_be_judged_are_told_of(house: House, workflow: int, process: WorkerProcess) -> None:

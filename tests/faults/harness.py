@@ -312,6 +312,18 @@ class Harness:
     def _kill_worker(self, luck: Luck) -> None:
         worker = self._some_worker(luck)
         if worker is not None:
+            self._say(f"    {worker.name}, pid {worker.process.pid}")
+            worker.kill()
+            self._rerun_after_lease(luck)
+
+    def _kill_worker_and_guardian(self, luck: Luck) -> None:
+        """As `killall -9 python3` does: the daemon has to end what runs."""
+        worker = self._some_worker(luck)
+        if worker is not None:
+            self._say(f"    {worker.name}, pid {worker.process.pid}")
+            guardians = list(self._children_of(worker.process.pid, b"guardian.py"))
+            self._signal([*guardians, worker.process.pid], signal.SIGSTOP)  # so that neither sees the other's end
+            self._signal(guardians, signal.SIGKILL)
             worker.kill()
             self._rerun_after_lease(luck)
 
@@ -324,6 +336,7 @@ class Harness:
     def _freeze_worker(self, luck: Luck) -> None:
         worker = self._some_worker(luck)
         if worker is not None:
+            self._say(f"    {worker.name}, pid {worker.process.pid}, for {4 * LEASE_S * luck[1]:.1f} s")
             self._freeze([worker.process.pid], 4 * LEASE_S * luck[1])
             self._proxy.cut(0.5, in_the_middle=False)  # else it keeps its connection, and its jobs
             self._rerun_after_lease(luck)
@@ -331,6 +344,7 @@ class Harness:
     def _kill_guardian(self, luck: Luck) -> None:
         worker = self._some_worker(luck)
         if worker is not None:
+            self._say(f"    of {worker.name}, pid {worker.process.pid}")
             self._signal(list(self._children_of(worker.process.pid, b"guardian.py")), signal.SIGKILL)
 
     def _kill_job(self, luck: Luck) -> None:
@@ -504,6 +518,7 @@ class Harness:
 ACTIONS = {
     "kill_daemon": 4, "stop_daemon": 2, "freeze_daemon": 3,
     "kill_worker": 5, "terminate_worker": 1, "freeze_worker": 4, "kill_guardian": 1, "kill_job": 2,
+    "kill_worker_and_guardian": 2,
     "suspend": 1, "step_clock": 1, "cut": 4, "disturb": 3,
     "operate": 10, "rerun": 12, "reset_job": 4, "wait_for_task": 3, "look": 3, "edit_input": 6,
 }  # fmt: skip

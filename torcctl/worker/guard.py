@@ -6,7 +6,6 @@ A job costs a few stores into shared memory; the guardian sleeps until the worke
 import mmap
 import os
 import resource
-import secrets
 import signal
 import subprocess
 import sys
@@ -14,11 +13,9 @@ from pathlib import Path
 
 from torcctl.worker import guardian
 from torcctl.worker.guardian import HEAD
+from torcd.protocol.process import MARK, identify_process, mark_of
 
 PROGRAM = Path(guardian.__file__)
-
-MARK = "TORC_WORKER_MARK"
-"""The variable by which the guardian knows the processes of this worker's jobs."""
 
 MOST_SLOTS = 1 << 20
 """Jobs at once; the limit on open files ends a worker's appetite before. Pages never touched cost nothing."""
@@ -28,7 +25,7 @@ class Guard:
     """A guardian and the table it reads. Must be closed; what runs then has no guardian any more."""
 
     def __init__(self) -> None:
-        self.mark = f"{MARK}={secrets.token_hex(8)}"
+        self.mark = f"{MARK}={mark_of(os.getpid(), identify_process(os.getpid()))}"
         slots = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], MOST_SLOTS)
         if slots < 0:  # unlimited
             slots = MOST_SLOTS

@@ -1,6 +1,6 @@
 """What an actor is told besides the requests of clients: by its own helpers and by sessions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,6 @@ from torcd.core.explanation import Explained
 from torcd.core.planning import Known
 from torcd.core.state import State
 from torcd.operations.operate import Planned
-from torcd.processes import Attempt
 from torcd.protocol.edits import DisableJobs, EnableJobs
 from torcd.protocol.errors import TorcError
 from torcd.protocol.requests import DeleteWorkflow, Operation
@@ -173,7 +172,6 @@ class StrayEnded:
 class SyncWorkers:
     """Which workers are there is to be looked at; answered with `Synced`."""
 
-    processes: Mapping[Attempt, list[int]]
     dry_run: bool
 
 

@@ -88,7 +88,7 @@ class Roster:
         rows = await database.read(lambda db: load_workers(db, workflow_id))
         self._entries |= {row[0]: _entry_of(row) for row in rows}
         gone = await database.read(lambda db: load_workers(db, workflow_id, gone=True))
-        given_up = {row[0]: _entry_of(row) for row in gone if has_ended(row[6], row[7]) is False}
+        given_up = {row[0]: _entry_of(row) for row in gone if has_ended(row[6], row[7]) is not None}
         await self.stops.hold_back(self._entries | given_up)
         for entry in self._entries.values():
             self._start_lease(entry)
@@ -110,7 +110,7 @@ class Roster:
             case LeaseEnded() as ended:
                 return self._on_lease_ended(turn, ended)
             case SyncWorkers() as sync:
-                return sync_workers(self, turn, sync.processes, dry_run=sync.dry_run)
+                return sync_workers(self, turn, dry_run=sync.dry_run)
             case StrayEnded() as ended:
                 return self.stops.on_stray_ended(ended)
             case WaitEnded() as ended:
@@ -209,7 +209,7 @@ class Roster:
         entry = self._entries.get(ended.worker_id)
         if entry is None or entry.lease is not ended.lease or turn.is_renewed(entry) or turn.is_ending(entry):
             return lambda: None  # it came back meanwhile
-        return self.remove(turn, entry, keeps_stray=has_ended(entry.pid, entry.process) is False)
+        return self.remove(turn, entry, keeps_stray=has_ended(entry.pid, entry.process) is not None)
 
     def on_leave(self, turn: Turn, worker_id: int) -> "Finish":
         """A worker's orderly end."""
@@ -219,7 +219,7 @@ class Roster:
         return self.remove(turn, entry)
 
     def remove(self, turn: Turn, entry: Entry, *, keeps_stray: bool = False) -> "Finish":
-        """Ends a worker. `keeps_stray`: its processes live, and with them perhaps what it ran."""
+        """Ends a worker. `keeps_stray`: the end of what it ran is to be waited for, and can be seen from here."""
         lost = lose_worker(turn.draft, entry.worker_id, entry.hostname)
         if keeps_stray:
             turn.stopping.update(job_id for job_id, _ in lost)

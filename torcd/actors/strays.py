@@ -1,9 +1,11 @@
-"""Workers that have lost their jobs while their processes live: stopped, or unable to reach the daemon.
+"""Workers that have lost their jobs while they, or what they ran, may be alive: stopped, cut off, or killed.
 
-A job of theirs must not be handed out before its former attempt has ended, and that is certain when the worker's
-process has: its guardian takes the jobs along. Only processes of this host can be watched.
+A job of theirs must not be handed out before its former attempt has ended. When the worker's process has, its guardian
+takes the jobs along; what that could not, since it was killed or stopped itself, is killed here. Only processes of this
+host can be watched.
 """
 
+import logging
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,10 +14,13 @@ import trio
 
 from torcd.actors.entries import Entry
 from torcd.actors.messages import StrayEnded
-from torcd.protocol.process import has_ended
+from torcd.processes import JobProcesses
+from torcd.protocol.process import has_ended, mark_of
 
 if TYPE_CHECKING:
     from torcd.actors.workflow import WorkflowActor
+
+log = logging.getLogger(__name__)
 
 GUARDIAN_S = 1.0
 """For a guardian to kill the jobs of a worker that has ended: it takes a tenth of that."""
@@ -35,13 +40,14 @@ class Strays:
     def __init__(self, actor: "WorkflowActor") -> None:
         self._actor = actor
         self._strays: dict[int, Stray] = {}
+        self._processes = JobProcesses()
 
     def entries(self) -> list[Entry]:
         """The workers."""
         return [stray.entry for stray in self._strays.values()]
 
     def keep(self, entry: Entry) -> None:
-        """Watches a worker's process until it ends, which `StrayEnded` tells."""
+        """Watches a worker's process until it and its jobs have ended, which `StrayEnded` tells."""
         stray = self._strays[entry.worker_id] = Stray(entry)
         self._actor.nursery.start_soon(self._watch, stray)
 
@@ -59,8 +65,17 @@ class Strays:
 
     async def _watch(self, stray: Stray) -> None:
         with stray.watch:
-            await _wait_for_end(stray.entry.pid, stray.entry.process)
+            entry = stray.entry
+            await _wait_for_end(entry.pid, entry.process)
             await trio.sleep(GUARDIAN_S)
+            count = await self._processes.end(mark_of(entry.pid, entry.process))
+            if count:
+                log.warning(
+                    "worker %d (pid %d) has ended without a guardian; %d processes of its jobs were killed",
+                    entry.worker_id,
+                    entry.pid,
+                    count,
+                )
             await self._actor.mailbox.post(StrayEnded(stray.entry.worker_id, stray))
 
 

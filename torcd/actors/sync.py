@@ -1,6 +1,6 @@
 """Compares the workers that a workflow has with the processes there are, and lets go of those that are gone."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -9,7 +9,6 @@ from torcd.actors.entries import Entry
 from torcd.actors.turn import Turn
 from torcd.core.state import State
 from torcd.core.status import LIVE, Status, mask_of, status_name
-from torcd.processes import Attempt
 from torcd.protocol.model import PlanJob
 from torcd.protocol.process import has_ended
 from torcd.protocol.sync import Synced, SyncedWorker
@@ -18,28 +17,20 @@ if TYPE_CHECKING:
     from torcd.actors.roster import Roster
     from torcd.actors.workflow import Finish
 
-MOST_PIDS = 5
-"""Processes that a warning names."""
 
-
-def sync_workers(roster: "Roster", turn: Turn, processes: Mapping[Attempt, list[int]], *, dry_run: bool) -> "Finish":
-    """Removes workers that are gone as the end of their lease would; answers `Synced`, with jobs without names.
-
-    `processes` are those of jobs that were alive shortly before. A worker of which one is left keeps its jobs: they
-    could run twice at the same time.
-    """
+def sync_workers(roster: "Roster", turn: Turn, *, dry_run: bool) -> "Finish":
+    """Removes workers that are gone as the end of their lease would; answers `Synced`, with jobs without names."""
     jobs: list[PlanJob] = []
     workers: list[SyncedWorker] = []
     warnings: list[str] = []
     for entry, status in _look_at(roster):
         ended = has_ended(entry.pid, entry.process)
-        left = _find_left(turn.state, entry, processes) if ended else []
-        released = ended is True and not left and status != "given_up" and not turn.is_ending(entry)
+        released = ended is True and status != "given_up" and not turn.is_ending(entry)
         if released:
             jobs += _plan_loss(turn.state, entry)
             if not dry_run:
-                turn.after(roster.remove(turn, entry))
-        elif (warning := _warn(entry, status, ended, left)) is not None:
+                turn.after(roster.remove(turn, entry, keeps_stray=True))
+        elif (warning := _warn(entry, status, ended)) is not None:
             warnings.append(warning)
         workers.append(
             SyncedWorker(
@@ -78,14 +69,6 @@ def _held(state: State, entry: Entry) -> list[int]:
     return np.flatnonzero((columns.worker == entry.worker_id) & mask_of(LIVE)[columns.status]).tolist()
 
 
-def _find_left(state: State, entry: Entry, processes: Mapping[Attempt, list[int]]) -> list[int]:
-    columns = state.jobs
-    attempts = {(int(columns.ids.ids[job]), int(columns.attempt[job])) for job in _held(state, entry)}
-    return [
-        pid for attempt in attempts | entry.to_stop.keys() for pid in processes.get((state.workflow_id, *attempt), ())
-    ]
-
-
 def _plan_loss(state: State, entry: Entry) -> list[PlanJob]:
     """What `lose_worker` will do."""
     reason = {"kind": "worker_gone", "worker_id": entry.worker_id, "hostname": entry.hostname, "pid": entry.pid}
@@ -98,11 +81,10 @@ def _plan_loss(state: State, entry: Entry) -> list[PlanJob]:
     return changes
 
 
-def _warn(entry: Entry, status: WorkerStatus, ended: bool | None, left: list[int]) -> str | None:
+def _warn(entry: Entry, status: WorkerStatus, ended: bool | None) -> str | None:
     name = f"worker {entry.worker_id} (pid {entry.pid} on {entry.hostname})"
-    if left:
-        pids = ", ".join(map(str, left[:MOST_PIDS])) + (", …" if len(left) > MOST_PIDS else "")
-        return f"{name} is gone, but processes of its jobs are alive: {pids}; end them, then try again"
+    if ended:
+        return None  # what is left of its jobs, if anything, is killed now
     if status == "given_up":
         return f"{name} has lost its jobs, and those wait for its end: its process is alive; end it, or let it go on"
     if status == "away":

@@ -1,16 +1,14 @@
-"""The handler of `workflows.sync_status`: looks at processes, asks the actor, and puts names to its jobs."""
+"""The handler of `workflows.sync_status`: asks the actor, and puts names to its jobs."""
 
 import sqlite3
 from collections.abc import Mapping
 from typing import cast
 
-import trio
 from msgspec import structs
 
 from torcd.actors.messages import SyncWorkers
 from torcd.actors.supervisor import Supervisor
 from torcd.api.session import Handler, Session
-from torcd.processes import find_job_processes
 from torcd.protocol.requests import Request
 from torcd.protocol.sync import Synced, SyncStatus
 from torcd.storage import nouns
@@ -31,9 +29,7 @@ class Syncs:
     async def _sync(self, session: Session, request: SyncStatus) -> object:
         workflow_id = request.workflow_id
         await self._database.read(lambda db: nouns.check_workflow(db, workflow_id))
-        processes = await trio.to_thread.run_sync(find_job_processes)
-        message = SyncWorkers(processes, request.dry_run)
-        synced = cast(Synced, await self._supervisor.send(workflow_id, message))
+        synced = cast(Synced, await self._supervisor.send(workflow_id, SyncWorkers(request.dry_run)))
         names = await self._database.read(lambda db: _load_names(db, [job.id for job in synced.jobs]))
         return structs.replace(synced, jobs=[structs.replace(job, name=names[job.id]) for job in synced.jobs])
 

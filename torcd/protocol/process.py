@@ -1,6 +1,10 @@
 """Which process is meant: a pid alone may be another's by now, or one of another host or container."""
 
+import hashlib
 import os
+
+MARK = "TORC_WORKER_MARK"
+"""The variable by which the processes of a worker's jobs are known."""
 
 
 def identify_process(pid: int) -> str:
@@ -16,6 +20,11 @@ def has_ended(pid: int, identity: str) -> bool | None:
     if not home or not identity.startswith(home + " "):
         return None
     return identify_process(pid) != identity
+
+
+def mark_of(pid: int, identity: str) -> str:
+    """What the processes of a worker's jobs carry as `MARK`; `identity` is the worker's, by `identify_process`."""
+    return hashlib.sha256(f"{pid} {identity}".encode()).hexdigest()[:16]
 
 
 def _identify_home() -> str:

@@ -27,7 +27,7 @@ class SyncedWorker(Answer, frozen=True, kw_only=True):
     process: Literal["alive", "gone", "unknown"]
     """What there is. Unknown: it is on another host, or in another container."""
     is_released: bool
-    """Whether it is let go of: it is gone, and nothing of its jobs is left."""
+    """Whether it is let go of: it is gone. What is left of its jobs, if anything, is killed."""
 
 
 class Synced(Answer, frozen=True, kw_only=True):
