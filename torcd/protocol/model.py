@@ -279,6 +279,8 @@ class Worker(Answer, frozen=True, kw_only=True):
     status: str
     """`connected`, `away` (its lease runs) or `gone`."""
     registered_at: str
+    allocation_id: int | None = None
+    """The allocation that started it; null: somebody did by hand."""
 
 
 class Daemon(Answer, frozen=True, kw_only=True):

@@ -77,6 +77,8 @@ class RegisterWorker(WorkflowRequest, frozen=True, kw_only=True):
     process: str = ""
     """With `pid`, what tells the worker's process from all others of its host. A worker that sends it also hands back
     each attempt of `lost` once that has ended."""
+    allocation_id: Integer | None = None
+    """Of a worker that an allocation started: which one."""
     attempts: list[AttemptRef] = field(default_factory=list)
 
 

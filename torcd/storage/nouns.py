@@ -279,12 +279,13 @@ def _make_worker(row: Row) -> Worker:
         max_parallel_jobs=row[7],
         status="gone" if row[8] else "registered",
         registered_at=format_time(row[9]),
+        allocation_id=row[10],
     )
 
 
 WORKERS = Listing(
     select="SELECT id, workflow_id, hostname, pid, num_cpus, memory_bytes, num_gpus, max_parallel_jobs, is_gone,"
-    " registered_at_ms FROM worker",
+    " registered_at_ms, allocation_id FROM worker",
     where="workflow_id = ?",
     key="id",
     filters={"id": ("id", NUMBER), "worker_id": ("id", NUMBER), "hostname": ("hostname", TEXT)},

@@ -12,10 +12,10 @@ def insert_worker(db: sqlite3.Connection, request: RegisterWorker, at_ms: int) -
     """Adds a worker and returns its id."""
     cursor = db.execute(
         "INSERT INTO worker (workflow_id, hostname, pid, num_cpus, memory_bytes, num_gpus, max_parallel_jobs,"
-        " process, registered_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " process, allocation_id, registered_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             request.workflow_id, request.hostname, request.pid, request.num_cpus, request.memory_bytes,
-            request.num_gpus, request.max_parallel_jobs, request.process, at_ms,
+            request.num_gpus, request.max_parallel_jobs, request.process, request.allocation_id, at_ms,
         ),
     )  # fmt: skip
     assert cursor.lastrowid is not None
