@@ -109,13 +109,16 @@ def describe(bench: Workbench, *, as_imported: bool = False) -> dict[str, Any]:
             " LEFT JOIN requirement q ON q.id = j.requirement_id WHERE j.workflow_id = ?",
             workflow,
         ),
+        "stored definitions": _rows(
+            db,
+            "SELECT j.name, d.version, d.definition FROM job_definition d JOIN job j ON j.id = d.job_id"
+            " WHERE d.workflow_id = ?",
+            workflow,
+        ),
         "former definitions": {
             ordered[job]: [
-                (
-                    version,
-                    {name: _plain(getattr(read_definition(definition), name)) for name in Definition.__struct_fields__},
-                )
-                for version, definition in versions
+                {name: _plain(getattr(read_definition(definition), name)) for name in Definition.__struct_fields__}
+                for definition in _since(int(state.jobs.counter[job]), versions)
             ]
             for job, versions in state.definitions.items()
             if state.jobs.counter[job] < versions[-1][0]  # of others the memory may keep them
@@ -174,6 +177,12 @@ def describe(bench: Workbench, *, as_imported: bool = False) -> dict[str, Any]:
             workflow,
         ),
     }
+
+
+def _since(counter: int, versions: list[tuple[int, Definition | str]]) -> list[Definition | str]:
+    """The definitions in force at the counter and since: of earlier ones the memory may know less."""
+    first = max((place for place, (version, _) in enumerate(versions) if version <= counter), default=0)
+    return [definition for _, definition in versions[first:]]
 
 
 def _job(state: State, index: int, as_imported: bool) -> tuple[object, ...]:
