@@ -4,8 +4,10 @@ import logging
 import os
 import signal
 import sys
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import trio
 
@@ -25,9 +27,10 @@ from torcd.descriptors import fit, raise_limit
 from torcd.files.scan import Scanner
 from torcd.memory import collect_regularly, set_up_memory
 from torcd.protocol.address import Places, unix_url
+from torcd.protocol.errors import TorcError
 from torcd.protocol.model import Daemon, Event
 from torcd.storage.database import Database, open_database
-from torcd.storage.lock import acquire_lock
+from torcd.storage.lock import Lock, acquire_lock
 from torcd.storage.nouns import load_events
 from torcd.storage.ownership import check_ownership
 from torcd.storage.replacement import complete_restore
@@ -55,10 +58,7 @@ async def run_daemon(places: Places) -> None:
             remote = Remote(places)
             resources.callback(remote.close)
             await remote.claim()
-            database = await resources.enter_async_context(
-                open_database(places.database, was_left_open=lock.was_left_open)
-            )
-            lock.note_opened()
+            database = await resources.enter_async_context(_open_noted(places.database, lock))
             await _settle(database)
             scanner = Scanner()
             resources.push_async_callback(scanner.aclose)
@@ -128,7 +128,21 @@ async def run_daemon(places: Places) -> None:
                 logger.info("stopping")
                 systemd.notify("STOPPING=1")
                 server.cancel()
-        lock.note_closed()
+
+
+@asynccontextmanager
+async def _open_noted(path: Path, lock: Lock) -> AsyncIterator[Database]:
+    """The database, which the lock says is in use until it is closed in order: also when the daemon cannot start."""
+    refusal: TorcError | None = None
+    async with open_database(path, was_left_open=lock.was_left_open) as database:
+        lock.note_opened()
+        try:
+            yield database
+        except TorcError as error:  # raised again below: what leaves this block is then a failure to close
+            refusal = error
+    lock.note_closed()
+    if refusal is not None:
+        raise refusal
 
 
 async def _settle(database: Database) -> None:

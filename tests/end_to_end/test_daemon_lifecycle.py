@@ -226,6 +226,16 @@ def test_a_database_of_another_program_is_refused(alone: System) -> None:
     assert "another program" in out
 
 
+def test_a_start_that_failed_after_the_database_was_opened_is_not_taken_for_a_kill(alone: System) -> None:
+    alone.start_daemon()
+    alone.stop_daemon()
+    for _ in range(2):
+        code, out = failed_start(alone, "--listen", "nonsense")
+        assert code == 1
+        assert "'nonsense' is neither auto, off nor HOST:PORT" in out
+        assert "killed" not in out
+
+
 # ---- how it ends ----
 
 
