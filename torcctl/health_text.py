@@ -20,9 +20,11 @@ def write_health(health: Health) -> None:
 def _fields(health: Health) -> Iterator[tuple[str, str]]:
     loop = health.event_loop
     yield "up", duration(health.uptime_s)
-    yield "memory", size(health.memory_bytes)
+    yield "memory", output.format_size(health.memory_bytes)
     yield "open_files", f"{health.open_files} of {health.open_files_limit}"
-    yield "connections", f"{health.connections}, with {health.workers} workers and {health.subscriptions} subscriptions"
+    workers = output.count_of(health.workers, "worker")
+    subscriptions = output.count_of(health.subscriptions, "subscription")
+    yield "connections", f"{health.connections}, with {workers} and {subscriptions}"
     yield "event_loop", f"longest turn of the last minute {loop.lag_ms:.1f} ms, {duration(loop.lag_ago_s)} ago"
     yield "database_state", _database(health.database)
     yield "workflows_loaded", str(sum(each.state != "faulted" for each in health.workflows))
@@ -32,7 +34,7 @@ def _database(database: DatabaseHealth) -> str:
     place = f"{database.file_system}, {'local' if database.is_local else 'not local'}"
     room = "its size is not told"
     if database.size_bytes is not None and database.free_bytes is not None:
-        room = f"{size(database.size_bytes)}, {size(database.free_bytes)} free"
+        room = f"{output.format_size(database.size_bytes)}, {output.format_size(database.free_bytes)} free"
     commit = f"last commit {database.last_commit_at}" if database.last_commit_at else "no commit yet"
     return f"{database.state} ({place}; {room}; {commit})"
 
@@ -61,13 +63,3 @@ def duration(seconds: float) -> str:
     if hours < 24:
         return f"{hours} h {minutes % 60} min"
     return f"{days} d {hours % 24} h"
-
-
-def size(count: int) -> str:
-    """A number of bytes with three digits."""
-    number, unit = float(count), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if number < 1024:
-            break
-        number, unit = number / 1024, larger
-    return f"{number:.3g} {unit}" if unit != "B" else f"{count} B"

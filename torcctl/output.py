@@ -102,16 +102,23 @@ def status_text(status: str, reason: str | None) -> str:
 
 
 def format_size(count: int) -> str:
-    """Bytes as people read them: 512 B, 1.5 MB."""
-    if count < 1000:
-        return f"{count} B"
-    power, unit = next(((p, u) for p, u in ((3, "kB"), (6, "MB")) if count < 999.95 * 10**p), (9, "GB"))
-    return f"{count / 10**power:.1f} {unit}"
+    """Bytes as people read them, with three digits: 512 B, 1.46 MiB."""
+    number, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if number < 1024:
+            break
+        number, unit = number / 1024, larger
+    return f"{number:.3g} {unit}" if unit != "B" else f"{count} B"
+
+
+def count_of(number: int, noun: str) -> str:
+    """How many, in words: 1 worker, 2 workers."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def count_jobs(count: int) -> str:
     """How many jobs, in words: 1 job, 2 jobs."""
-    return "1 job" if count == 1 else f"{count} jobs"
+    return count_of(count, "job")
 
 
 def write_struct(answer: msgspec.Struct) -> None:

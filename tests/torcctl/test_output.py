@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from torcctl.output import plain_table, write_table
+from torcctl.output import format_size, plain_table, write_table
 from torcctl.progress import Progress, Step
 from torcd.protocol.client import Notification
 
@@ -27,6 +27,13 @@ def use_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     monkeypatch.setattr(sys, "stdout", shown)
     monkeypatch.setattr(sys, "stderr", shown)
     return shown
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (159_744, "156 KiB"), (5 << 40, "5 TiB")]
+)
+def test_a_size_has_three_digits_and_one_kind_of_unit_everywhere(count: int, text: str) -> None:
+    assert format_size(count) == text
 
 
 def test_columns_are_as_wide_as_their_cells() -> None:

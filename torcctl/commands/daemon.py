@@ -24,6 +24,8 @@ from torcd.protocol.remote_requests import RotateToken, Rotation
 from torcd.protocol.requests import DaemonStatus, DaemonStop
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torcctl.context import Context
     from torcctl.parameters import Command, Follow
 
@@ -40,7 +42,7 @@ def start(*, context: Context) -> None:
     if places.url is not None:
         raise Refused(f"the address {places.url} was set (--url, TORC_URL or config.toml); nothing is started for it")
     with _start(context) as connection:
-        context.show(connection.call(DaemonStatus()), Daemon, output.write_struct)
+        context.show(connection.call(DaemonStatus()), Daemon, _write_daemon)
 
 
 def _start(context: Context) -> Connection:
@@ -64,8 +66,7 @@ def status(*, context: Context) -> int:
     elif not condition.running:
         sys.stdout.write("running: false\n")
     else:
-        kept = [(name, value) for name, value in document.items() if name not in ("problem", "health", "answers")]
-        output.write_fields(kept)
+        _write_known({name: document[name] for name in document if name not in ("problem", "health", "answers")})
         if condition.health is not None:
             write_health(condition.health)
     if condition.problem is not None:
@@ -73,6 +74,15 @@ def status(*, context: Context) -> int:
     if condition.service is not None and not condition.running:
         context.note("info", "systemd listens for it: the next command starts it")
     return DONE if condition.answers else EXITS[Unreachable.code]
+
+
+def _write_daemon(daemon: Daemon) -> None:
+    _write_known(msgspec.structs.asdict(daemon))
+
+
+def _write_known(fields: Mapping[str, object]) -> None:
+    """Prints what there is to say: no port, no damage and no answer are no lines."""
+    output.write_fields((name, value) for name, value in fields.items() if value is not None)
 
 
 def stop(*, context: Context) -> None:
@@ -156,7 +166,7 @@ def restore(file: Path, /, *, context: Context) -> None:
 
 
 def _write_restored(restored: Restored) -> None:
-    count = "1 workflow" if restored.workflows == 1 else f"{restored.workflows} workflows"
+    count = output.count_of(restored.workflows, "workflow")
     size = output.format_size(restored.size_bytes)
     sys.stdout.write(f"Restored {restored.database} from {restored.restored_from}: {count}, {size}\n")
     if restored.kept is not None:
@@ -173,8 +183,7 @@ def rotate_token(*, context: Context) -> None:
     with autostart.reach(context.places, may_start=False) as connection:  # a new one would have a new token
         raw = connection.call(RotateToken())
     ended = msgspec.json.decode(raw, type=Rotation).sessions_ended
-    sessions = "1 session" if ended == 1 else f"{ended} sessions"
-    context.show_done(raw, f"The token was replaced; {sessions} from other hosts ended")
+    context.show_done(raw, f"The token was replaced; {output.count_of(ended, 'session')} from other hosts ended")
 
 
 def logs(*, follow: Follow = False, context: Context) -> None:

@@ -2,6 +2,7 @@
 
 from torcctl.doctor.facts import Facts
 from torcctl.doctor.verdicts import Check, ok, problem, warning
+from torcctl.output import count_of
 
 
 def check_daemon(facts: Facts) -> list[Check]:
@@ -27,10 +28,8 @@ def check_daemon(facts: Facts) -> list[Check]:
             warning("health", "this daemon is too old to tell how it is", "restart it: `torcctl daemon stop`"),
         ]
     problems = [problem(each.subject, each.problem, each.advice) for each in condition.health.problems]
-    loaded = len(condition.health.workflows)
-    return found + (
-        problems or [ok("health", f"{loaded} workflows loaded, none stuck or faulted; the database commits")]
-    )
+    loaded = count_of(len(condition.health.workflows), "workflow")
+    return found + (problems or [ok("health", f"{loaded} loaded, none stuck or faulted; the database commits")])
 
 
 def check_environment(facts: Facts) -> list[Check]:

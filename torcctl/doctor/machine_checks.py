@@ -4,7 +4,8 @@ import os
 
 from torcctl.doctor.facts import Facts, Package
 from torcctl.doctor.verdicts import Check, Verdict, ok, problem, warning
-from torcctl.health_text import duration, size
+from torcctl.health_text import duration
+from torcctl.output import format_size
 
 MIB, GIB = 1 << 20, 1 << 30
 
@@ -57,7 +58,7 @@ def check_space(facts: Facts) -> list[Check]:
     if disk.free_bytes < TOO_FEW_BYTES or (disk.free_inodes or FEW_INODES) < TOO_FEW_INODES:
         verdict = "problem"
     inodes = "" if disk.free_inodes is None else f" and {disk.free_inodes} inodes"
-    detail = f"{size(disk.free_bytes)}{inodes} free for {disk.path}"
+    detail = f"{format_size(disk.free_bytes)}{inodes} free for {disk.path}"
     return [Check(check="space", verdict=verdict, detail=detail, advice="" if verdict == "ok" else "free some")]
 
 
@@ -100,7 +101,7 @@ def check_limits(facts: Facts) -> list[Check]:
             detail = f"{left} more processes and threads are allowed to you (ulimit -u {limits.processes})"
             found.append(warning("limits", detail, "end some, or ask the administrators"))
     if limits.memory_bytes is not None and limits.memory_bytes < LITTLE_MEMORY:
-        detail = f"the control group of {limits.whose} may use {size(limits.memory_bytes)} of memory"
+        detail = f"the control group of {limits.whose} may use {format_size(limits.memory_bytes)} of memory"
         found.append(warning("limits", detail, "a workflow of a million jobs takes 350 MB: run the daemon elsewhere"))
     if limits.group_processes is not None and limits.group_processes < FEW_PROCESSES:
         detail = f"the control group of {limits.whose} may have {limits.group_processes} processes and threads"

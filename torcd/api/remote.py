@@ -137,7 +137,7 @@ class Remote:
         if self.token is None or self._written is None:
             raise Refused("this daemon does not listen for other hosts, so it has no token (see TORCD_LISTEN)")
         ended = await self.token.replace(self._save_token, keep=session)
-        logger.info("the token was replaced; %d sessions ended with the former one", ended)
+        logger.info("the token was replaced; sessions that ended with the former one: %d", ended)
         return Rotation(rotated=True, sessions_ended=ended, connection_file=str(self._path))
 
     async def _save_token(self, token: str) -> None:

@@ -97,7 +97,7 @@ def _problems_of_database(database: DatabaseHealth) -> list[Problem]:
             Problem(
                 subject="database",
                 problem=f"the last commit failed at {database.last_error_at}: {database.last_error}",
-                advice="then repeat the command; the next commit that succeeds ends this",
+                advice="mend that; the next commit that succeeds ends this, without a restart",
             )
         ]
     return []
