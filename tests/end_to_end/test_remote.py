@@ -338,7 +338,7 @@ def test_a_silent_daemon_elsewhere_is_told_and_none_is_started_beside_it(remote:
 
 
 def test_a_daemon_elsewhere_that_does_not_listen_is_told(remote: Remote) -> None:
-    daemon = remote.system.start_daemon()
+    daemon = remote.system.start_daemon("--listen", "off")
     refused = remote.torcctl("workflows", "list", check=False)
     assert refused[0] == 5
     assert "TORCD_LISTEN" in refused[2]
