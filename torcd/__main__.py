@@ -23,6 +23,12 @@ LOCKED = 75
 """Exit code when another daemon holds the lock (EX_TEMPFAIL): a starter may then connect to that one."""
 
 
+STOP_IT = (
+    "Nothing was restored. Stop it with `torcctl daemon stop`, then repeat the command; workers on this host start it "
+    "again at once: end them before, or set TORC_NO_AUTOSTART=1 for them"
+)
+
+
 def main() -> None:
     """The entry point."""
     parser = argparse.ArgumentParser(
@@ -72,7 +78,7 @@ def main() -> None:
 def _restore(places: Places, backup: Path) -> None:
     """Restores a backup and tells of it, or of what stands against it, in JSON on standard output."""
     try:
-        with acquire_lock(places.lock) as lock:
+        with acquire_lock(places.lock, advice=STOP_IT) as lock:
             restored = restore(
                 places.database,
                 backup.absolute(),

@@ -108,7 +108,7 @@ def test_a_restore_needs_the_daemon_to_be_stopped_and_keeps_what_was_there(alone
     set_note(alone, "now")
     refused = alone.torcctl("daemon", "restore", backup, check=False)
     assert refused.code == 4
-    assert "stop it with `torcctl daemon stop`" in refused.err
+    assert "Nothing was restored. Stop it with `torcctl daemon stop`, then repeat the command" in refused.err
     assert note(alone) == "now"
 
     alone.kill_daemon()  # it leaves a log
@@ -202,7 +202,7 @@ def test_damage_at_the_start_is_told_to_whoever_wanted_the_daemon_and_a_backup_h
     assert alone.database.read_bytes() == damaged
     itself = alone.torcctl("daemon", "restore", alone.database, check=False)
     assert itself.code == 7
-    assert "`sqlite3 FILE .recover`" in itself.err
+    assert f"`sqlite3 {alone.database} .recover | sqlite3 NEW`" in itself.err
     kept = Path(alone.torcctl("daemon", "restore", backup, json=True)["kept"])
     assert kept.read_bytes() == damaged
     assert note(alone) == 0

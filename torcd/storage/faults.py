@@ -49,7 +49,7 @@ _FAULTS: dict[int, tuple[type[TorcError], str]] = {
     ),
     sqlite3.SQLITE_IOERR: (
         Unavailable,
-        "the disk reports an error; nothing was changed. Check the disk, the mount and your quota, "
+        "the disk reports an error; nothing was changed. Check the disk, its free space, the mount and your quota, "
         "then repeat the command",
     ),
     sqlite3.SQLITE_CANTOPEN: (

@@ -15,6 +15,9 @@ from types import TracebackType
 from torcd.protocol.errors import Conflict, Refused
 
 
+USE_THAT = "Use that, or stop it with `torcctl daemon stop`"
+
+
 class Lock:
     """A held lock: by this process until `release` or its end, and by children forked without exec."""
 
@@ -87,10 +90,10 @@ def _read_holder(descriptor: int) -> str:
     return f"process {pid}" if host in ("", socket.gethostname()) else f"process {pid} on {host}"
 
 
-def acquire_lock(path: Path) -> Lock:
+def acquire_lock(path: Path, *, advice: str = USE_THAT) -> Lock:
     """Takes the lock on the file `path`, creating it (0600) and its directory (0700) if need be; never waits.
 
-    Raises `Conflict` if another process holds it, `Refused` if the file cannot be used.
+    `advice`: what to do when another process holds it. Raises `Conflict` if another process holds it, `Refused` if the file cannot be used.
     """
     descriptor = _open(path)
     try:
@@ -101,8 +104,7 @@ def acquire_lock(path: Path) -> Lock:
             holder = _read_holder(descriptor)
             os.close(descriptor)
             raise Conflict(
-                f"lock file {path}: {holder} holds it, so a daemon runs for this database already. Use that, "
-                "or stop it with `torcctl daemon stop`",
+                f"lock file {path}: {holder} holds it, so a daemon runs for this database already. {advice}",
                 lock=str(path),
             ) from error
         os.close(descriptor)

@@ -6,6 +6,7 @@ never be opened with the log of another.
 """
 
 import os
+import shlex
 import shutil
 import sqlite3
 from collections.abc import Sequence
@@ -125,7 +126,8 @@ def _choose_name(path: Path, now: datetime) -> Path:
 def _copy(backup: Path, draft: Path) -> None:
     """Copies a database with the log that it may have."""
     if not backup.is_file():
-        raise Refused(f"{backup}: there is no such file", file=str(backup))
+        what = "it is no file" if backup.exists() else "there is no such file"
+        raise Refused(f"{backup}: {what}", file=str(backup))
     for part in PARTS:
         beside(draft, part).unlink(missing_ok=True)
     for part in ("", "-wal", "-journal"):
@@ -164,8 +166,8 @@ def _prepare(draft: Path, backup: Path, steps: Sequence[Migration]) -> tuple[int
 
 def _useless(backup: Path, finding: str) -> Refused:
     return Refused(
-        f"{backup} cannot be restored: {finding}. Nothing was changed. Use another backup; "
-        "`sqlite3 FILE .recover` saves what it can of one that is damaged",
+        f"{backup} cannot be restored: {finding}. Nothing was changed. Use another backup; of one that is damaged "
+        f"`sqlite3 {shlex.quote(str(backup))} .recover | sqlite3 NEW` may save something, where sqlite3 can do that",
         file=str(backup),
         finding=finding,
     )
