@@ -232,9 +232,9 @@ async def test_a_worker_that_is_gone_is_let_go_of_at_once(house: House, workflow
     preview = await sync(house, workflow, dry_run=True)
     assert await house.rows("SELECT * FROM job_state, worker, event") == before
     synced = await sync(house, workflow)
-    assert [(job.id, job.from_, job.to) for job in synced.jobs] == [
-        (launches["a"].job_id, "running", "terminated"),
-        (launches["b"].job_id, "pending", "ready"),
+    assert [(job.id, job.from_, job.to, job.to_reason) for job in synced.jobs] == [
+        (launches["a"].job_id, "running", "terminated", "worker_lost"),
+        (launches["b"].job_id, "pending", "ready", None),
     ]
     assert synced.jobs[0].reasons == [
         {"kind": "worker_gone", "worker_id": hand.worker_id, "hostname": "host", "pid": process.traits["pid"]}

@@ -80,7 +80,7 @@ def test_sync_status_lets_go_of_a_worker_that_was_killed(alone: System, pipes: t
         [],
     )
     (row,) = synced["jobs"]
-    assert (row["name"], row["from"], row["to"]) == ("a", "running", "terminated")
+    assert (row["name"], row["from"], row["to"], row["to_reason"]) == ("a", "running", "terminated", "worker_lost")
     assert row["reasons"][0] | {"hostname": ""} == {
         "kind": "worker_gone", "worker_id": 1, "hostname": "", "pid": worker.pid,
     }  # fmt: skip

@@ -8,7 +8,7 @@ import numpy as np
 from torcd.actors.entries import Entry
 from torcd.actors.turn import Turn
 from torcd.core.state import State
-from torcd.core.status import LIVE, Status, mask_of, status_name
+from torcd.core.status import LIVE, Status, StatusReason, mask_of, reason_name, status_name
 from torcd.protocol.model import PlanJob
 from torcd.protocol.process import has_ended
 from torcd.protocol.sync import Synced, SyncedWorker
@@ -75,9 +75,20 @@ def _plan_loss(state: State, entry: Entry) -> list[PlanJob]:
     changes = []
     for job in _held(state, entry):
         before = Status(int(state.jobs.status[job]))
-        after = Status.READY if before == Status.PENDING else Status.TERMINATED
-        job_id = int(state.jobs.ids.ids[job])
-        changes.append(PlanJob(id=job_id, name="", from_=status_name(before), to=status_name(after), reasons=[reason]))
+        if before == Status.PENDING:
+            after, why = Status.READY, StatusReason.NONE
+        else:
+            after, why = Status.TERMINATED, StatusReason.WORKER_LOST
+        changes.append(
+            PlanJob(
+                id=int(state.jobs.ids.ids[job]),
+                name="",
+                from_=status_name(before),
+                to=status_name(after),
+                to_reason=reason_name(why),
+                reasons=[reason],
+            )
+        )
     return changes
 
 
