@@ -2,6 +2,7 @@
 
 import io
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,27 @@ def test_ctrl_c_exits_130(daemon: FakeDaemon, cli: Cli, monkeypatch: pytest.Monk
 
     monkeypatch.setattr("torcctl.context.Context.show_rows", interrupted)
     assert cli("jobs", "list", "7").code == 130
+
+
+@pytest.mark.parametrize("moment", ["torcctl.app", "torcctl.commands.jobs"])
+def test_ctrl_c_while_modules_are_imported_is_told_by_the_exit_code_alone(daemon: FakeDaemon, moment: str) -> None:
+    """INTERFACE 2 (Ctrl-C 130)"""
+    program = f"""
+import os, signal, sys
+from torcctl.__main__ import main
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == {moment!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+sys.argv[1:] = ["jobs", "list", "7"]
+main()
+"""
+    environ = {**os.environ, "TORC_URL": daemon.url}
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environ)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
 
 
 # ---- which workflow ----------------------------------------------------------------------------------------
