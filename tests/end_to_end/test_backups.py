@@ -199,6 +199,9 @@ def test_damage_at_the_start_is_told_to_whoever_wanted_the_daemon_and_a_backup_h
     assert f"error: database {alone.database}: it is damaged" in client.err
     assert "restore a backup with `torcctl daemon restore FILE`" in client.err
     assert "Traceback" not in client.err
+    (found, *_) = alone.torcctl("-f", "json", "doctor", check=False).json["checks"]
+    assert (found["check"], found["verdict"]) == ("daemon", "problem")
+    assert f"the last one could not start: database {alone.database}: it is damaged" in found["detail"]
     assert alone.database.read_bytes() == damaged
     itself = alone.torcctl("daemon", "restore", alone.database, check=False)
     assert itself.code == 7

@@ -11,6 +11,9 @@ def check_daemon(facts: Facts) -> list[Check]:
     if not condition.running:
         if (said := condition.problem) is not None:
             return [problem("daemon", said.problem, said.advice)]
+        if facts.failed_start is not None:
+            why = f"none runs, and the last one could not start: {facts.failed_start}"
+            return [problem("daemon", why, "mend that; the next command tries again")]
         return [ok("daemon", "none runs on this host; the next command starts it")]
     if not condition.answers or condition.daemon is None:
         said = condition.problem

@@ -108,6 +108,8 @@ class Facts(Fact, frozen=True, kw_only=True):
     sqlite: str
     socket: str
     condition: Condition
+    failed_start: str | None = None
+    """Why the last daemon did not start, if none runs now."""
     url: str | None
     """An address that the user has set."""
     url_from: str = ""

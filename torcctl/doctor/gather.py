@@ -33,6 +33,12 @@ T = TypeVar("T")
 DISK_S = 3.0
 """For a look at a file system: one that is gone may never answer."""
 
+LOG_BYTES = 64 * 1024
+"""Of the log's end: its last line is looked for."""
+
+ERROR = "error: "
+"""With what torcd says why it does not start."""
+
 SLURM_S = 5.0
 """For `scontrol ping`, which waits longer by itself for a controller that is gone."""
 
@@ -50,6 +56,7 @@ def gather(places: Places, environ: Mapping[str, str]) -> Facts:
         sqlite=sqlite3.sqlite_version,
         socket=str(places.socket),
         condition=condition,
+        failed_start=None if condition.running else in_time(lambda: _read_failure(places.log), None),
         url=places.url,
         url_from="TORC_URL" if places.url == environ.get("TORC_URL") else "--url or config.toml",
         url_error=url_error,
@@ -88,6 +95,15 @@ def _examine(places: Places, environ: Mapping[str, str]) -> Condition:
     except TorcError as error:  # a daemon on another host, or a connection file that is not to be believed
         said = Problem(subject="daemon", problem=f"none can be found: {error.message}", advice="see what that names")
         return Condition(running=False, answers=False, problem=said)
+
+
+def _read_failure(log: Path) -> str | None:
+    """What torcd said last, if that was why it could not start; but for one that only found another at work."""
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_BYTES))
+        last = file.read().decode(errors="replace").rstrip().rpartition("\n")[2]
+    said = last.removeprefix(ERROR)
+    return None if said == last or said.startswith("lock file ") else said
 
 
 def _try_url(places: Places) -> str | None:

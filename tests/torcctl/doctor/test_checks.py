@@ -128,6 +128,12 @@ def test_nothing_but_a_plain_machine_is_needed() -> None:
         ({"condition": {"health": None}}, "warning", "health", "too old"),
         ({"condition": Condition(running=True, answers=False, problem=PROBLEM)}, "problem", "daemon", "stuck"),
         (
+            {"condition": Condition(running=False, answers=False), "failed_start": "database d: it is damaged"},
+            "problem",
+            "daemon",
+            "it is damaged",
+        ),
+        (
             {"condition": {"health": msgspec.structs.replace(HEALTH, problems=[PROBLEM])}},
             "problem",
             "workflow 3",
