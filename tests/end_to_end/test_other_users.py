@@ -260,10 +260,8 @@ def test_the_directory_in_tmp_is_not_used_when_it_is_his(
     assert default_directory.lstat().st_uid == OTHER
     told = as_user(VICTIM, lambda: open_unix_listener(default_places().socket))
     assert told.startswith("Refused")
-    assert "TORCD_SOCKET" in told or "Not a directory" in told or "File exists" in told
-    assert as_user(VICTIM, lambda: connect(unix_url(default_places().socket))).startswith(
-        ("NobodyAnswers", "Unreachable")
-    )
+    assert "TORCD_SOCKET" in told
+    assert as_user(VICTIM, lambda: connect(unix_url(default_places().socket))).startswith("NobodyAnswers")
     if prepare is his:
         default_directory.rmdir()
         default_directory.mkdir()

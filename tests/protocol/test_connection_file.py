@@ -54,6 +54,16 @@ def test_what_is_no_connection_file_is_refused_without_quoting_it(tmp_path: Path
     with pytest.raises(Refused, match="remove it") as caught:
         read_connection_file(tmp_path / "connect.json")
     assert "secret" not in caught.value.message
+    assert "`torcctl daemon rotate-token`" in caught.value.message
+
+
+def test_one_that_others_can_read_is_refused_with_the_way_to_a_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "connect.json"
+    write_private(path, GOLDEN)
+    path.chmod(0o644)
+    with pytest.raises(Refused, match="open to other users") as caught:
+        read_connection_file(path)
+    assert "`torcctl daemon rotate-token`" in caught.value.message
 
 
 def test_without_a_file_there_is_none(tmp_path: Path) -> None:

@@ -90,7 +90,9 @@ def _ensure_private(directory: Path) -> None:
         mode = stat.S_IMODE(directory.stat().st_mode)
     except OSError as error:
         raise Refused(
-            f"{directory}: no directory for the daemon's socket: {error.strerror}", path=str(directory)
+            f"{directory}: no directory for the daemon's socket: {error.strerror}. Set TORCD_SOCKET to a path in a "
+            "directory of yours",
+            path=str(directory),
         ) from error
     if owners != {os.getuid()}:
         raise Refused(

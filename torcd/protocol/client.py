@@ -276,7 +276,7 @@ def _open(endpoint: Endpoint, address: Address, timeout_s: float) -> socket.sock
         if endpoint.path is not None:
             return open_unix(endpoint.path, timeout_s)
         stream = socket.create_connection((endpoint.host or "", endpoint.port or 0), timeout_s)
-    except (FileNotFoundError, ConnectionRefusedError) as error:
+    except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError) as error:
         raise NobodyAnswers(f"no daemon answers at {url}: {error.strerror}", url=url) from error
     except OSError as error:
         raise Unreachable(f"torcd at {url} cannot be reached: {error}", url=url) from error

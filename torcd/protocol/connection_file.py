@@ -18,6 +18,8 @@ from torcd.protocol.private_files import read_private
 LIMIT_BYTES = 16 * 1024
 """Sixteen addresses and the rest take 2 KB."""
 
+ANEW = "on the daemon's host its next start, or `torcctl daemon rotate-token`, writes it anew"
+
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -81,6 +83,8 @@ def read_connection_file(path: Path) -> ConnectionFile | None:
         content = read_private(path, LIMIT_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except Refused as error:
+        raise Refused(f"{error.message}; {ANEW}", **error.data) from error
     return decode_connection_file(content, path)
 
 
@@ -91,5 +95,5 @@ def decode_connection_file(content: bytes, path: Path) -> ConnectionFile:
         if file.port is not None and None in (file.token, file.fingerprint):
             raise ValueError("a port without what it takes to be let in")
     except (ValueError, UnicodeError) as error:  # of msgspec, too
-        raise Refused(f"{path}: is no connection file of torcd; remove it", path=str(path)) from error
+        raise Refused(f"{path}: is no connection file of torcd; remove it; {ANEW}", path=str(path)) from error
     return file
