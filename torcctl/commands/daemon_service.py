@@ -73,7 +73,7 @@ def _show(context: Context, done: Installed) -> None:
         print(f"{unit.what}: {unit.path}")
     if done.enabled:
         print(f"enabled: {', '.join(done.enabled)}")
-        print(f"running: {'true, process ' + str(done.pid) if done.running else 'false'}")
+        print(f"service: {f'running, process {done.pid}' if done.running else 'not running'}")
     elif not done.units:
         print("nothing was installed")
     for line in done.advice:

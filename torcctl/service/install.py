@@ -217,5 +217,5 @@ def _advice(linger: bool | None, *, running: bool) -> list[str]:
     elif linger is None:
         advice.append("whether the daemon outlives your sessions here is unknown: see `loginctl enable-linger`")
     if not running:
-        advice.append("start it with `torcctl daemon start`, or with the next command")
+        advice.append("`torcctl daemon start`, or the next command when no daemon runs, starts the service")
     return advice

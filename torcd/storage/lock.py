@@ -14,7 +14,6 @@ from types import TracebackType
 
 from torcd.protocol.errors import Conflict, Refused
 
-
 USE_THAT = "Use that, or stop it with `torcctl daemon stop`"
 
 
@@ -93,7 +92,7 @@ def _read_holder(descriptor: int) -> str:
 def acquire_lock(path: Path, *, advice: str = USE_THAT) -> Lock:
     """Takes the lock on the file `path`, creating it (0600) and its directory (0700) if need be; never waits.
 
-    `advice`: what to do when another process holds it. Raises `Conflict` if another process holds it, `Refused` if the file cannot be used.
+    Raises `Conflict` if another process holds it, with `advice`, and `Refused` if the file cannot be used.
     """
     descriptor = _open(path)
     try:
