@@ -37,9 +37,9 @@ bench: $(VENV)/bench.stamp
 fuzz: $(VENV)/test.stamp
 	TORC_FUZZ=$${TORC_FUZZ:-100} $(BIN)/python -m pytest tests/hostile
 
-# Ten minutes of a thousand workers and a thousand subscribers
+# Ten minutes of a thousand workers and a thousand subscribers, then JSON: make load FLAGS='--seconds 60 --workers 100'
 load: $(VENV)/test.stamp
-	$(BIN)/python -m benchmarks.load
+	$(BIN)/python -m benchmarks.load $(FLAGS)
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

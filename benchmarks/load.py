@@ -11,6 +11,7 @@ import json
 import math
 import multiprocessing
 import os
+import sys
 import threading
 import time
 from multiprocessing.sharedctypes import SynchronizedArray
@@ -213,6 +214,7 @@ def main() -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
     parser.add_argument("--job-s", type=float, nargs=2, default=defaults.job_s, metavar=("LEAST", "MOST"))
     arguments = vars(parser.parse_args())
+    print(f"figures in {arguments['seconds']:g} s; python -m benchmarks.load --help says what is done", file=sys.stderr)
     print(json.dumps(measure(Options(**{**arguments, "job_s": tuple(arguments["job_s"])})), indent=2))
 
 

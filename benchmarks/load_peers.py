@@ -64,12 +64,12 @@ class Times:
         self.most = max(self.most, other.most)
 
     def percentile(self, part: float) -> float:
-        """The time below which `part` of all lie."""
+        """The time below which `part` of all lie, to a tenth; never above the longest."""
         left = part * self.counts.total()
         for bucket in sorted(self.counts):
             left -= self.counts[bucket]
             if left <= 0:
-                return float(1e-4 * STEP**bucket)
+                return min(float(1e-4 * STEP**bucket), self.most)
         return 0.0
 
 
