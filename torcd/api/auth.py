@@ -41,8 +41,8 @@ def check_hello(hello: Hello, *, is_local: bool, token: Token | None) -> dict[st
             raise Unauthorized("a token is needed on this address: set TORC_TOKEN or use the connection file")
         if not token.accepts(hello.token):
             raise Unauthorized(
-                "the token is not this daemon's: it has had a new one since it last started or its token was replaced; "
-                "take that of the connection file"
+                "the token is not this daemon's: it gets a new one with each start and each `torcctl daemon "
+                "rotate-token`; leave TORC_TOKEN out, or set it to that of the connection file"
             )
     if hello.protocol != PROTOCOL:
         ours = f"torcd {torcd.__version__} speaks protocol {PROTOCOL}"

@@ -135,7 +135,10 @@ class Remote:
 
     async def _rotate(self, session: Session, request: RotateToken) -> object:
         if self.token is None or self._written is None:
-            raise Refused("this daemon does not listen for other hosts, so it has no token (see TORCD_LISTEN)")
+            raise Refused(
+                "this daemon does not listen for other hosts, so it has no token. To have it listen set "
+                "TORCD_LISTEN=:0 (or listen in config.toml) and start it again"
+            )
         ended = await self.token.replace(self._save_token, keep=session)
         logger.info("the token was replaced; sessions that ended with the former one: %d", ended)
         return Rotation(rotated=True, sessions_ended=ended, connection_file=str(self._path))
