@@ -223,6 +223,8 @@ def test_a_log_that_lost_its_end_is_told_and_what_is_left_can_be_gone_on_with(al
         client = alone.torcctl("workflows", "list", check=False)
         assert client.code == 5
         assert "its log torc.db-wal lost what was written last" in client.err
+        assert f"are in {alone.database.parent / 'backups'}" in client.err
+        assert f"`torcctl daemon restore {alone.database}`" in client.err
     alone.torcctl("daemon", "restore", alone.database)
     found = note(alone)
     assert isinstance(found, list)

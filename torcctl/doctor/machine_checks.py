@@ -72,7 +72,9 @@ def check_private(facts: Facts) -> list[Check]:
         elif each.mode & each.closed:
             advice = f"`chmod {each.mode & ~each.closed:04o} {each.path}`"
             found.append(problem("modes", f"{each.path} is open to others (mode {each.mode:04o})", advice))
-    return found or [ok("modes", "the database, the socket and their directories are yours and closed to others")]
+    return found or [
+        ok("modes", "the database, the socket and the connection file are yours, and nobody else reads or writes them")
+    ]
 
 
 def check_socket_path(facts: Facts) -> list[Check]:

@@ -14,15 +14,12 @@ from pathlib import Path
 
 from torcd.protocol.errors import Conflict, Refused, Unavailable
 from torcd.storage.connection import connect, create_file, sync_directory
-from torcd.storage.faults import damaged, translated
+from torcd.storage.faults import BACKUPS, damaged, translated
 from torcd.storage.migrate import Migration, check_identity, version_of
 from torcd.storage.soundness import find_damage
 
 PIECE_PAGES = 500
 """Copied between two pauses: 2 MB, some milliseconds on a local disk, 20 ms on a slow network one."""
-
-DIRECTORY = "backups"
-"""Where backups go that are given no place: beside the database."""
 
 
 def stamp(now: datetime) -> str:
@@ -96,7 +93,7 @@ class BackupFile:
     def __init__(self, database: Path, path: Path | None, *, overwrite: bool, now: datetime) -> None:
         name = f"{database.stem}-{stamp(now)}{database.suffix}"
         if path is None:
-            path = database.parent / DIRECTORY / name
+            path = database.parent / BACKUPS / name
             path.parent.mkdir(mode=0o700, exist_ok=True)
         elif path.is_dir():
             path /= name
@@ -135,7 +132,7 @@ class BackupFile:
 def back_up_before_migration(connection: sqlite3.Connection, path: Path, steps: Sequence[Migration]) -> Path:
     """Keeps an older database: the torcd that it belongs to cannot read what this one makes of it."""
     name = f"{path.stem}-version-{version_of(connection)}-{stamp(datetime.now(UTC))}{path.suffix}"
-    directory = path.parent / DIRECTORY
+    directory = path.parent / BACKUPS
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
         file = BackupFile(path, directory / name, overwrite=True, now=datetime.now(UTC))

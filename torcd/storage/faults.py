@@ -5,6 +5,7 @@ is a bug of the caller and passes unchanged. Applied where SQLite is called, so 
 codes.
 """
 
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +13,8 @@ from pathlib import Path
 
 from torcd.protocol.errors import Refused, TorcError, Unavailable
 
-WAY_OUT = (
-    "It is left as it is. Stop the daemon and restore a backup with `torcctl daemon restore FILE`; to go on with what "
-    "can still be read, give the database itself as FILE. Either keeps the damaged files"
-)
+BACKUPS = "backups"
+"""The directory beside a database where its backups go that are given no place."""
 
 
 class Damaged(Unavailable):
@@ -28,7 +27,16 @@ class InDoubt(Unavailable):
 
 def damaged(path: Path, finding: str) -> Damaged:
     """The error that says what was found, and what to do."""
-    return Damaged(f"database {path}: it is damaged: {finding}. {WAY_OUT}", database=str(path), finding=finding)
+    return Damaged(f"database {path}: it is damaged: {finding}. {_way_out(path)}", database=str(path), finding=finding)
+
+
+def _way_out(path: Path) -> str:
+    itself = shlex.quote(str(path))
+    return (
+        "It is left as it is. Stop the daemon, if it runs, and restore a backup with `torcctl daemon restore FILE`: "
+        f"those that were given no place are in {path.parent / BACKUPS}. To go on with what can still be read: "
+        f"`torcctl daemon restore {itself}`. Either keeps the damaged files"
+    )
 
 
 def unwritable(path: Path, error: OSError) -> Refused:
@@ -72,7 +80,7 @@ _FAULTS: dict[int, tuple[type[TorcError], str]] = {
         "its file system does not lock files reliably. Move it to a local disk, set `database` to that path",
     ),
     sqlite3.SQLITE_PERM: (Unavailable, "access to it is denied. Check its owner and permissions"),
-    sqlite3.SQLITE_CORRUPT: (Damaged, f"it is damaged. {WAY_OUT}"),
+    sqlite3.SQLITE_CORRUPT: (Damaged, "it is damaged"),
     sqlite3.SQLITE_NOTADB: (
         Refused,
         "it is not an SQLite database, or its beginning is damaged. Set `database` to another path, move this file "
@@ -94,6 +102,8 @@ def find_fault(error: sqlite3.Error, path: Path) -> TorcError | None:
     if (code & _PRIMARY) not in _FAULTS:
         return None
     kind, advice = _FAULTS[code & _PRIMARY]
+    if kind is Damaged:
+        advice += f". {_way_out(path)}"
     reported = f"{error.sqlite_errorname}: {error}"
     return kind(f"database {path}: {advice} ({reported})", database=str(path), sqlite=error.sqlite_errorname)
 
