@@ -3,7 +3,10 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from torcd.protocol.address import find_places
+from torcd.protocol.errors import Refused
 
 
 def test_a_database_that_is_a_symbolic_link_is_the_one_it_leads_to(tmp_path: Path) -> None:
@@ -14,6 +17,16 @@ def test_a_database_that_is_a_symbolic_link_is_the_one_it_leads_to(tmp_path: Pat
     places = find_places({"HOME": str(tmp_path), "TORCD_DATABASE": str(link)})
     assert places.database == tmp_path / "real" / "torc.db"
     assert places.lock == tmp_path / "real" / "torc.db.lock"
+
+
+def test_a_database_that_cannot_be_looked_at_is_refused_with_what_to_set(tmp_path: Path) -> None:
+    """As with the HOME of another user, which `su` and `sudo` may leave."""
+    circle = tmp_path / "circle.db"
+    circle.symlink_to(circle)
+    for path in (circle, Path("/" + "x" * 300)):
+        with pytest.raises(Refused, match="cannot be looked at") as caught:
+            find_places({"HOME": str(tmp_path), "TORCD_DATABASE": str(path)})
+        assert "TORCD_DATABASE" in caught.value.message
 
 
 def test_relative_base_directories_are_ignored() -> None:

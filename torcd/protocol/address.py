@@ -89,6 +89,19 @@ def _base_directory(environ: Mapping[str, str], name: str) -> Path | None:
     return path if path.is_absolute() else None
 
 
+def _follow(database: Path) -> Path:
+    """The database that a link leads to: the files beside it, and its lock, belong to that. Raises Refused."""
+    try:
+        return database.resolve() if database.is_symlink() else database
+    except (OSError, RuntimeError) as error:  # the latter is how Python 3.11 tells of links in a circle
+        why = error.strerror if isinstance(error, OSError) else "its links lead in a circle"
+        raise Refused(
+            f"database {database}: it cannot be looked at: {why}. Set HOME, XDG_STATE_HOME or TORCD_DATABASE to a "
+            "place of yours",
+            database=str(database),
+        ) from error
+
+
 def find_places(
     environ: Mapping[str, str],
     *,
@@ -98,15 +111,14 @@ def find_places(
     listen: str | None = None,
     lease: str | None = None,
 ) -> Places:
-    """The places that apply; arguments are flags. Raises Refused when the config file is bad."""
+    """The places that apply; arguments are flags. Raises Refused when the config file or the database's path is bad."""
     home = Path(environ.get("HOME") or Path.home())
     config_home = _base_directory(environ, "XDG_CONFIG_HOME") or home / ".config"
     state_home = _base_directory(environ, "XDG_STATE_HOME") or home / ".local" / "state"
     config = _read_config(config_home / "torc" / "config.toml")
     default = state_home / "torc" / "torc.db"
-    database_path = Path(database or environ.get("TORCD_DATABASE") or config.get("database") or default).absolute()
-    if database_path.is_symlink():  # the files beside it, and its lock, belong to the real one
-        database_path = database_path.resolve()
+    chosen_database = database or environ.get("TORCD_DATABASE") or config.get("database")
+    database_path = _follow(Path(chosen_database or default).absolute())
     connection_file = environ.get("TORCD_CONNECTION_FILE") or config.get("connection_file")
     chosen = socket or environ.get("TORCD_SOCKET") or config.get("socket")
     return Places(
