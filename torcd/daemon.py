@@ -48,7 +48,7 @@ async def run_daemon(places: Places) -> None:
     sys.setswitchinterval(STALL_SWITCH_S)
     set_up_memory()
     lease_s = parse_lease(places.lease)
-    limits = fit(Limits(), raise_limit())
+    limits = fit(Limits(silence_s=lease_s / 2), raise_limit())
     started_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     check_ownership(places.database)
     with acquire_lock(places.lock) as lock:

@@ -2,16 +2,18 @@
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
 from network import Network, why_not
-from real_system import PATIENCE_S, System
+from real_system import PATIENCE_S, System, ask
 from remote_system import Remote, on_host
 
 from torcd.protocol.address import tcp_url
+from torcd.protocol.requests import Subscribe
 
 pytestmark = pytest.mark.skipif((WHY := why_not()) is not None, reason=str(WHY))
 
@@ -117,6 +119,36 @@ def test_a_pulled_cable_loses_nothing(cluster: Cluster) -> None:
     out, err = worker.communicate(timeout=PATIENCE_S)
     assert (worker.returncode, out) == (0, f"Workflow {workflow_id}: 1 completed\n"), err
     assert system.attempts(workflow_id) == {"job1": 1}
+
+
+def test_a_node_that_vanishes_is_noticed_and_its_worker_notices_within_half_a_lease(cluster: Cluster) -> None:
+    """No goodbye comes from either side: of a worker with a job, the lease begins all the same (SEMANTICS 8.4)."""
+    system = cluster.system
+    system.environ["TORCD_LEASE"] = "4"
+    cluster.start_daemon()
+    workflow_id = system.create({**GATES, "jobs": GATES["jobs"][:1]})
+    started = system.pipe("started1")
+    system.pipe("gate1")
+    events = system.connect()
+    ask(events, Subscribe(workflow_id=workflow_id))
+
+    def wait_for(status: str) -> None:
+        while system.statuses(workflow_id) != {"job1": status}:
+            assert events.receive(PATIENCE_S) is not None
+
+    worker = cluster.spawn("node1", "torcctl", "run", workflow_id)
+    assert started.read_line() == "node1"
+    wait_for("running")
+    cluster.network.cut("node1")
+    cut_at = time.monotonic()
+    assert worker.stderr is not None
+    while "lost torcd" not in (line := worker.stderr.readline()):
+        assert line
+    noticed_after_s = time.monotonic() - cut_at
+    wait_for("terminated")
+    lost_after_s = time.monotonic() - cut_at
+    assert noticed_after_s < 10, "half a lease is 2 s, and this machine may be busy"
+    assert 5 < lost_after_s < 20, "half a lease, and the lease"
 
 
 def test_a_socket_of_another_host_is_not_taken_for_ours(cluster: Cluster) -> None:

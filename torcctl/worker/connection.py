@@ -5,6 +5,7 @@ Unreachable, and the session opens another.
 """
 
 import itertools
+import socket
 from collections.abc import Awaitable, Callable
 from typing import cast
 
@@ -18,6 +19,7 @@ from torcd.protocol.address import Address, Endpoint, need_fingerprint, parse_ur
 from torcd.protocol.errors import Unreachable, error_from_wire
 from torcd.protocol.requests import Hello, Request
 from torcd.protocol.rpc import MAX_FRAME, Incoming, decode_incoming, encode_call
+from torcd.protocol.silence import notice_silence
 from torcd.protocol.tls import check_certificate, client_context
 from torcd.protocol.unix import check_owner, read_peer
 
@@ -62,6 +64,12 @@ class Connection:
         self._stream = stream
         self._ids = itertools.count(1)
         self._pending: dict[int, _Pending] = {}
+
+    def notice_silence(self, within_s: float) -> None:
+        """Has a daemon that vanishes noticed within that time, rather than after `silence.LONGEST_S`."""
+        transport = self._stream.transport_stream if isinstance(self._stream, trio.SSLStream) else self._stream
+        if transport.socket.family != socket.AF_UNIX:
+            notice_silence(transport, within_s)
 
     async def call(self, request: Request, deadline_s: float = CALL_DEADLINE_S) -> bytes:
         """The result, as JSON. Raises the daemon's TorcError, or Unreachable when the connection is lost.
@@ -176,6 +184,7 @@ async def _open_stream(endpoint: Endpoint, address: Address) -> Stream:
     assert endpoint.port is not None
     fingerprint = need_fingerprint(address) if endpoint.tls else None
     transport = await trio.open_tcp_stream(endpoint.host, endpoint.port)
+    notice_silence(transport)
     if fingerprint is None:
         return transport
     encrypted = trio.SSLStream(transport, client_context(), https_compatible=True)

@@ -96,6 +96,7 @@ class Link:
         except BaseException:
             await connection.aclose()
             raise
+        connection.notice_silence(registration.lease_s / 2)
         self._connection, self._worker_id = connection, registration.worker_id
         return registration
 

@@ -3,6 +3,7 @@
 import msgspec
 
 from torcd.protocol import rpc
+from torcd.protocol.silence import LONGEST_S
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +39,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """A local handshake takes a millisecond, TLS and its own over a bad network a second."""
     hello_s: float = 10
     """The first call follows the handshake at once; this is for a client that was stopped in between."""
+    silence_s: float = LONGEST_S
+    """A host that has acknowledged nothing for so long has vanished. Half a lease, so that one begins in time."""
     send_s: float = 30
     """A peer that reads nothing for so long is gone or stuck; it can connect again."""
     close_s: float = 2

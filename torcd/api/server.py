@@ -7,7 +7,6 @@ each session itself, and every step after that has a deadline.
 
 import logging
 import math
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Never
 
@@ -27,14 +26,12 @@ from torcd.api.token import Token
 from torcd.bus import Bus
 from torcd.protocol.errors import Busy
 from torcd.protocol.requests import Request
+from torcd.protocol.silence import notice_silence
 
 logger = logging.getLogger(__name__)
 
 RECEIVE_BYTES = 65536
 """Read at once; the library's 4 KiB halve the throughput of large messages."""
-
-KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
-"""Two minutes: a worker's lease is one, and what it was about to say is lost anyway."""
 
 MESSAGE_TOO_BIG, TRY_AGAIN_LATER = 1009, 1013
 
@@ -182,7 +179,7 @@ class _Server:
                 with visit.scope:
                     visit.set_deadline(trio.current_time() + self._limits.handshake_s)
                     if visit.peer is None:
-                        await _prepare_remote(stream)
+                        await _prepare_remote(stream, self._limits.silence_s)
                     websocket = await self._shake_hands(wire, entry)
                     visit.session = Session(self._services, websocket, visit.peer, on_greeted)
                     visit.set_deadline(math.inf)
@@ -254,13 +251,10 @@ class _Visit:
             self.session.end(code, reason)
 
 
-async def _prepare_remote(stream: trio.abc.Stream) -> None:
+async def _prepare_remote(stream: trio.abc.Stream, silence_s: float) -> None:
     """Sees to it that a host that vanishes is noticed, and shakes hands (TLS). Needs a deadline."""
     transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
     if isinstance(transport, trio.SocketStream):
-        # Such a host says no goodbye: without probes its connection would stay for ever.
-        transport.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in KEEPALIVE:
-            transport.setsockopt(socket.IPPROTO_TCP, option, value)
+        notice_silence(transport, silence_s)
     if isinstance(stream, trio.SSLStream):
         await stream.do_handshake()
