@@ -157,7 +157,7 @@ def _spawn(places: Places) -> "Popen[bytes]":
         return Popen(
             DAEMON,
             cwd="/",
-            env={name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"},  # not its own
+            env=_environment(places),
             stdin=DEVNULL,
             stdout=log,
             stderr=log,
@@ -168,11 +168,25 @@ def _spawn(places: Places) -> "Popen[bytes]":
         os.close(log)
 
 
+def _environment(places: Places) -> dict[str, str]:
+    """Ours, with places that mean the same in another directory, and without what a service manager told us alone."""
+    return {
+        **{name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"},
+        "TORCD_DATABASE": str(places.database),
+        "TORCD_SOCKET": str(places.socket),
+        "TORCD_CONNECTION_FILE": str(places.connection_file),
+    }
+
+
 def restore(places: Places, backup: str) -> bytes:
-    """Has torcd put a backup in the place of the database; what it answers, JSON. Raises what it refuses."""
+    """Has torcd put a backup, an absolute path, in the place of the database; what it answers, JSON.
+
+    Raises what it refuses. As ever it runs in `/`: no module of a directory in which others write is taken for its own.
+    """
     from subprocess import DEVNULL, run
 
-    done = run([*DAEMON, "--restore", backup], stdin=DEVNULL, capture_output=True, check=False)
+    command = [*DAEMON, "--restore", backup]
+    done = run(command, cwd="/", env=_environment(places), stdin=DEVNULL, capture_output=True, check=False)
     try:
         answer = msgspec.json.decode(done.stdout)
     except msgspec.DecodeError as error:

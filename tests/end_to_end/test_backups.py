@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_system import PATIENCE_S, System, ask
+from real_system import BIN, PATIENCE_S, System, ask
 
 from torcd.protocol.errors import Unavailable
 from torcd.protocol.requests import GetUserData, ListJobs, UpdateUserData
@@ -98,6 +98,19 @@ def test_a_backup_goes_where_it_is_told_and_overwrites_nothing(system: System) -
 
 
 # ---- restore ----
+
+
+def test_no_module_of_the_directory_in_which_one_stands_is_run(alone: System) -> None:
+    """Others may write there, as to /tmp."""
+    alone.start_daemon()
+    alone.create(NOTE)
+    backup = alone.torcctl("daemon", "backup", "copy.db", json=True)["path"]
+    alone.stop_daemon()
+    for name in ("torcd", "msgspec", "argparse"):
+        alone.write(f"{name}.py", "open('ran', 'w')")
+    done = alone.bash(f"{BIN}/torcctl daemon restore copy.db")
+    assert not (alone.work / "ran").exists()
+    assert done.stdout.startswith(f"Restored {alone.database} from {backup}: 1 workflow, "), done.stderr
 
 
 def test_a_restore_needs_the_daemon_to_be_stopped_and_keeps_what_was_there(alone: System) -> None:

@@ -100,6 +100,19 @@ def test_stop_waits_until_the_daemon_is_gone(home: Home) -> None:
     os.close(gone)
 
 
+def test_places_that_are_relative_are_those_of_the_clients_directory(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon itself runs in `/`."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("TORCD_DATABASE", "TORCD_SOCKET"):
+        home.environ[name] = os.path.relpath(home.environ[name])
+    home.environ["TORCD_CONNECTION_FILE"] = "here.json"
+    assert home.run("daemon", "start").returncode == 0
+    assert home.daemon().database == str(home.places.database)
+    assert (tmp_path / "here.json").exists()
+
+
 # ---- programs that pretend ----
 
 
