@@ -338,3 +338,11 @@ async def test_a_database_that_comes_back_revives_the_actor_that_has_a_task_to_e
     gate.set()
     task = await house.wait(task_id)
     assert task.status == "failed"
+
+
+async def test_whoever_finds_a_task_ended_wakes_those_who_wait_for_it(house: House, workflow: int) -> None:
+    """A commit can be read a moment before its actor tells of it."""
+    waited_for = house.supervisor.task_end(7)
+    house.supervisor.note_task_end(7)
+    assert waited_for.is_set()
+    assert house.supervisor.task_end(7) is not waited_for

@@ -111,17 +111,14 @@ class Supervisor:
         """Set when the task ends, if it has not ended before the call."""
         return self._task_ends.setdefault(task_id, trio.Event())
 
-    def forget_task_end(self, task_id: int) -> None:
-        """Drops what `task_end` made for a task that turned out to have ended before."""
-        self._task_ends.pop(task_id, None)
-
-    def _on_task_end(self, task_id: int) -> None:
+    def note_task_end(self, task_id: int) -> None:
+        """Wakes who waits for a task that has ended. Whoever has read that may come before the actor that did it."""
         event = self._task_ends.pop(task_id, None)
         if event is not None:
             event.set()
 
     def _start(self, workflow_id: int, mailbox: Mailbox, orphan: int | None = None) -> None:
-        actor = WorkflowActor(workflow_id, mailbox, self._database, self._bus, self._scanner, self._on_task_end)
+        actor = WorkflowActor(workflow_id, mailbox, self._database, self._bus, self._scanner, self.note_task_end)
         actor.orphan = self._orphans.pop(workflow_id, None) if orphan is None else orphan
         actor.lease_s = self.lease_s
         self._actors[workflow_id] = actor
@@ -187,9 +184,9 @@ class Supervisor:
             return
         self._bus.begin(workflow_id, event_seq)
         for _, task_id in ended:
-            self._on_task_end(task_id)
+            self.note_task_end(task_id)
         if orphan is not None:
-            self._on_task_end(orphan)
+            self.note_task_end(orphan)
 
     async def _revive(self, workflow_id: int) -> None:
         """Starts an actor again without being asked: it may have a task to end, for which somebody waits."""

@@ -245,7 +245,7 @@ class Dispatch:
         ended = self._supervisor.task_end(request.task_id)
         task = await self._read(lambda db: load_task(db, request.task_id))
         if task.status in model.TASK_ENDED:
-            self._supervisor.forget_task_end(request.task_id)
+            self._supervisor.note_task_end(request.task_id)
             return task
         number = await session.subscribe(task.workflow_id, None, True) if request.follow else None
         with trio.move_on_after(_seconds(request.timeout_s)) as wait:
