@@ -12,6 +12,9 @@ PREFIX = f"{MARK}=".encode()
 PAUSE_S = 0.1
 """Between passes: what was killed takes a moment to go, and a process that was forking may have escaped."""
 
+LONGEST_PAUSE_S = 5.0
+"""Of pauses that grow: a process that hangs in the kernel (a dead file server) may take days to go."""
+
 
 class JobProcesses:
     """Ends what workers left behind. One pass over `/proc` serves all who wait for one."""
@@ -33,11 +36,13 @@ class JobProcesses:
     async def end(self, mark: str) -> int:
         """Kills until none is left, without grace; returns how many there were."""
         killed: set[int] = set()
+        pause_s = PAUSE_S
         while pids := await self.find(mark):
             for pid in pids:
                 _kill(pid, mark)
             killed.update(pids)
-            await trio.sleep(PAUSE_S)
+            await trio.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, LONGEST_PAUSE_S)
         return len(killed)
 
 
@@ -63,8 +68,8 @@ def _mark_of(pid: int) -> str:
 def _kill(pid: int, mark: str) -> None:
     try:
         pidfd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
+    except OSError:
+        return  # it has ended, and its number may be a thread's by now; else the next pass finds it again
     try:
         if _mark_of(pid) == mark:  # else the pid is another's by now
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)

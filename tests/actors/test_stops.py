@@ -1,7 +1,9 @@
 """Jobs whose former attempt may be alive wait for its end: after leases, returns and restarts; and sync-status."""
 
+import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -271,6 +273,27 @@ async def test_what_a_worker_and_its_guardian_left_is_killed_before_its_jobs_are
     finally:
         left.end()
         spared.end()
+
+
+async def test_a_workers_number_may_be_that_of_a_thread_by_now(house: House, workflow: int) -> None:
+    """Processes and threads share their numbers, but only a process can be waited for."""
+    boot_and_namespace = identify_process(os.getpid()).rpartition(" ")[0]
+    is_over = threading.Event()
+    thread = threading.Thread(target=is_over.wait)
+    thread.start()
+    try:
+        hand = await house.hire(workflow, pid=thread.native_id, process=f"{boot_and_namespace} 1")
+        launches = await hand.claim(1)
+        await hand.report(started=[ref(launches["a"])])
+        assert (await sync(house, workflow)).count == 1
+        await house.run(Restart, workflow)
+        other = await house.hire(workflow)
+        names = set(await other.claim())
+        while names != {"a", "b"}:
+            names |= {launch.name for launch in (await answer_of(await other.listen())).jobs}
+    finally:
+        is_over.set()
+        thread.join()
 
 
 async def test_workers_that_cannot_be_judged_are_told_of(house: House, workflow: int, process: WorkerProcess) -> None:

@@ -82,8 +82,10 @@ class Strays:
 async def _wait_for_end(pid: int, identity: str) -> None:
     try:
         descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
+    except (OSError, OverflowError):
+        if has_ended(pid, identity):  # there is no descriptor either where its number is a thread's by now
+            return
+        raise
     try:
         if not has_ended(pid, identity):  # else the descriptor may be of another process with this pid
             await trio.lowlevel.wait_readable(descriptor)
