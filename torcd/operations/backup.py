@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -23,14 +24,15 @@ async def back_up(database: Database, path: str | None, *, overwrite: bool) -> B
         raise BadRequest(f"path {path!r} is not absolute", path="$.path")
     started = time.monotonic()
     try:
-        file = BackupFile(
-            database.path, None if path is None else Path(path), overwrite=overwrite, now=datetime.now(UTC)
-        )
+        target = None if path is None else Path(path)
+        begin = partial(BackupFile, database.path, target, overwrite=overwrite, now=datetime.now(UTC))
+        file = await trio.to_thread.run_sync(begin)
         try:
             await database.copy_to(file.draft)
             size = await trio.to_thread.run_sync(file.finish, load_migrations())
         finally:
-            file.discard()
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(file.discard)
     except OSError as error:
         raise Unavailable(
             f"{path or database.path.parent}: the backup cannot be written: {error.strerror}. Choose another place",
