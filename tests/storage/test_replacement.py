@@ -235,6 +235,7 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new_whole(tmp_path: Path, back
                 outcomes.append("done")
         was_completed = complete_restore(path)
         assert not complete_restore(path)
+        assert not [each for each in left(path) if "restoring" in each]
         assert find_lost(path, was_left_open=True) is None or was_completed
         found = names(path)
         kept = [each for each in left(path) if "replaced" in each and each[-4:] not in ("-wal", "-shm")]

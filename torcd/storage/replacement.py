@@ -73,8 +73,7 @@ def restore(path: Path, backup: Path, steps: Sequence[Migration], *, was_left_op
         ) from error
     finally:
         if not _note(path).exists():
-            for part in PARTS:
-                beside(draft, part).unlink(missing_ok=True)
+            _discard_draft(path)
     return Restored(
         database=str(path),
         restored_from=str(backup),
@@ -90,6 +89,7 @@ def complete_restore(path: Path) -> bool:
     try:
         note = msgspec.json.decode(_note(path).read_bytes(), type=_Note)
     except FileNotFoundError:
+        _discard_draft(path)  # of one that was killed before there was anything to go on with
         return False
     draft = _draft(path)
     if draft.exists():  # then what is at `path` is still the old one
@@ -102,6 +102,11 @@ def complete_restore(path: Path) -> bool:
     _note(path).unlink()
     sync_directory(path.parent)
     return True
+
+
+def _discard_draft(path: Path) -> None:
+    for part in PARTS:
+        beside(_draft(path), part).unlink(missing_ok=True)
 
 
 def _write_note(path: Path, note: _Note) -> None:
@@ -128,8 +133,6 @@ def _copy(backup: Path, draft: Path) -> None:
     if not backup.is_file():
         what = "it is no file" if backup.exists() else "there is no such file"
         raise Refused(f"{backup}: {what}", file=str(backup))
-    for part in PARTS:
-        beside(draft, part).unlink(missing_ok=True)
     for part in ("", "-wal", "-journal"):
         if beside(backup, part).exists():
             create_file(beside(draft, part))
