@@ -215,12 +215,10 @@ class Dispatch:
         try:
             begun = cast(tuple[int, bool] | None, await self._supervisor.send(workflow_id, request))
         except TorcError:
-            if subscription is not None:
-                session.unsubscribe(subscription)
+            _end(session, subscription)
             raise
         if begun is None:
-            if subscription is not None:
-                session.unsubscribe(subscription)
+            _end(session, subscription)
             return {"task": None}
         task_id, existing = begun
         task = await self._read(lambda db: load_task(db, task_id, existing=existing))
@@ -250,9 +248,7 @@ class Dispatch:
         number = await session.subscribe(task.workflow_id, None, True) if request.follow else None
         with trio.move_on_after(_seconds(request.timeout_s)) as wait:
             await ended.wait()
-        if number is not None:
-            with suppress(NotFound):  # it ended with its workflow
-                session.unsubscribe(number)
+        _end(session, number)
         if wait.cancelled_caught:
             raise TimedOut(
                 f"task {request.task_id} ({task.operation}) is still {task.status} after {request.timeout_s:g} s; "
@@ -386,6 +382,12 @@ class Dispatch:
                 id=request.worker_id,
             )
         return await self._supervisor.send(workflow_id, request)
+
+
+def _end(session: Session, subscription: int | None) -> None:
+    if subscription is not None:
+        with suppress(NotFound):  # it ended with its workflow
+            session.unsubscribe(subscription)
 
 
 def _fields(answer: model.Answer) -> Answer:
