@@ -222,7 +222,9 @@ def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: p
         publish(draft(tmp_path), tmp_path / "copy.db", overwrite=False)
 
 
-@pytest.mark.parametrize("name", ["torc.db", "torc.db-wal", "torc.db-shm", "torc.db.lock", "link.db"])
+@pytest.mark.parametrize(
+    "name", ["torc.db", "torc.db-wal", "torc.db-shm", "torc.db.lock", "torc.db.restore", "torc.db.restoring", "link.db"]
+)
 def test_the_databases_own_files_are_never_overwritten(path: Path, name: str) -> None:
     path.write_text("the database")
     path.with_name("link.db").symlink_to(path)

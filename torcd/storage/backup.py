@@ -107,7 +107,7 @@ class BackupFile:
     def _check(self) -> None:
         its_own = self._database.name
         is_of_database = self.path.parent.resolve() == self._database.parent.resolve() and self.path.name in (
-            its_own, *(its_own + end for end in ("-wal", "-shm", "-journal", ".lock", ".new"))
+            its_own, *(its_own + end for end in ("-wal", "-shm", "-journal", ".lock", ".new", ".restore", ".restoring"))
         )  # fmt: skip
         if is_of_database or (self.path.exists() and self.path.samefile(self._database)):
             raise Refused(f"{self.path} is the database's own file: choose another name", path=str(self.path))
