@@ -15,7 +15,7 @@ import msgspec
 from torcctl import autostart, output
 from torcctl.finding import url_of
 from torcctl.options import LOG_LEVELS, Options
-from torcd.protocol import lookups, requests
+from torcd.protocol import lookups, requests, slurm
 from torcd.protocol.address import Places, find_places
 from torcd.protocol.client import CALL_TIMEOUT_S, Connection, NoAnswer
 from torcd.protocol.errors import Refused, Unreachable
@@ -44,6 +44,9 @@ QUERIES = (
     lookups.FindJobs,
     lookups.GetFile,
     lookups.GetWorker,
+    slurm.GetAllocation,
+    slurm.RefreshAllocations,
+    slurm.GetAccount,
 )
 """Requests that change nothing, and so may be repeated."""
 
@@ -57,6 +60,7 @@ FREE_TEXT = {
     "requested_by",
     "hostname",
     "error",
+    "slurm_reason",
     "data",
 }
 """Fields that stand in lists and may be as long as they like; ids, numbers, times and statuses are short."""

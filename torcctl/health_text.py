@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from torcctl import output
-from torcd.protocol.health import DatabaseHealth, Health, WorkflowHealth
+from torcd.protocol.health import DatabaseHealth, Health, SlurmHealth, WorkflowHealth
 
 COLUMNS = ("workflow", "state", "at", "progress", "waiting", "workers")
 
@@ -27,7 +27,14 @@ def _fields(health: Health) -> Iterator[tuple[str, str]]:
     yield "connections", f"{health.connections}, with {workers} and {subscriptions}"
     yield "event_loop", f"longest turn of the last minute {loop.lag_ms:.1f} ms, {duration(loop.lag_ago_s)} ago"
     yield "database_state", _database(health.database)
+    if health.slurm is not None:
+        yield "slurm", _slurm(health.slurm)
     yield "workflows_loaded", str(sum(each.state != "faulted" for each in health.workflows))
+
+
+def _slurm(slurm: SlurmHealth) -> str:
+    count = "1 open allocation" if slurm.open_allocations == 1 else f"{slurm.open_allocations} open allocations"
+    return f"{count}, " + ("it answers" if slurm.unknown_since is None else f"no answer since {slurm.unknown_since}")
 
 
 def _database(database: DatabaseHealth) -> str:

@@ -20,7 +20,9 @@ NOUNS = {
     "tasks": Noun("torcctl.commands.tasks", "Operations under way or ended: list, wait, cancel."),
     "events": Noun("torcctl.commands.events", "The log of a workflow: list, watch."),
     "workers": Noun("torcctl.commands.workers", "Processes that run jobs."),
-    "slurm": Noun("torcctl.commands.slurm", "Nodes of a Slurm cluster (also: hpc slurm); this version submits none."),
+    "worker": Noun("torcctl.commands.worker", "Run jobs of a workflow on this machine, as Slurm's jobs do."),
+    "slurm": Noun("torcctl.commands.slurm", "Have a Slurm cluster run a workflow: schedule-nodes (also: hpc slurm)."),
+    "allocations": Noun("torcctl.commands.allocations", "Slurm jobs that run workers of a workflow."),
     "recover": Noun("torcctl.commands.recover", "Say how many jobs failed, and which commands rerun them."),
     "daemon": Noun("torcctl.commands.daemon", "The daemon: start, stop, status, logs, backup, install and more."),
     "doctor": Noun("torcctl.commands.doctor", "Check the daemon and what it depends on here; starts nothing."),
@@ -33,8 +35,6 @@ GROUPS = {"hpc": "slurm"}
 
 ABSENT = {
     "watch": "to follow a workflow: torcctl events watch",
-    "worker": "a worker on this machine is torcctl run ID",
-    "allocations": "nothing is submitted to Slurm",
 }
 """Nouns that this version does not have, and what there is instead."""
 

@@ -12,16 +12,19 @@ from pathlib import Path
 import trio
 
 from torcd import __version__, systemd
+from torcd.actors.allocator import Allocator, parse_poll
 from torcd.actors.clock import now_ms
 from torcd.actors.lease import parse_lease
 from torcd.actors.messages import Nudge
 from torcd.actors.supervisor import Supervisor
+from torcd.api.allocations import Allocations, wakes_allocator
 from torcd.api.dispatch import Dispatch
 from torcd.api.health import HealthDesk
 from torcd.api.limits import Limits, Usage
 from torcd.api.listener import adopt_unix_listener, open_unix_listener
 from torcd.api.remote import Remote
 from torcd.api.server import Listener, serve
+from torcd.api.sync import Syncs
 from torcd.bus import Bus
 from torcd.descriptors import fit, raise_limit
 from torcd.files.scan import Scanner
@@ -29,6 +32,8 @@ from torcd.memory import collect_regularly, set_up_memory
 from torcd.protocol.address import Places, unix_url
 from torcd.protocol.errors import TorcError
 from torcd.protocol.model import Daemon, Event
+from torcd.protocol.requests import CancelWorkflow
+from torcd.slurm.client import Slurm
 from torcd.storage.database import Database, open_database
 from torcd.storage.lock import Lock, acquire_lock
 from torcd.storage.nouns import load_events
@@ -47,7 +52,7 @@ async def run_daemon(places: Places) -> None:
     """Runs until SIGTERM, SIGINT or `daemon.stop`; raises a TorcError when it cannot start."""
     sys.setswitchinterval(STALL_SWITCH_S)
     set_up_memory()
-    lease_s = parse_lease(places.lease)
+    lease_s, poll_s = parse_lease(places.lease), parse_poll(places.slurm_poll)
     limits = fit(Limits(silence_s=lease_s / 2), raise_limit())
     started_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     check_ownership(places.database)
@@ -74,6 +79,14 @@ async def run_daemon(places: Places) -> None:
                 listeners.append(remote.listener)
             bus = Bus()
             supervisor = Supervisor(database, bus, scanner, lease_s)
+            allocator = Allocator(
+                database,
+                supervisor,
+                Slurm(os.environ),
+                places,
+                poll_s=poll_s,
+                is_reachable=lambda: remote.listener is not None,
+            )
             stop = trio.Event()
 
             def describe() -> Daemon:
@@ -93,9 +106,16 @@ async def run_daemon(places: Places) -> None:
             async def read_events(workflow_id: int, after_seq: int, limit: int) -> list[Event]:
                 return await database.read(lambda db: load_events(db, workflow_id, after_seq, limit))
 
-            dispatch = Dispatch(database, supervisor, describe, stop.set)
             usage = Usage()
-            desk = HealthDesk(database, supervisor, bus, usage)
+            desk = HealthDesk(database, supervisor, bus, usage, allocator.health)
+            handlers = {
+                **Dispatch(database, supervisor, describe, stop.set).handlers(),
+                **desk.handlers(),
+                **remote.handlers(),
+                **Allocations(database, allocator).handlers(),
+                **Syncs(database, supervisor, allocator.find_ended).handlers(),
+            }
+            handlers[CancelWorkflow] = wakes_allocator(handlers[CancelWorkflow], allocator)
             async with trio.open_nursery() as nursery:
                 await nursery.start(supervisor.run)
                 for workflow_id in await database.read(find_workflows_with_workers):
@@ -106,7 +126,7 @@ async def run_daemon(places: Places) -> None:
                     with server:
                         await serve(
                             listeners,
-                            {**dispatch.handlers(), **desk.handlers(), **remote.handlers()},
+                            handlers,
                             bus,
                             read_events,
                             limits,
@@ -120,6 +140,7 @@ async def run_daemon(places: Places) -> None:
                 nursery.start_soon(collect_regularly)
                 nursery.start_soon(_wait_for_signal, stop)
                 nursery.start_soon(desk.pulse.run)
+                await nursery.start(allocator.run)
                 await nursery.start(run_server)
                 systemd.notify("READY=1")
                 nursery.start_soon(database.watch)

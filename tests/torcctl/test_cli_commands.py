@@ -416,9 +416,7 @@ def test_no_daemon_is_started_to_have_its_token_replaced(cli: Cli, tmp_path: Pat
         ("workflows status 1 2", "there is no place for '2'; see torcctl workflows status --help"),
         ("workflows lst", "torcctl workflows has no 'lst'; did you mean 'list'?; it has: create, update, list,"),
         ("watch 7", "this version of torcctl has no 'watch': to follow a workflow: torcctl events watch"),
-        ("worker", "this version of torcctl has no 'worker'"),
-        ("allocations list", "this version of torcctl has no 'allocations'"),
-        ("hpc slurm sacct", "torcctl slurm has no 'sacct'; it has: schedule-nodes"),
+        ("hpc slurm sinfo", "torcctl slurm has no 'sinfo'; it has: schedule-nodes"),
         ("tasks wait abc", 'unable to convert "abc" into a whole number'),
         ("tasks wait 1 --timeout soon", 'unable to convert "soon" into a number'),
         ('jobs update 3 --env {"A":1}', "every value is a text in quotes"),
@@ -435,7 +433,7 @@ def test_what_is_wrong_is_told_in_words_of_this_program(cli: Cli, words: str, to
 @pytest.mark.parametrize(
     "words",
     ["workflows get", "jobs get", "jobs update --priority 1", "jobs reset-status", "files get", "user-data get",
-     "results get", "workers get", "tasks get", "tasks wait", "tasks cancel", "run"],
+     "results get", "workers get", "allocations get", "slurm cancel", "tasks get", "tasks wait", "tasks cancel", "run"],
 )  # fmt: skip
 def test_a_number_that_no_id_can_be_is_not_found(daemon: FakeDaemon, cli: Cli, words: str) -> None:
     """INTERFACE §2: exit 3"""

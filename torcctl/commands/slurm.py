@@ -1,47 +1,130 @@
-"""`torcctl slurm …`, also `torcctl hpc slurm …`: this version tells when there is nothing to submit, and no more."""
+"""`torcctl slurm …`, also `torcctl hpc slurm …`: Slurm jobs that run the jobs of a workflow."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from torcctl import output
-from torcctl.exits import UsageError
+from torcctl.allocating import SHOWN, find_cancelable, user_environment, write_scheduled
+from torcctl.commands.run import prepare
+from torcctl.exits import DONE, FAILED, UsageError
+from torcctl.follow import new_request_key
+from torcctl.perform import requester
 from torcctl.selection import choose_workflow
 from torcd.protocol.errors import Refused
 from torcd.protocol.model import WorkflowStatus
 from torcd.protocol.requests import GetStatus
+from torcd.protocol.slurm import CancelAllocations, GetAccount, RefreshAllocations, Scheduled, ScheduleNodes
 
 if TYPE_CHECKING:
     from torcctl.context import Context
-    from torcctl.parameters import Command, HpcJobs, WorkflowId
+    from torcctl.parameters import Command, HpcJobs, Key, WorkflowId
 
 WAITING = ("uninitialized", "blocked", "ready")
 """The statuses of jobs that nodes could be scheduled for."""
 
 
-def schedule_nodes(workflow: WorkflowId = None, /, *, num_hpc_jobs: HpcJobs = 1, context: Context) -> None:
+def schedule_nodes(
+    workflow: WorkflowId = None,
+    /,
+    *,
+    num_hpc_jobs: HpcJobs = 1,
+    scheduler: str | None = None,
+    max_parallel_jobs: int | None = None,
+    force: bool = False,
+    context: Context,
+) -> int:
     """Submit Slurm jobs that run the jobs of a workflow; with nothing to run, submit nothing.
 
-    This version does not submit to Slurm: when there are jobs to run it says so and exits 7.
+    Each starts a worker on each of its nodes. The environment of this command is that of the jobs.
+
+    Args:
+        scheduler: Which of the workflow's slurm_schedulers; may be left out when there is one.
+        max_parallel_jobs: Each worker runs at most so many jobs at once, whatever they need.
+        force: Go on in spite of missing inputs or files that cannot be examined.
     """
     if num_hpc_jobs < 1:
         raise UsageError(f"-n: {num_hpc_jobs} Slurm jobs cannot be scheduled; at least 1", value=num_hpc_jobs)
+    if max_parallel_jobs is not None and max_parallel_jobs < 1:
+        raise UsageError(f"--max-parallel-jobs: {max_parallel_jobs} is too few; at least 1", value=max_parallel_jobs)
     workflow_id = choose_workflow(context, workflow)
+    if not _has_work(context, workflow_id, is_prepared=False):
+        return _show_nothing(context, workflow_id)
+    prepare(context, workflow_id, force=force)
+    if not _has_work(context, workflow_id, is_prepared=True):
+        return _show_nothing(context, workflow_id)
+    request = ScheduleNodes(
+        workflow_id=workflow_id,
+        count=num_hpc_jobs,
+        scheduler=scheduler,
+        max_parallel_jobs=max_parallel_jobs,
+        environment=user_environment(context),
+        requested_by=requester(context),
+        request_key=new_request_key(),
+    )
+    raw = context.persistently(lambda: context.connection.call(request, timeout_s=None))
+    scheduled = write_scheduled(context, raw, lambda found: _sentence(workflow_id, found))
+    return FAILED if any(each.status == "refused" for each in scheduled.allocations) else DONE
+
+
+def _has_work(context: Context, workflow_id: int, *, is_prepared: bool) -> bool:
     status = context.get(GetStatus(workflow_id=workflow_id), WorkflowStatus)
     if status.is_archived:
         raise Refused(f"workflow {workflow_id} is archived: unarchive it first", workflow_id=workflow_id)
-    waiting = sum(status.counts.get(name, 0) for name in WAITING)
-    if waiting or status.run_id == 0:
-        raise Refused(
-            f"this version of torcctl does not submit to Slurm: nothing was scheduled for the "
-            f"{output.count_jobs(waiting)} that workflow {workflow_id} has to run. Run them on this machine: "
-            f"torcctl run {workflow_id}",
-            workflow_id=workflow_id,
-            count=waiting,
-        )
+    is_new = status.run_id == 0 and not is_prepared
+    return is_new or any(status.counts.get(name) for name in WAITING)
+
+
+def _show_nothing(context: Context, workflow_id: int) -> int:
     context.warn(f"workflow {workflow_id} has no job to run: nothing was scheduled")
     if context.options.json:
         output.write_json({"allocations": []})
+    return DONE
 
 
-VERBS: dict[str, Command] = {"schedule-nodes": schedule_nodes}
+def _sentence(workflow_id: int, scheduled: Scheduled) -> str:
+    accepted = [each for each in scheduled.allocations if each.slurm_job_id is not None]
+    jobs = "1 Slurm job" if len(accepted) == 1 else f"{len(accepted)} Slurm jobs"
+    return f"Submitted {jobs} for workflow {workflow_id}: {', '.join(str(each.slurm_job_id) for each in accepted)}"
+
+
+def status(workflow: WorkflowId = None, /, *, context: Context) -> None:
+    """Ask Slurm now how the allocations of a workflow are that have not ended."""
+    request = RefreshAllocations(workflow_id=choose_workflow(context, workflow))
+    write_scheduled(context, context.call(request, timeout_s=None))
+
+
+def cancel(*allocations: Key, context: Context) -> None:
+    """Cancel allocations, by id; without ids all those of the workflow that have not ended.
+
+    Args:
+        allocations: Their ids (not those of Slurm).
+    """
+    workflow_id, ids = find_cancelable(context, allocations)
+    request = CancelAllocations(workflow_id=workflow_id, ids=ids, requested_by=requester(context))
+    raw = context.call(request, timeout_s=None)
+    count = len(msgspec.json.decode(raw, type=Scheduled).allocations)
+    what = "1 allocation" if count == 1 else f"{count} allocations"
+    write_scheduled(context, raw, lambda _: f"Canceled {what} of workflow {workflow_id}")
+
+
+def sacct(workflow: WorkflowId = None, /, *, context: Context) -> None:
+    """Show what Slurm's accounting has of the allocations of a workflow, and of their steps."""
+    request = GetAccount(workflow_id=choose_workflow(context, workflow))
+    account = context.get(request, dict[str, list[dict[str, str]]], timeout_s=None)
+    if context.options.json:
+        output.write_json(account)
+        return
+    rows = account["account"]
+    columns = list(rows[0]) if rows else list(SHOWN)
+    output.write_table(columns, [list(row.values()) for row in rows])
+
+
+VERBS: dict[str, Command] = {
+    "schedule-nodes": schedule_nodes,
+    "status": status,
+    "cancel": cancel,
+    "sacct": sacct,
+}

@@ -224,5 +224,6 @@ class Session:
             num_gpus=self._offer.num_gpus,
             max_parallel_jobs=self._offer.max_parallel_jobs,
             process=self._process,
+            allocation_id=int(os.environ.get("TORC_ALLOCATION_ID", 0)) or None,
             attempts=attempts,
         )

@@ -29,6 +29,8 @@ class Entry:
     pid: int = 0
     process: str = ""
     """What tells its process from all others (`protocol.process`)."""
+    allocation_id: int | None = None
+    """The allocation that started it."""
     session: object | None = None
     """The connection it speaks on; None while it is away."""
     waiting: Waiting | None = None

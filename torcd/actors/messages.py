@@ -1,6 +1,6 @@
 """What an actor is told besides the requests of clients: by its own helpers and by sessions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -170,9 +170,13 @@ class StrayEnded:
 
 @dataclass(frozen=True, slots=True)
 class SyncWorkers:
-    """Which workers are there is to be looked at; answered with `Synced`."""
+    """Which workers are there is to be looked at; answered with `Synced`.
+
+    `ended`: the allocations that have ended, with how, in Slurm's words.
+    """
 
     dry_run: bool
+    ended: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,7 @@ class Roster:
             case LeaseEnded() as ended:
                 return self._on_lease_ended(turn, ended)
             case SyncWorkers() as sync:
-                return sync_workers(self, turn, dry_run=sync.dry_run)
+                return sync_workers(self, turn, sync)
             case StrayEnded() as ended:
                 return self.stops.on_stray_ended(ended)
             case WaitEnded() as ended:
@@ -172,7 +172,9 @@ class Roster:
         entry = self._entries.get(worker_id)
         if entry is None:
             total = room_of(request.num_cpus, request.memory_bytes, request.num_gpus, request.max_parallel_jobs)
-            entry = self._entries[worker_id] = Entry(worker_id, request.hostname, total, request.pid, request.process)
+            entry = self._entries[worker_id] = Entry(
+                worker_id, request.hostname, total, request.pid, request.process, request.allocation_id
+            )
         return entry
 
     def _on_disconnected(self, turn: Turn, gone: Disconnected) -> "Finish":
@@ -386,5 +388,5 @@ class Roster:
 
 
 def _entry_of(row: WorkerRow) -> Entry:
-    worker_id, hostname, cpus, memory_bytes, gpus, most, pid, process = row
-    return Entry(worker_id, hostname, room_of(cpus, memory_bytes, gpus, most), pid, process)
+    worker_id, hostname, cpus, memory_bytes, gpus, most, pid, process, allocation_id = row
+    return Entry(worker_id, hostname, room_of(cpus, memory_bytes, gpus, most), pid, process, allocation_id)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from torcd.actors.entries import Entry
+from torcd.actors.messages import SyncWorkers
 from torcd.actors.turn import Turn
 from torcd.core.state import State
 from torcd.core.status import LIVE, Status, StatusReason, mask_of, reason_name, status_name
@@ -18,18 +19,27 @@ if TYPE_CHECKING:
     from torcd.actors.workflow import Finish
 
 
-def sync_workers(roster: "Roster", turn: Turn, *, dry_run: bool) -> "Finish":
-    """Removes workers that are gone as the end of their lease would; answers `Synced`, with jobs without names."""
+def sync_workers(roster: "Roster", turn: Turn, sync: SyncWorkers) -> "Finish":
+    """Removes workers that are gone as the end of their lease would; answers `Synced`, with jobs without names.
+
+    One whose process cannot be seen from here is gone, too, when it has lost its connection and its allocation has
+    ended. One that is connected is there, whatever Slurm says: of a node that was lost it may run on.
+    """
+    dry_run = sync.dry_run
     jobs: list[PlanJob] = []
     workers: list[SyncedWorker] = []
     warnings: list[str] = []
     for entry, status in _look_at(roster):
         ended = has_ended(entry.pid, entry.process)
+        slurm_state = None if entry.allocation_id is None else sync.ended.get(entry.allocation_id)
+        if ended is None and slurm_state is not None and status == "away":
+            ended = True
         released = ended is True and status != "given_up" and not turn.is_ending(entry)
         if released:
-            jobs += _plan_loss(turn.state, entry)
+            jobs += _plan_loss(turn.state, entry, slurm_state)
             if not dry_run:
-                turn.after(roster.remove(turn, entry, keeps_stray=True))
+                is_visible = has_ended(entry.pid, entry.process) is not None
+                turn.after(roster.remove(turn, entry, keeps_stray=is_visible))
         elif (warning := _warn(entry, status, ended)) is not None:
             warnings.append(warning)
         workers.append(
@@ -40,6 +50,7 @@ def sync_workers(roster: "Roster", turn: Turn, *, dry_run: bool) -> "Finish":
                 status=status,
                 process="unknown" if ended is None else "gone" if ended else "alive",
                 is_released=released,
+                allocation_id=entry.allocation_id,
             )
         )
     synced = Synced(
@@ -69,9 +80,16 @@ def _held(state: State, entry: Entry) -> list[int]:
     return np.flatnonzero((columns.worker == entry.worker_id) & mask_of(LIVE)[columns.status]).tolist()
 
 
-def _plan_loss(state: State, entry: Entry) -> list[PlanJob]:
+def _plan_loss(state: State, entry: Entry, slurm_state: str | None) -> list[PlanJob]:
     """What `lose_worker` will do."""
-    reason = {"kind": "worker_gone", "worker_id": entry.worker_id, "hostname": entry.hostname, "pid": entry.pid}
+    reason: dict[str, object] = {
+        "kind": "worker_gone",
+        "worker_id": entry.worker_id,
+        "hostname": entry.hostname,
+        "pid": entry.pid,
+    }
+    if slurm_state is not None:
+        reason |= {"allocation_id": entry.allocation_id, "slurm_state": slurm_state}
     changes = []
     for job in _held(state, entry):
         before = Status(int(state.jobs.status[job]))

@@ -13,6 +13,7 @@ import numpy as np
 import trio
 
 from torcd.actors.activity import Activity
+from torcd.actors.allocation_notes import AllocationMessage, on_allocation_message
 from torcd.actors.clock import now_ms
 from torcd.actors.explain import Explainer
 from torcd.actors.lease import LEASE_S
@@ -299,6 +300,8 @@ class WorkflowActor:
                 return self._on_archive(turn, archived=isinstance(message.body, ArchiveWorkflow))
             case UpdateUserData() as update:
                 return self._on_update_user_data(turn, update)
+            case AllocationMessage() as about:
+                return on_allocation_message(turn, about)
             case _:
                 return self.roster.on_own_message(turn, message.body)
 

@@ -21,7 +21,6 @@ from torcd.api.explanations import Explanations
 from torcd.api.lookups import Lookups
 from torcd.api.plan_shelf import PlanShelf
 from torcd.api.session import Handler, Session
-from torcd.api.sync import Syncs
 from torcd.api.threads import work_in_thread
 from torcd.api.transfers import Transfers
 from torcd.api.updates import Updates
@@ -112,7 +111,6 @@ class Dispatch:
             Edits(self._database, self._supervisor),
             Explanations(self._database, self._supervisor),
             Lookups(self._database),
-            Syncs(self._database, self._supervisor),
             Transfers(self._database, self._creates),
             self._updates,
         ):

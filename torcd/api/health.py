@@ -2,7 +2,7 @@
 
 import os
 import resource
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torcd.api.limits import Usage
 from torcd.api.session import Handler, Session
 from torcd.bus import Bus
 from torcd.core.health import SILENT_S, find_problems
-from torcd.protocol.health import DatabaseHealth, GetHealth, Health, LoopHealth, Problem, WorkflowHealth
+from torcd.protocol.health import DatabaseHealth, GetHealth, Health, LoopHealth, Problem, SlurmHealth, WorkflowHealth
 from torcd.protocol.mounts import is_local
 from torcd.protocol.requests import Request
 from torcd.pulse import Pulse
@@ -29,11 +29,19 @@ MOST_LOOKS = 2
 class HealthDesk:
     """The handler of `protocol.health`, and the daemon's pulse."""
 
-    def __init__(self, database: Database, supervisor: Supervisor, bus: Bus, usage: Usage) -> None:
+    def __init__(
+        self,
+        database: Database,
+        supervisor: Supervisor,
+        bus: Bus,
+        usage: Usage,
+        slurm: Callable[[], SlurmHealth | None] = lambda: None,
+    ) -> None:
         self._database = database
         self._supervisor = supervisor
         self._bus = bus
         self._usage = usage
+        self._slurm = slurm
         self._began_at = trio.current_time()
         self._looks = trio.CapacityLimiter(MOST_LOOKS)
         self.pulse = Pulse(
@@ -66,12 +74,13 @@ class HealthDesk:
             database=self._database_health(sizes),
             workflows=workflows,
             problems=self._find_problems(workflows),
+            slurm=self._slurm(),
         )
 
     def _find_problems(self, workflows: Sequence[WorkflowHealth]) -> list[Problem]:
         loop: LoopHealth = self.pulse.loop.report()
         left = _descriptor_limit() - _count_descriptors()
-        return find_problems(loop, self._database_health(None), workflows, left)
+        return find_problems(loop, self._database_health(None), workflows, left, self._slurm())
 
     def _database_health(self, sizes: tuple[int, int] | None) -> DatabaseHealth:
         vitals = self._database.vitals

@@ -5,7 +5,7 @@ Pure: numbers in, words out. Who measures is `torcd.pulse`, `actors.supervisor` 
 
 from collections.abc import Sequence
 
-from torcd.protocol.health import DatabaseHealth, LoopHealth, Problem, TaskHealth, WorkflowHealth
+from torcd.protocol.health import DatabaseHealth, LoopHealth, Problem, SlurmHealth, TaskHealth, WorkflowHealth
 
 STUCK_S = 10.0
 """For an actor with one group of messages: most take milliseconds, a plan for a million jobs some seconds."""
@@ -58,7 +58,11 @@ def why_restart(database_silent_s: float, workflows: Sequence[WorkflowHealth]) -
 
 
 def find_problems(
-    loop: LoopHealth, database: DatabaseHealth, workflows: Sequence[WorkflowHealth], descriptors_left: int
+    loop: LoopHealth,
+    database: DatabaseHealth,
+    workflows: Sequence[WorkflowHealth],
+    descriptors_left: int,
+    slurm: SlurmHealth | None = None,
 ) -> list[Problem]:
     """What asks for help, the most far-reaching first."""
     found = [*_problems_of_database(database)]
@@ -76,6 +80,15 @@ def find_problems(
                 subject="open files",
                 problem=f"only {descriptors_left} descriptors are left",
                 advice="raise `ulimit -n` (LimitNOFILE= of the service) and restart the daemon",
+            )
+        )
+    if slurm is not None and slurm.unknown_since is not None:
+        found.append(
+            Problem(
+                subject="slurm",
+                problem=f"it has not answered since {slurm.unknown_since}: {slurm.error}",
+                advice=f"see `sinfo` and ask the administrators; {_count(slurm.open_allocations, 'allocation')} may go "
+                "on, and nothing is submitted twice",
             )
         )
     for workflow in workflows:

@@ -26,6 +26,8 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
     """Where the daemon listens for other hosts: `auto`, `off` or `host:port`."""
     lease: str | None = None
     """How many seconds the daemon waits for a worker that is away."""
+    slurm_poll: str | None = None
+    """How many seconds pass between looks at Slurm."""
     is_database_chosen: bool = False
     """Whether the database is not the default one: then a daemon with another is not the one that is meant."""
 
@@ -43,7 +45,7 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
         return self.connection_file.with_name("tls.pem")
 
 
-SETTINGS = ("connection_file", "database", "fingerprint", "lease", "listen", "socket", "token", "url")
+SETTINGS = ("connection_file", "database", "fingerprint", "lease", "listen", "slurm_poll", "socket", "token", "url")
 """What the config file may set."""
 
 
@@ -67,8 +69,9 @@ def _read_config(path: Path) -> dict[str, str]:
             "`torcctl daemon rotate-token`",
             file=str(path),
         )
-    if type(config.get("lease")) in (int, float):
-        config["lease"] = str(config["lease"])
+    for name in ("lease", "slurm_poll"):
+        if type(config.get(name)) in (int, float):
+            config[name] = str(config[name])
     for name, value in config.items():
         if not isinstance(value, str):
             raise Refused(f"{path}: {name} must be a string", file=str(path), field=name)
@@ -132,6 +135,7 @@ def find_places(
         listen=listen or environ.get("TORCD_LISTEN") or config.get("listen") or "auto",
         is_database_chosen=database_path != default.absolute(),
         lease=lease or environ.get("TORCD_LEASE") or config.get("lease"),
+        slurm_poll=environ.get("TORCD_SLURM_POLL") or config.get("slurm_poll"),
     )
 
 

@@ -73,6 +73,16 @@ class Problem(Answer, frozen=True, kw_only=True):
     advice: str
 
 
+class SlurmHealth(Answer, frozen=True, kw_only=True):
+    """What the daemon knows of Slurm, as long as it has something to ask of it."""
+
+    open_allocations: int
+    """Allocations that have not ended."""
+    unknown_since: str | None
+    """Since when it has not answered; null: it does."""
+    error: str | None
+
+
 class Health(Answer, frozen=True, kw_only=True):
     """What the daemon has measured of itself. `workflows` are those that are loaded or faulted."""
 
@@ -87,3 +97,4 @@ class Health(Answer, frozen=True, kw_only=True):
     database: DatabaseHealth
     workflows: list[WorkflowHealth]
     problems: list[Problem]
+    slurm: SlurmHealth | None = None

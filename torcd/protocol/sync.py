@@ -28,6 +28,8 @@ class SyncedWorker(Answer, frozen=True, kw_only=True):
     """What there is. Unknown: it is on another host, or in another container."""
     is_released: bool
     """Whether it is let go of: it is gone. What is left of its jobs, if anything, is killed."""
+    allocation_id: int | None = None
+    """The allocation that started it; when that has ended, a worker that lost its connection is gone."""
 
 
 class Synced(Answer, frozen=True, kw_only=True):

@@ -13,6 +13,8 @@ import msgspec
 
 from torcd.core.expansion import Expansion, NewFile, NewJob, NewRequirement, NewUserData
 from torcd.protocol.specification import Header
+from torcd.storage.allocations import check_none_open
+from torcd.storage.rows import next_ids
 
 
 class NewWorkflow(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,13 +73,6 @@ def insert_workflow(db: sqlite3.Connection, new: NewWorkflow) -> int:
         ),
     )
     return workflow_id
-
-
-def next_ids(db: sqlite3.Connection, table: str, count: int) -> range:
-    """The ids of the next rows of a table."""
-    row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
-    first = 1 if row is None else int(row[0]) + 1
-    return range(first, first + count)
 
 
 def header_columns(header: Header) -> dict[str, object]:
@@ -235,7 +230,8 @@ DELETED_TABLES = (
 
 
 def delete_workflow(db: sqlite3.Connection, workflow_id: int) -> None:
-    """Deletes a workflow and everything that belongs to it."""
+    """Deletes a workflow and everything that belongs to it. Raises Refused while it has open allocations."""
+    check_none_open(db, workflow_id)
     for table in DELETED_TABLES:
         db.execute(f"DELETE FROM {table} WHERE workflow_id = ?", (workflow_id,))
     db.execute("DELETE FROM workflow WHERE id = ?", (workflow_id,))

@@ -24,8 +24,8 @@ from torcd.storage.create import (
     insert_scripts,
     insert_user_data,
     insert_values,
-    next_ids,
 )
+from torcd.storage.rows import next_ids
 
 OF_JOB = (
     "job_state", "job_definition", "job_dependency", "job_input", "job_output", "job_user_data", "result",

@@ -5,7 +5,7 @@ import sqlite3
 from torcd.protocol.errors import NotFound
 from torcd.protocol.worker_requests import RegisterWorker
 
-COLUMNS = "id, hostname, num_cpus, memory_bytes, num_gpus, max_parallel_jobs, pid, process"
+COLUMNS = "id, hostname, num_cpus, memory_bytes, num_gpus, max_parallel_jobs, pid, process, allocation_id"
 
 
 def insert_worker(db: sqlite3.Connection, request: RegisterWorker, at_ms: int) -> int:
@@ -22,7 +22,7 @@ def insert_worker(db: sqlite3.Connection, request: RegisterWorker, at_ms: int) -
     return cursor.lastrowid
 
 
-WorkerRow = tuple[int, str, int, int, int, int | None, int, str]
+WorkerRow = tuple[int, str, int, int, int, int | None, int, str, int | None]
 
 
 def load_workers(db: sqlite3.Connection, workflow_id: int, *, gone: bool = False) -> list[WorkerRow]:

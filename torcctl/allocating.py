@@ -1,0 +1,81 @@
+"""What the commands about Slurm have in common: the environment that jobs get, and how allocations are shown."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from torcctl import output
+from torcctl.selection import check_id, check_workflow, choose_workflow, is_id
+from torcd.protocol.errors import NotFound
+from torcd.protocol.slurm import Allocation, GetAllocation, Scheduled
+
+if TYPE_CHECKING:
+    from torcctl.context import Context
+
+SHOWN = {
+    "id": "id",
+    "status": "status",
+    "slurm job": "slurm_job_id",
+    "state": "slurm_state",
+    "reason": "slurm_reason",
+    "nodes": "num_nodes",
+    "workers": "workers",
+    "scheduler": "scheduler",
+    "submitted": "submitted_at",
+    "error": "error",
+}
+"""The columns of allocations."""
+
+WITHHELD = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "TORC_", "TORCD_")
+"""Variables that tell of the job or the torcd around this command, and would be taken for those of the new job."""
+
+
+def user_environment(context: "Context") -> dict[str, str]:
+    """The environment for Slurm's jobs; a variable that is no text is left out, with a warning."""
+    kept = {}
+    for name, value in context.environ.items():
+        if name.startswith(WITHHELD) and name != "SLURM_CONF":
+            continue
+        try:
+            (name + value).encode()
+        except UnicodeEncodeError:
+            context.warn(f"the environment variable {name!r} is no UTF-8 and is left out")
+        else:
+            kept[name] = value
+    return kept
+
+
+def find_cancelable(context: "Context", keys: Sequence[str]) -> tuple[int, list[int] | None]:
+    """The workflow, and which of its allocations; None: all. Raises NotFound, also for allocations of two workflows."""
+    if not keys:
+        return choose_workflow(context), None
+    for key in keys:
+        if not is_id(key):
+            raise NotFound(f"there is no allocation {key!r}: they are named by their ids", noun="allocation", id=key)
+    ids = [check_id(int(key), "allocation") for key in keys]
+    first = context.get(GetAllocation(allocation_id=ids[0]), Allocation)
+    check_workflow(context, first.workflow_id, "allocation", ids[0])
+    return first.workflow_id, ids
+
+
+def write_scheduled(
+    context: "Context", raw: msgspec.Raw, sentence: Callable[[Scheduled], str] | None = None
+) -> Scheduled:
+    """Prints allocations, after a sentence about them; what was said besides goes to stderr."""
+    scheduled = msgspec.json.decode(raw, type=Scheduled)
+    for warning in scheduled.warnings:
+        context.warn(warning)
+    if context.options.json:
+        output.write_json({"allocations": msgspec.json.decode(raw, type=dict[str, msgspec.Raw])["allocations"]})
+        return scheduled
+    if sentence is not None:
+        sys.stdout.write(sentence(scheduled) + "\n")
+    for each in scheduled.allocations:
+        if sentence is not None and each.error is not None:
+            context.warn(f"allocation {each.id} ({each.status}): {each.error}")
+    if sentence is None:
+        rows = ([getattr(each, field) for field in SHOWN.values()] for each in scheduled.allocations)
+        output.write_table(list(SHOWN), rows, free_text=("reason", "error"))
+    return scheduled

@@ -1,0 +1,72 @@
+"""Whether the scheduler answers, and how often it may be asked while it does not."""
+
+import logging
+from dataclasses import dataclass
+
+import trio
+
+from torcd.actors.clock import now_ms
+from torcd.protocol.errors import Unavailable
+from torcd.storage.rows import format_time
+
+logger = logging.getLogger(__name__)
+
+LONGEST_PAUSE_S = 600.0
+"""Between looks at a scheduler that does not answer, and between submissions to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """The scheduler does not answer."""
+
+    since_ms: int
+    words: str
+    pause_s: float
+    next_at: float
+    """When it may be asked to accept something again, by trio's clock."""
+
+    @property
+    def since(self) -> str:
+        """Since when, for users."""
+        return format_time(self.since_ms)
+
+
+class Pace:
+    """Of one scheduler. `poll_s`: between looks at one that answers."""
+
+    def __init__(self, poll_s: float) -> None:
+        self._poll_s = poll_s
+        self.trouble: Trouble | None = None
+
+    @property
+    def pause_s(self) -> float:
+        """Until the next look."""
+        return self._poll_s if self.trouble is None else self.trouble.pause_s
+
+    def note_trouble(self, words: str) -> None:
+        """It did not answer: each time it is left alone for twice as long."""
+        former = self.trouble
+        pause_s = self._poll_s if former is None else min(2 * former.pause_s, LONGEST_PAUSE_S)
+        since_ms = now_ms() if former is None else former.since_ms
+        self.trouble = Trouble(since_ms, words, pause_s, trio.current_time() + pause_s)
+        if former is None:
+            logger.warning("Slurm does not answer: %s", words)
+
+    def note_answer(self) -> None:
+        """It answered."""
+        if self.trouble is not None:
+            logger.info("Slurm answers again")
+            self.trouble = None
+
+    def check(self) -> None:
+        """Raises Unavailable after trouble, until it is time for one more try."""
+        trouble = self.trouble
+        if trouble is None:
+            return
+        wait_s = trouble.next_at - trio.current_time()
+        if wait_s > 0:
+            raise Unavailable(
+                f"Slurm has not answered since {trouble.since} ({trouble.words}): nothing was submitted. The next try "
+                f"may be made in {wait_s:.0f} s",
+                retry_after_s=round(wait_s, 1),
+            )

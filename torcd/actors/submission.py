@@ -1,0 +1,158 @@
+"""Submits allocations, one after the other.
+
+A row is written before sbatch is called, and none is submitted twice: whatever an answer leaves open is looked up by
+the job's name (`allocator`). After the first trouble nothing more of the same request is submitted.
+"""
+
+import os
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+import trio
+
+from torcd.actors.allocation_notes import AddAllocations, NoteAllocations
+from torcd.actors.mailbox import Reply
+from torcd.actors.order import Order, advise, choose_scheduler, prepare_places
+from torcd.actors.pace import Pace
+from torcd.core.allocations import PENDING, REFUSED, SUBMITTING, Change
+from torcd.protocol.address import Places
+from torcd.protocol.errors import Refused, TorcError, Unavailable
+from torcd.protocol.slurm import Allocation, ScheduleNodes
+from torcd.slurm.client import NoAnswer, Rejected, Slurm
+from torcd.storage import allocations as rows
+from torcd.storage.database import Database
+
+PLACES_S = 20.0
+"""For the file systems that a submission needs to answer."""
+
+FLUSH_S = 1.0
+"""Between messages to the actor during a long submission."""
+
+Send = Callable[[int, object], Awaitable[object]]
+"""Has a workflow's actor handle a message."""
+
+
+class Submitter:
+    """Serves `slurm.schedule_nodes`, and actions that schedule nodes."""
+
+    def __init__(
+        self,
+        database: Database,
+        send: Send,
+        slurm: Slurm,
+        places: Places,
+        pace: Pace,
+        *,
+        is_reachable: Callable[[], bool],
+        on_done: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._send = send
+        self._slurm = slurm
+        self._places = places
+        self._pace = pace
+        self._is_reachable = is_reachable
+        self._on_done = on_done
+        self._turn = trio.CapacityLimiter(1)
+        """Of requests, one submits at a time."""
+        self.under_way: set[int] = set()
+        """Allocations that are being submitted now: Slurm's answers are on their way."""
+
+    async def plan(self, workflow_id: int, request: ScheduleNodes) -> tuple[Order, list[str]]:
+        """What is to be submitted, and warnings; what can be known to go wrong is told before anything is written.
+
+        Raises Refused, NotFound, and Unavailable when a file system does not answer.
+        """
+        wanted = await self._database.read(lambda db: rows.load_wanted(db, workflow_id))
+        if wanted.is_archived:
+            raise Refused(f"workflow {workflow_id} is archived: unarchive it first", workflow_id=workflow_id)
+        environment = dict(os.environ) if request.environment is None else request.environment
+        order = Order(
+            request=request,
+            scheduler=choose_scheduler(wanted.header, request.scheduler),
+            wanted=wanted,
+            environment=environment,
+            places=self._places,
+        )
+        order.script(0, "torc")  # checks what Slurm would be asked for
+        self._slurm.learn(environment)
+        self._slurm.check_installed()
+        if not self._is_reachable():
+            raise Refused(
+                "this daemon does not listen for other hosts, so no worker of a Slurm job could reach it: set "
+                "TORCD_LISTEN=auto (or listen in config.toml), and start it again"
+            )
+        with trio.move_on_after(PLACES_S):
+            return order, await trio.to_thread.run_sync(prepare_places, order, abandon_on_cancel=True)
+        raise Unavailable(f"the file system of {wanted.directory} has not answered within {PLACES_S:g} s")
+
+    async def submit(self, workflow_id: int, order: Order, reply: Reply[list[int]]) -> None:
+        """Submits what was planned, and answers with the ids. Run in a nursery: nobody's leaving may interrupt it."""
+        async with self._turn:
+            try:
+                self._pace.check()
+                added = await self._send(workflow_id, AddAllocations(order.rows()))
+            except TorcError as error:
+                reply.fail(error)
+                return
+            named: list[tuple[int, str]] = added  # type: ignore[assignment]  # the answer to this message
+            ids = [allocation_id for allocation_id, _ in named]
+            self.under_way.update(ids)
+            try:
+                await self._submit_all(workflow_id, order, named)
+            except TorcError as error:  # what was submitted is found by its name
+                reply.fail(error)
+                return
+            finally:
+                self.under_way.difference_update(ids)
+                self._on_done()
+        reply.succeed(ids)
+
+    async def _submit_all(self, workflow_id: int, order: Order, named: Sequence[tuple[int, str]]) -> None:
+        changes: list[Change] = []
+        flushed_at = time.monotonic()
+        stopped_by: str | None = None
+        for allocation_id, name in named:
+            note = partial(Change, allocation_id, workflow_id)
+            if stopped_by is not None:
+                changes.append(note(REFUSED, None, None, None, f"not submitted, since {stopped_by}"))
+                continue
+            try:
+                path = await trio.to_thread.run_sync(order.write_script, allocation_id, name)
+                job_id = await self._slurm.submit(path, order.environment, order.wanted.directory)
+            except OSError as error:
+                changes.append(note(REFUSED, None, None, None, f"its script was not written: {error}"))
+                stopped_by = f"the script of allocation {allocation_id} could not be written"
+            except Rejected as error:
+                changes.append(note(REFUSED, None, None, None, error.message))
+                stopped_by = f"allocation {allocation_id} was refused"
+            except NoAnswer as error:
+                self._pace.note_trouble(error.message)
+                changes.append(note(SUBMITTING, None, None, None, error.message))
+                stopped_by = f"allocation {allocation_id} got no answer"
+            else:
+                self._pace.note_answer()
+                changes.append(note(PENDING, job_id, "PENDING", None))
+            if time.monotonic() - flushed_at > FLUSH_S:
+                await self._send(workflow_id, NoteAllocations(changes))
+                changes, flushed_at = [], time.monotonic()
+        if changes:
+            await self._send(workflow_id, NoteAllocations(changes))
+
+
+def check_accepted(found: Sequence[Allocation]) -> None:
+    """Raises what a request is told of which Slurm accepted nothing."""
+    if any(each.status not in (REFUSED, SUBMITTING) for each in found):
+        return
+    first = found[0]
+    words = first.error or "it is not known why"
+    ids = [each.id for each in found]
+    if first.status == SUBMITTING:
+        raise Unavailable(
+            f"allocation {first.id} was handed to Slurm, which did not answer ({words}): whether it was accepted is "
+            "looked up by its name as soon as Slurm answers. Nothing is submitted again meanwhile; see `torcctl "
+            f"allocations get {first.id}`",
+            allocations=ids,
+        )
+    raise Refused(f"Slurm refused allocation {first.id}: {words}. What to do: {advise(words)}", allocations=ids)

@@ -1,0 +1,145 @@
+"""The command lines of Slurm's programs, and what their answers mean. Pure: nothing here runs them.
+
+Formats are asked for by letter (`-o`), which all versions of Slurm understand alike; its JSON changes with every one.
+"""
+
+import re
+from typing import NamedTuple
+
+from torcd.core.allocations import Seen
+
+NAME = re.compile(r"torc_\d+_\d+_[0-9a-f]{8}")
+"""The job names of allocations. They are unique, which Slurm's job ids are not: those are used again."""
+
+QUEUE = ("squeue", "--me", "--noheader", "--states=all", "--format=%A|%T|%r|%j")
+"""All jobs of this user that the controller still knows; ended ones stay for some minutes."""
+
+# fmt: off
+NO_ANSWER = (
+    "unable to contact", "connect failure", "connection refused", "communication connection failure", "timed out",
+    "timeout", "zero bytes were transmitted", "transport endpoint", "standby mode", "unexpected message", "send/recv",
+    "temporarily unavailable", "protocol authentication", "munge", "no route to host", "broken pipe", "reset by peer",
+    "controller not responding", "slurm_persist_conn", "retrying in",
+)
+# fmt: on
+"""What Slurm's programs say when the controller did not answer them: it may have done what it was asked for."""
+
+
+class Ran(NamedTuple):
+    """What became of one program."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def words(self) -> str:
+        """What it said about its failure, on one line, in its own words."""
+        lines = [line.strip() for line in (self.err.strip() or self.out.strip()).splitlines()]
+        return "; ".join(line for line in lines if line) or f"exit code {self.code} without a word"
+
+    @property
+    def got_no_answer(self) -> bool:
+        """Whether it failed because nobody answered, and not because it was refused."""
+        said = self.words.lower()
+        return self.code != 0 and any(each in said for each in NO_ANSWER)
+
+
+def submit(script: str) -> list[str]:
+    """Submits a batch script; what it asks for stands in the script."""
+    return ["sbatch", "--parsable", script]
+
+
+def parse_submitted(out: str) -> int | None:
+    """The job id in what `sbatch --parsable` prints, "123" or "123;cluster"; others may have printed before it."""
+    for line in reversed(out.split()):
+        number = line.partition(";")[0]
+        if number.isascii() and number.isdecimal():
+            return int(number)
+    return None
+
+
+def parse_queue(out: str) -> dict[str, Seen]:
+    """The allocations among the jobs of QUEUE, by name. A requeued one is listed once, under its id."""
+    found = {}
+    for line in out.splitlines():
+        job_id, _, rest = line.partition("|")
+        state, _, rest = rest.partition("|")
+        reason, _, name = rest.rpartition("|")
+        if job_id.isdecimal() and NAME.fullmatch(name):
+            found[name] = Seen(int(job_id), state, _reason(reason))
+    return found
+
+
+def account(name: str, since: str) -> list[str]:
+    """Asks the accounting for the jobs of one name that were there after `since`, a local time."""
+    return [
+        "sacct", "--noheader", "--parsable2", "--allocations", f"--name={name}", f"--starttime={since}",
+        "--format=JobIDRaw,State,JobName",
+    ]  # fmt: skip
+
+
+def parse_account(out: str, name: str) -> Seen | None:
+    """The latest job of that name; "CANCELLED by 1000" is its state without by whom."""
+    found = None
+    for line in out.splitlines():
+        fields = line.split("|")
+        if len(fields) >= 3 and fields[0].isdecimal() and fields[2] == name:
+            found = Seen(int(fields[0]), fields[1].partition(" ")[0], None)
+    return found
+
+
+def show(job_id: int) -> list[str]:
+    """Asks the controller for one job."""
+    return ["scontrol", "--oneliner", "show", "job", str(job_id)]
+
+
+def parse_shown(out: str, name: str) -> Seen | None:
+    """The job, if it is the one of that name."""
+    fields = dict(word.split("=", 1) for word in out.split() if "=" in word)
+    if fields.get("JobName") != name or not fields.get("JobId", "").isdecimal():
+        return None
+    return Seen(int(fields["JobId"]), fields.get("JobState", "UNKNOWN"), _reason(fields.get("Reason", "")))
+
+
+def cancel(name: str, job_id: int | None) -> list[str]:
+    """Cancels the job of that name: one that has got its id since is left alone."""
+    return ["scancel", "--me", f"--name={name}", *([] if job_id is None else [str(job_id)])]
+
+
+JOB_ENDED = ("invalid job id", "already completing or completed")
+"""What scancel says of a job that has ended: nothing is left to cancel."""
+
+
+DETAILS = (
+    "JobID",
+    "JobName",
+    "State",
+    "ExitCode",
+    "Elapsed",
+    "MaxRSS",
+    "TotalCPU",
+    "NNodes",
+    "NodeList",
+    "Start",
+    "End",
+)
+"""What `slurm sacct` shows."""
+
+
+def account_details(names: list[str], since: str) -> list[str]:
+    """Asks the accounting for all it knows of some jobs and their steps."""
+    return [
+        "sacct", "--noheader", "--parsable2", f"--name={','.join(names)}", f"--starttime={since}",
+        f"--format={','.join(DETAILS)}",
+    ]  # fmt: skip
+
+
+def parse_details(out: str) -> list[dict[str, str]]:
+    """A row for each job and step, by the names of DETAILS."""
+    rows = (line.split("|") for line in out.splitlines())
+    return [dict(zip(DETAILS, fields, strict=True)) for fields in rows if len(fields) == len(DETAILS)]
+
+
+def _reason(text: str) -> str | None:
+    return None if text in ("", "None") else text
