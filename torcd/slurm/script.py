@@ -97,7 +97,8 @@ def find_options(scheduler: SlurmSchedulerSpec, defaults: dict[str, Any]) -> lis
 def _read_defaults(defaults: dict[str, Any]) -> dict[str, str]:
     given = {}
     for key, value in defaults.items():
-        name = SHORT.get(key, key).lstrip("-").replace("_", "-")
+        plain = key.lstrip("-")
+        name = SHORT.get(plain, plain).replace("_", "-")
         if name in SPECIFIC:
             raise Refused(f"slurm_defaults.{key}: give it to each of slurm_schedulers, not to all of them", field=key)
         if not name or not all(part.isalnum() for part in name.split("-")):

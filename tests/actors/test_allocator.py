@@ -1,0 +1,388 @@
+"""The allocator: what it submits, follows and cancels, and what it does while Slurm does not answer."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+from actor_rig import House, open_house
+from builders import job, new_workflow
+from fake_slurm import DEAD, FakeSlurm
+
+from torcd.actors.allocator import Allocator, parse_poll
+from torcd.actors.pace import LONGEST_PAUSE_S, Pace
+from torcd.protocol.address import Places
+from torcd.protocol.edits import ArchiveWorkflow
+from torcd.protocol.errors import NotFound, Refused, TorcError, Unavailable
+from torcd.protocol.requests import CancelWorkflow, DeleteWorkflow, Initialize
+from torcd.protocol.slurm import Allocation, ScheduleNodes
+from torcd.protocol.specification import SlurmSchedulerSpec
+from torcd.storage.allocations import load_allocations, load_ids
+from torcd.storage.create import insert_workflow
+
+
+class Office:
+    """A house with an allocator, whose looks a test has made one by one."""
+
+    def __init__(self, house: House, slurm: FakeSlurm, allocator: Allocator, directory: Path) -> None:
+        self.house = house
+        self.slurm = slurm
+        self.allocator = allocator
+        self.directory = directory
+
+    async def create(self, *schedulers: SlurmSchedulerSpec, jobs: int = 1, **options: Any) -> int:
+        """A workflow of ready jobs."""
+        new = new_workflow([job(f"j{n}") for n in range(jobs)])
+        header = msgspec.structs.replace(
+            new.header, slurm_schedulers=list(schedulers or (SlurmSchedulerSpec(name="main"),)), **options
+        )
+        made = msgspec.structs.replace(new, header=header, directory=str(self.directory))
+        workflow_id = await self.house.database.commit(lambda db: insert_workflow(db, made))
+        await self.house.run(Initialize, workflow_id)
+        return workflow_id
+
+    async def schedule(self, workflow_id: int, count: int = 1, **fields: Any) -> list[Allocation]:
+        """Schedules nodes."""
+        request = ScheduleNodes(workflow_id=workflow_id, count=count, environment={"PATH": "/bin"}, **fields)
+        return (await self.allocator.schedule(workflow_id, request)).allocations
+
+    async def look(self, times: int = 1) -> None:
+        """Has the allocator look."""
+        for _ in range(times):
+            await self.allocator.refresh()
+
+    async def rows(self, workflow_id: int) -> list[Allocation]:
+        """The workflow's allocations."""
+        return await self.house.database.read(lambda db: load_allocations(db, load_ids(db, workflow_id)))
+
+    async def statuses(self, workflow_id: int) -> list[str]:
+        """Their statuses."""
+        return [each.status for each in await self.rows(workflow_id)]
+
+
+@asynccontextmanager
+async def open_office(tmp_path: Path, slurm: FakeSlurm, poll_s: float = 3600) -> AsyncIterator[Office]:
+    places = Places(
+        database=tmp_path / "torc.db",
+        socket=tmp_path / "torcd.sock",
+        connection_file=tmp_path / "connect.json",
+        log=tmp_path / "torcd.log",
+    )
+    async with open_house(places.database) as house:
+        allocator = Allocator(house.database, house.supervisor, slurm, places, poll_s=poll_s)  # type: ignore[arg-type]  # fakes
+        async with trio.open_nursery() as nursery:
+            await nursery.start(allocator.run)
+            yield Office(house, slurm, allocator, tmp_path)
+            nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+async def office(tmp_path: Path) -> AsyncIterator[Office]:
+    async with open_office(tmp_path, FakeSlurm()) as opened:
+        yield opened
+
+
+async def test_each_allocation_is_a_job_of_its_own_with_a_script_and_a_log_entry(office: Office) -> None:
+    workflow_id = await office.create()
+    found = await office.schedule(workflow_id, 2, requested_by="me@host")
+    assert [(each.status, each.slurm_job_id) for each in found] == [("pending", 101), ("pending", 102)]
+    assert [each.job_name for each in found] == office.slurm.submissions
+    assert len(list((office.directory / f".torc/{workflow_id}").glob("slurm_*.sh"))) == 2
+    kinds = await office.house.rows("SELECT kind, data FROM event WHERE workflow_id = ? ORDER BY seq", workflow_id)
+    assert [kind for kind, _ in kinds][-2:] == ["nodes_scheduled", "allocations_changed"]
+
+
+async def test_a_request_that_is_repeated_under_its_key_submits_nothing_again(office: Office) -> None:
+    """SEMANTICS 6.4"""
+    workflow_id = await office.create()
+    first = await office.schedule(workflow_id, 2, request_key="k")
+    again = await office.schedule(workflow_id, 2, request_key="k")
+    assert [each.id for each in again] == [each.id for each in first]
+    assert len(office.slurm.submissions) == 2
+
+
+async def test_allocations_are_followed_with_one_look_for_all_workflows(office: Office) -> None:
+    one, two = await office.create(), await office.create()
+    await office.schedule(one)
+    await office.schedule(two)
+    office.slurm.move("RUNNING")
+    await office.look()
+    before = office.slurm.looks
+    await office.look()
+    assert office.slurm.looks == before + 1
+    assert await office.statuses(one) == await office.statuses(two) == ["active"]
+    office.slurm.move("TIMEOUT")
+    await office.look()
+    (row,) = await office.rows(one)
+    assert (row.status, row.slurm_state) == ("complete", "TIMEOUT")
+    assert None not in (row.submitted_at, row.started_at, row.ended_at)
+
+
+async def test_nothing_is_asked_of_slurm_while_no_allocation_is_open(office: Office) -> None:
+    workflow_id = await office.create()
+    await office.look()
+    assert office.slurm.looks == 0
+    await office.schedule(workflow_id)
+    office.slurm.move("COMPLETED")
+    await office.look()
+    looks = office.slurm.looks
+    await office.look()
+    assert office.slurm.looks == looks
+
+
+async def test_while_slurm_does_not_answer_no_status_changes(office: Office) -> None:
+    workflow_id = await office.create()
+    await office.schedule(workflow_id)
+    office.slurm.move("RUNNING")
+    await office.look()
+    office.slurm.is_dead = True
+    await office.look(3)
+    (row,) = await office.rows(workflow_id)
+    shown = office.allocator.show(row)
+    assert (row.status, shown.status) == ("active", "active")
+    assert shown.slurm_state is not None
+    assert shown.slurm_state.startswith("unknown since 2")
+    assert DEAD in (shown.slurm_reason or "")
+    health = office.allocator.health()
+    assert health is not None
+    assert (health.open_allocations, health.error) == (1, f"squeue: {DEAD}")
+    office.slurm.is_dead = False
+    await office.look()
+    assert office.allocator.show(row).slurm_state == "RUNNING"
+
+
+def test_a_scheduler_that_stays_silent_is_asked_ever_more_rarely() -> None:
+    async def main() -> None:
+        pace, pauses = Pace(30), []
+        for _ in range(8):
+            pace.note_trouble("silent")
+            pauses.append(pace.pause_s)
+        assert pauses == [30, 60, 120, 240, 480, *[LONGEST_PAUSE_S] * 3]
+        pace.note_answer()
+        assert pace.pause_s == 30
+
+    trio.run(main)
+
+
+async def test_a_refusal_stops_the_request_and_is_told_in_slurms_words_with_advice(office: Office) -> None:
+    workflow_id = await office.create()
+    office.slurm.refusal = "sbatch: error: Batch job submission failed: Invalid account"
+    with pytest.raises(Refused, match=r"Invalid account.*sacctmgr show associations") as caught:
+        await office.schedule(workflow_id, 3)
+    assert len(office.slurm.submissions) == 1
+    assert await office.statuses(workflow_id) == ["refused"] * 3
+    assert caught.value.data["allocations"] == [each.id for each in await office.rows(workflow_id)]
+    office.slurm.refusal = None
+    assert [each.status for each in await office.schedule(workflow_id)] == ["pending"]
+
+
+async def test_after_no_answer_nothing_more_is_submitted_until_it_is_time_for_one_try(office: Office) -> None:
+    workflow_id = await office.create()
+    office.slurm.is_dead = True
+    with pytest.raises(Unavailable, match="looked up by its name"):
+        await office.schedule(workflow_id, 3)
+    assert len(office.slurm.submissions) == 1
+    assert await office.statuses(workflow_id) == ["submitting", "refused", "refused"]
+    with pytest.raises(Unavailable, match=r"nothing was submitted\. The next try may be made in"):
+        await office.schedule(workflow_id, 3)
+    assert len(office.slurm.submissions) == 1
+    office.slurm.is_dead = False
+    await office.look()  # it answers
+    assert [each.status for each in await office.schedule(workflow_id, 2)] == ["pending"] * 2
+
+
+async def test_a_job_that_was_accepted_without_an_answer_is_adopted_and_not_submitted_again(office: Office) -> None:
+    workflow_id = await office.create()
+    office.slurm.takes_and_dies = 1
+    with pytest.raises(Unavailable):
+        await office.schedule(workflow_id)
+    await office.look()
+    (row,) = await office.rows(workflow_id)
+    assert (row.status, row.slurm_job_id) == ("pending", 101)
+    assert len(office.slurm.submissions) == 1
+
+
+async def test_a_job_that_was_not_accepted_is_refused_once_slurm_says_so_and_it_is_settled(tmp_path: Path) -> None:
+    async with open_office(tmp_path, FakeSlurm(), poll_s=0.2) as office:
+        workflow_id = await office.create()
+        office.slurm.is_dead = True
+        with pytest.raises(Unavailable):
+            await office.schedule(workflow_id)
+        office.slurm.is_dead = False
+        await office.look(2)
+        assert await office.statuses(workflow_id) == ["submitting"]
+        with trio.fail_after(10):
+            while await office.statuses(workflow_id) != ["refused"]:
+                await office.look()
+        (row,) = await office.rows(workflow_id)
+        assert row.error == f"sbatch: {DEAD}; Slurm does not have it"
+
+
+async def test_rows_of_a_daemon_that_was_killed_before_the_answer_are_adopted_by_the_next(tmp_path: Path) -> None:
+    slurm = FakeSlurm()
+    async with open_office(tmp_path, slurm) as office:
+        workflow_id = await office.create()
+        await office.schedule(workflow_id, 2)
+        await office.house.database.commit(
+            lambda db: db.execute("UPDATE allocation SET status = 'submitting', slurm_job_id = NULL")
+        )
+    async with open_office(tmp_path, slurm) as office:
+        await office.look()
+        assert [(each.status, each.slurm_job_id) for each in await office.rows(workflow_id)] == [
+            ("pending", 101),
+            ("pending", 102),
+        ]
+        assert len(slurm.submissions) == 2
+
+
+async def test_what_left_the_queue_is_looked_for_in_the_accounting_after_two_looks(office: Office) -> None:
+    workflow_id = await office.create()
+    await office.schedule(workflow_id)
+    ((name, seen),) = office.slurm.jobs.items()
+    office.slurm.jobs, office.slurm.ended = {}, {name: seen._replace(state="OUT_OF_MEMORY")}
+    await office.look()
+    assert await office.statuses(workflow_id) == ["pending"]
+    await office.look()
+    (row,) = await office.rows(workflow_id)
+    assert (row.status, row.slurm_state) == ("complete", "OUT_OF_MEMORY")
+
+
+async def test_what_nobody_knows_any_more_has_ended_in_an_unknown_way(office: Office) -> None:
+    workflow_id = await office.create()
+    await office.schedule(workflow_id)
+    office.slurm.jobs = {}
+    await office.look(3)
+    (row,) = await office.rows(workflow_id)
+    assert (row.status, row.slurm_state) == ("complete", "UNKNOWN")
+
+
+async def test_one_that_is_requeued_after_its_end_is_open_again(office: Office) -> None:
+    workflow_id = await office.create()
+    await office.schedule(workflow_id)
+    other = (await office.schedule(workflow_id))[0]
+    first = (await office.rows(workflow_id))[0]
+    office.slurm.jobs[first.job_name] = office.slurm.jobs[first.job_name]._replace(state="COMPLETED")
+    await office.look()
+    assert await office.statuses(workflow_id) == ["complete", "pending"]
+    office.slurm.move("RUNNING")
+    await office.look()
+    assert await office.statuses(workflow_id) == ["active", "active"]
+    assert (await office.rows(workflow_id))[0].ended_at is None
+    assert other.id != first.id
+
+
+async def test_queued_ones_are_canceled_by_name_when_their_workflow_has_nothing_left(office: Office) -> None:
+    workflow_id = await office.create()
+    await office.schedule(workflow_id, 2)
+    first, second = await office.rows(workflow_id)
+    office.slurm.jobs[first.job_name] = office.slurm.jobs[first.job_name]._replace(state="RUNNING")
+    await office.look()
+    assert office.slurm.cancels == []
+    hand = await office.house.hire(workflow_id)
+    await hand.work()
+    await office.look()
+    assert office.slurm.cancels == [(second.job_name, second.slurm_job_id)]
+    await office.look()
+    assert await office.statuses(workflow_id) == ["active", "complete"]
+
+
+async def test_cancel_of_a_workflow_takes_queued_ones_at_once_and_active_ones_after_a_while(
+    office: Office,
+) -> None:
+    workflow_id = await office.create()
+    await office.schedule(workflow_id)
+    office.slurm.move("RUNNING")
+    await office.look()
+    await office.house.send(workflow_id, CancelWorkflow(workflow_id=workflow_id))
+    await office.look()
+    assert office.slurm.cancels == []
+    office.allocator._canceled_at[workflow_id] -= 61
+    await office.look()
+    assert len(office.slurm.cancels) == 1
+
+
+async def test_a_user_cancels_some_or_all_and_what_slurm_could_not_be_told_is_told_later(office: Office) -> None:
+    workflow_id = await office.create()
+    await office.schedule(workflow_id, 3)
+    first, *_ = await office.rows(workflow_id)
+    done = await office.allocator.cancel(workflow_id, [first.id], "me@host")
+    assert [each.id for each in done.allocations] == [first.id]
+    assert [name for name, _ in office.slurm.cancels] == [first.job_name]
+    office.slurm.is_dead = True
+    told = await office.allocator.cancel(workflow_id, None, "me@host")
+    assert "Slurm has not answered since" in told.warnings[-1]
+    office.slurm.is_dead = False
+    await office.look(2)
+    assert await office.statuses(workflow_id) == ["complete"] * 3
+    with pytest.raises(NotFound, match="no allocation 99"):
+        await office.allocator.cancel(workflow_id, [99], "")
+
+
+async def test_a_workflow_with_open_allocations_is_not_deleted(office: Office) -> None:
+    workflow_id = await office.create()
+    await office.schedule(workflow_id)
+    with pytest.raises(Refused, match=r"an allocation of Slurm.*slurm cancel"):
+        await office.house.send(workflow_id, DeleteWorkflow(workflow_id=workflow_id))
+    office.slurm.move("COMPLETED")
+    await office.look()
+    await office.house.send(workflow_id, DeleteWorkflow(workflow_id=workflow_id))
+    assert await office.house.rows("SELECT count(*) FROM allocation") == [(0,)]
+
+
+A, B = SlurmSchedulerSpec(name="a"), SlurmSchedulerSpec(name="b")
+
+
+@pytest.mark.parametrize(
+    ("schedulers", "name", "error", "told"),
+    [
+        ([A, B], None, Refused, "2 Slurm schedulers: say which one, --scheduler a or b"),
+        ([A, B], "c", NotFound, "no Slurm scheduler 'c'; it has: a, b"),
+        ([SlurmSchedulerSpec(extra="--array=1-3")], None, Refused, "--array is set by torcd itself"),
+    ],
+)
+async def test_what_cannot_be_submitted_is_refused_before_there_is_a_row(
+    office: Office, schedulers: list[SlurmSchedulerSpec], name: str | None, error: type[TorcError], told: str
+) -> None:
+    workflow_id = await office.create(*schedulers)
+    with pytest.raises(error, match=told):
+        await office.schedule(workflow_id, scheduler=name)
+    assert await office.rows(workflow_id) == []
+
+
+async def test_nodes_of_an_archived_workflow_and_in_a_missing_directory_are_refused(office: Office) -> None:
+    """SEMANTICS 5.5"""
+    workflow_id = await office.create()
+    await office.house.send(workflow_id, ArchiveWorkflow(workflow_id=workflow_id))
+    with pytest.raises(Refused, match="archived"):
+        await office.schedule(workflow_id)
+    office.directory = office.directory / "gone"
+    with pytest.raises(Refused, match="gone is not there"):
+        await office.schedule(await office.create())
+
+
+async def test_a_job_that_slurm_will_never_start_is_warned_of(office: Office) -> None:
+    workflow_id = await office.create()
+    await office.schedule(workflow_id)
+    office.slurm.move("PENDING", "PartitionTimeLimit")
+    (warning,) = (await office.allocator.load_open(workflow_id)).warnings
+    assert "waits in vain, says Slurm: PartitionTimeLimit" in warning
+
+
+async def test_what_could_not_be_written_is_found_out_again(office: Office) -> None:
+    workflow_id = await office.create()
+    await office.schedule(workflow_id)
+    office.slurm.move("RUNNING")
+    office.house.database.failing_commits = 1
+    await office.look()
+    assert await office.statuses(workflow_id) == ["pending"]
+    await office.look()
+    assert await office.statuses(workflow_id) == ["active"]
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "nan", "4000"])
+def test_an_interval_that_makes_no_sense_is_refused(text: str) -> None:
+    with pytest.raises(Refused, match="slurm_poll"):
+        parse_poll(text)
