@@ -46,6 +46,15 @@ class Cluster:
             assert time.monotonic() < deadline, f"in vain: {what}; {self.run('squeue', '-t', 'all')}"
             time.sleep(0.1)
 
+    def empty(self) -> None:
+        """Ends all jobs."""
+        self.run("scancel", "--me")
+        self.wait("the queue is empty", lambda: not self.run("squeue", "--noheader"))
+
+    def names(self) -> list[str]:
+        """The names of the jobs that wait or run."""
+        return self.run("squeue", "--noheader", "--format=%j").split()
+
     def crash(self, node: str) -> None:
         """Kills all of a node, as a power loss does."""
         _script("crash", self.directory, node)
@@ -59,7 +68,8 @@ class Cluster:
             yield
         finally:
             subprocess.run(["/usr/sbin/slurmctld", "-f", self.environ["SLURM_CONF"]], check=True, timeout=PATIENCE_S)
-            self.wait("the controller is back", lambda: "UP" in self.run("scontrol", "ping"))
+            ping = [str(SCRIPT), "ping", str(self.directory)]
+            self.wait("the controller is back", lambda: subprocess.run(ping, check=False).returncode == 0)
 
 
 def _script(*words: object) -> subprocess.CompletedProcess[str]:

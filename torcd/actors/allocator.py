@@ -302,6 +302,8 @@ class Allocator:
             reason = f"by {requested_by}" if requested_by else "by a user"
             await self._supervisor.send(workflow_id, MarkCanceled(open_ids, reason))
             await self.refresh()
+            if self.pace.trouble is None:
+                await self.refresh()  # to see what came of it
         return await self.load(chosen)
 
 

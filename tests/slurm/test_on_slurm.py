@@ -1,0 +1,233 @@
+"""torcctl and torcd on a real Slurm: allocations from their submission to their end, and what may go wrong."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from real_system import System
+from slurm_cluster import PATIENCE_S, Cluster
+
+
+def workflow(*commands: str, nodes: int = 1, **scheduler: Any) -> dict[str, Any]:
+    """A specification of jobs that need no more than a slot, and one Slurm scheduler."""
+    return {
+        "name": "on slurm",
+        "slurm_schedulers": [{"name": "all", "nodes": nodes, "walltime": "00:05:00", **scheduler}],
+        "resource_requirements": [{"name": "small", "num_cpus": 1, "memory": "1m", "runtime": "PT1M"}],
+        "jobs": [
+            {"name": f"j{number}", "command": command, "resource_requirements": "small"}
+            for number, command in enumerate(commands)
+        ],
+    }
+
+
+def allocations(system: System, workflow_id: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = system.torcctl("allocations", "list", workflow_id, json=True)["allocations"]
+    return found
+
+
+def wait(what: str, holds: Callable[[], object]) -> None:
+    """Until it holds: the daemon looks at Slurm now and then."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline, f"in vain: {what}"
+        time.sleep(0.1)
+
+
+def wait_for_statuses(system: System, workflow_id: int, *statuses: str) -> list[dict[str, Any]]:
+    wait(
+        f"allocations are {statuses}",
+        lambda: [each["status"] for each in allocations(system, workflow_id)] == list(statuses),
+    )
+    return allocations(system, workflow_id)
+
+
+def test_two_allocations_of_two_nodes_run_a_workflow_and_end(system: System, cluster: Cluster) -> None:
+    """A worker a node; jobs get the user's environment, and nothing of a job around torcctl."""
+    commands = [f"echo $GREETING $SLURM_JOB_NAME $TORC_ALLOCATION_ID > out{n}; sleep 0.3" for n in range(6)]
+    workflow_id = system.create(workflow(*commands, nodes=2, ntasks_per_node=1))
+    env = {"GREETING": "hello", "SLURM_JOB_NAME": "around", "TORC_ALLOCATION_ID": "99"}
+    ran = system.torcctl("hpc", "slurm", "schedule-nodes", "-n2", workflow_id, env=env)
+    submitted = allocations(system, workflow_id)
+    ids = ", ".join(str(each["slurm_job_id"]) for each in submitted)
+    assert ran.out == f"Submitted 2 Slurm jobs for workflow {workflow_id}: {ids}\n"
+    done = wait_for_statuses(system, workflow_id, "complete", "complete")
+    assert {each["num_nodes"] for each in done} == {2}
+    assert set(system.statuses(workflow_id).values()) == {"completed"}
+    for n in range(6):
+        greeting, name, number = system.read(f"out{n}").split()
+        assert (greeting, name) == ("hello", next(e["job_name"] for e in done if e["id"] == int(number)))
+    workers = system.torcctl("workers", "list", workflow_id, json=True)["workers"]
+    assert {worker["allocation_id"] for worker in workers} <= {each["id"] for each in done}
+    assert (system.work / ".torc" / str(workflow_id) / f"slurm_{done[0]['id']}.e").exists()
+
+
+def test_what_is_queued_is_canceled_when_nothing_is_left_to_run(system: System, cluster: Cluster) -> None:
+    workflow_id = system.create(workflow("true", extra="--hold"))
+    system.torcctl("slurm", "schedule-nodes", "-n2", workflow_id)
+    assert len(cluster.names()) == 2
+    system.torcctl("run", workflow_id)
+    done = wait_for_statuses(system, workflow_id, "complete", "complete")
+    assert [each["slurm_state"] for each in done] == ["CANCELLED"] * 2
+    canceled = system.sql("SELECT cancel_reason FROM allocation")
+    assert canceled == [("its workflow has nothing left to run",)] * 2
+
+
+def test_nothing_is_submitted_for_a_workflow_that_has_run(system: System, cluster: Cluster) -> None:
+    """INTERFACE 2"""
+    workflow_id = system.create(workflow("true"))
+    system.torcctl("run", workflow_id)
+    ran = system.torcctl("hpc", "slurm", "schedule-nodes", "-n3", workflow_id)
+    assert (ran.out, "no job to run: nothing was scheduled" in ran.err) == ("", True)
+    assert allocations(system, workflow_id) == []
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "words", "advice"),
+    [
+        ({"partition": "nope"}, "Invalid partition name specified", "sinfo -s"),
+        ({"mem": "1T"}, "Requested node configuration is not available", "sinfo -Nl"),
+        ({"extra": "--frobnicate"}, "unrecognized option '--frobnicate'", "man sbatch"),
+    ],
+)
+def test_a_refusal_is_told_in_slurms_words_with_what_to_do(
+    system: System, cluster: Cluster, scheduler: dict[str, str], words: str, advice: str
+) -> None:
+    workflow_id = system.create(workflow("true", **scheduler))
+    ran = system.torcctl("slurm", "schedule-nodes", "-n2", workflow_id, check=False)
+    assert ran.code == 7
+    assert words in ran.err
+    assert advice in ran.err
+    assert [each["status"] for each in allocations(system, workflow_id)] == ["refused", "refused"]
+    assert cluster.names() == []
+
+
+def test_what_slurm_accepts_but_will_never_start_is_warned_of(system: System, cluster: Cluster) -> None:
+    workflow_id = system.create(workflow("true", nodes=9))
+    system.torcctl("slurm", "schedule-nodes", workflow_id)
+    wait(
+        "a warning",
+        lambda: "waits in vain, says Slurm: Partition" in system.torcctl("slurm", "status", workflow_id).err,
+    )
+    ran = system.torcctl("slurm", "cancel", allocations(system, workflow_id)[0]["id"])
+    assert ran.out == f"Canceled 1 allocation of workflow {workflow_id}\n"
+    wait_for_statuses(system, workflow_id, "complete")
+
+
+def test_without_slurm_it_is_said_where_to_go(system: System) -> None:
+    workflow_id = system.create(workflow("true"))
+    system.torcctl("daemon", "stop")
+    (system.work / "bin").mkdir()
+    env = {"PATH": str(system.work / "bin")}
+    ran = system.torcctl("slurm", "schedule-nodes", workflow_id, check=False, env=env)
+    assert (ran.code, "there is no sbatch in PATH" in ran.err) == (7, True)
+
+
+def test_a_dead_controller_loses_nothing_and_gets_nothing_twice(system: System, cluster: Cluster) -> None:
+    workflow_id = system.create(workflow(*["sleep 600"] * 9))
+    system.torcctl("slurm", "schedule-nodes", workflow_id)
+    wait_for_statuses(system, workflow_id, "active")
+    with cluster.without_controller():
+        ran = system.torcctl("slurm", "schedule-nodes", "-n2", workflow_id, check=False)
+        assert ran.code == 1
+        assert "Unable to contact slurm controller" in ran.err
+        first, second, third = allocations(system, workflow_id)
+        assert (first["status"], second["status"], third["status"]) == ("active", "submitting", "refused")
+        assert first["slurm_state"].startswith("unknown since")
+        assert "slurm: it has not answered since" in system.torcctl("daemon", "status").out
+    # one that was killed right after the job's start may have forgotten that it started, or put it on hold
+    wait("the second is refused", lambda: allocations(system, workflow_id)[1]["status"] == "refused")
+    first, second, _ = allocations(system, workflow_id)
+    assert second["error"].endswith("Slurm does not have it")
+    assert first["slurm_state"] in ("RUNNING", "PENDING")
+    assert cluster.names() == [first["job_name"]]
+
+
+KILLS_ITS_DAEMON = "#!/bin/bash\n{before}\nkill -9 $PPID\n{after}\n"
+
+
+@pytest.mark.parametrize("is_submitted", [True, False])
+def test_a_daemon_killed_while_it_submits_leaves_nothing_forgotten_or_doubled(
+    system: System, cluster: Cluster, is_submitted: bool
+) -> None:
+    workflow_id = system.create(workflow("sleep 600"))
+    system.torcctl("daemon", "stop")
+    system.start_daemon()
+    sbatch = system.write(
+        "bin/sbatch", KILLS_ITS_DAEMON.format(before="", after='exec /usr/bin/sbatch "$@"' * is_submitted)
+    )
+    sbatch.chmod(0o755)
+    env = {"PATH": f"{sbatch.parent}:{os.environ['PATH']}"}
+    child = system.spawn("slurm", "schedule-nodes", workflow_id, env={**env, "TORC_NO_AUTOSTART": "1"})
+    assert system.daemon is not None
+    assert system.daemon.wait(PATIENCE_S) == -9
+    ((name,),) = system.sql("SELECT job_name FROM allocation WHERE status = 'submitting' AND slurm_job_id IS NULL")
+    system.start_daemon()
+    child.wait(PATIENCE_S)  # it asked again under its key
+    if is_submitted:
+        (row,) = wait_for_statuses(system, workflow_id, "active")
+        assert cluster.names() == [name]
+        assert row["job_name"] == name
+    else:
+        (row,) = wait_for_statuses(system, workflow_id, "refused")
+        assert "torcd ended while it was being submitted" in row["error"]
+        assert cluster.names() == []
+
+
+def test_a_cancel_of_the_workflow_cancels_its_allocations(system: System, cluster: Cluster) -> None:
+    workflow_id = system.create(workflow("sleep 600"))
+    system.torcctl("slurm", "schedule-nodes", "-n5", workflow_id)
+    wait_for_statuses(system, workflow_id, *["active"] * 4, "pending")
+    ran = system.torcctl("workflows", "delete", workflow_id, check=False)
+    assert ran.code in (4, 7)
+    system.torcctl("workflows", "cancel", workflow_id)
+    wait_for_statuses(system, workflow_id, *["complete"] * 5)
+    assert system.statuses(workflow_id) == {"j0": "canceled"}
+
+
+def test_a_node_that_is_lost_has_its_allocation_requeued_and_followed(system: System, cluster: Cluster) -> None:
+    workflow_id = system.create(workflow("sleep 600", extra="--requeue"))
+    system.torcctl("slurm", "schedule-nodes", workflow_id)
+    (before,) = wait_for_statuses(system, workflow_id, "active")
+    node = cluster.run("squeue", "-h", "-j", str(before["slurm_job_id"]), "-o", "%N")
+    cluster.run("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
+    try:
+        (after,) = wait_for_statuses(system, workflow_id, "pending")
+    finally:
+        cluster.wait("the node is back", lambda: "idle" in cluster.run("sinfo", "-h", "-n", node, "-p", "main", "-o%t"))
+    assert after["slurm_job_id"] == before["slurm_job_id"]
+
+
+def test_an_end_that_slurm_makes_is_told_as_slurm_calls_it(system: System, cluster: Cluster) -> None:
+    workflow_id = system.create(workflow("sleep 600"))
+    system.torcctl("slurm", "schedule-nodes", workflow_id)
+    (row,) = wait_for_statuses(system, workflow_id, "active")
+    cluster.run("scancel", str(row["slurm_job_id"]))
+    (row,) = wait_for_statuses(system, workflow_id, "complete")
+    assert row["slurm_state"] == "CANCELLED"
+
+
+def test_a_worker_that_is_away_is_let_go_when_slurm_says_that_its_allocation_has_ended(
+    system: System, cluster: Cluster
+) -> None:
+    """What `sync-status` compares with"""
+    system.environ["TORCD_LEASE"] = "3600"
+    workflow_id = system.create(workflow("sleep 600"))
+    system.torcctl("slurm", "schedule-nodes", workflow_id)
+    wait("the job runs", lambda: system.statuses(workflow_id) == {"j0": "running"})
+    (row,) = allocations(system, workflow_id)
+    cluster.run("scancel", "--signal=KILL", "--full", str(row["slurm_job_id"]))
+    wait_for_statuses(system, workflow_id, "complete")
+    wait("the worker is released", lambda: _released(system, workflow_id))
+    assert system.statuses(workflow_id) == {"j0": "terminated"}
+
+
+def _released(system: System, workflow_id: int) -> bool:
+    synced = system.torcctl("workflows", "sync-status", workflow_id, json=True)
+    if not synced["jobs"]:
+        return system.statuses(workflow_id)["j0"] == "terminated"
+    (reason,) = synced["jobs"][0]["reasons"]
+    assert (reason["kind"], reason["slurm_state"]) in {("worker_gone", "FAILED"), ("worker_gone", "CANCELLED")}
+    return True
