@@ -47,7 +47,7 @@ def wait_for_statuses(system: System, workflow_id: int, *statuses: str) -> list[
 def test_two_allocations_of_two_nodes_run_a_workflow_and_end(system: System, cluster: Cluster) -> None:
     """A worker a node; jobs get the user's environment, and nothing of a job around torcctl."""
     commands = [f"echo $GREETING $SLURM_JOB_NAME $TORC_ALLOCATION_ID > out{n}; sleep 0.3" for n in range(6)]
-    workflow_id = system.create(workflow(*commands, nodes=2, ntasks_per_node=1))
+    workflow_id = system.create(workflow(*commands, nodes=2, ntasks_per_node=2))
     env = {"GREETING": "hello", "SLURM_JOB_NAME": "around", "TORC_ALLOCATION_ID": "99"}
     ran = system.torcctl("hpc", "slurm", "schedule-nodes", "-n2", workflow_id, env=env)
     submitted = allocations(system, workflow_id)

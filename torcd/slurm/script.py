@@ -19,7 +19,10 @@ SRUN = (
 )
 """One worker a node, each with all of it; one that ends leaves the others alone."""
 
-OURS = ("job-name", "output", "error", "array", "wrap", "wait", "test-only", "parsable", "dependency-file", "open-mode")
+FIELDS = {"nodes": "nodes", "time": "walltime"}
+"""Options that torcd has to know the values of: a scheduler's fields give them, and `extra` must not."""
+
+OURS = ("clusters", "job-name", "output", "error", "array", "wrap", "wait", "test-only", "parsable", "open-mode")
 """Options that torcd sets, or that would keep it from following the allocation."""
 
 SHORT = {
@@ -86,6 +89,9 @@ def find_options(scheduler: SlurmSchedulerSpec, defaults: dict[str, Any]) -> lis
     for name in chosen:
         if name in OURS:
             raise Refused(f"Slurm's option --{name} is set by torcd itself: leave it out", option=name)
+    for word in extra:
+        if word.startswith("-") and (field := FIELDS.get(_name_of(word))):
+            raise Refused(f"extra: {word!r} is given as `{field}` of the scheduler", value=word)
     if not chosen.intersection(SHARES_NODES):
         given["exclusive"] = ""
         if not chosen.intersection(MEMORY):
