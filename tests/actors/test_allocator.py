@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 import trio
-from actor_rig import House, open_house
+from actor_rig import House, answer_of, open_house, ref
 from builders import job, new_workflow
 from fake_slurm import DEAD, FakeSlurm
 
 from torcd.actors.allocator import Allocator, parse_poll
+from torcd.actors.messages import SyncWorkers
 from torcd.actors.pace import LONGEST_PAUSE_S, Pace
 from torcd.protocol.address import Places
 from torcd.protocol.edits import ArchiveWorkflow
@@ -20,6 +21,7 @@ from torcd.protocol.errors import NotFound, Refused, TorcError, Unavailable
 from torcd.protocol.requests import CancelWorkflow, DeleteWorkflow, Initialize
 from torcd.protocol.slurm import Allocation, ScheduleNodes
 from torcd.protocol.specification import SlurmSchedulerSpec
+from torcd.protocol.sync import Synced
 from torcd.storage.allocations import load_allocations, load_ids
 from torcd.storage.create import insert_workflow
 
@@ -47,7 +49,10 @@ class Office:
     async def schedule(self, workflow_id: int, count: int = 1, **fields: Any) -> list[Allocation]:
         """Schedules nodes."""
         request = ScheduleNodes(workflow_id=workflow_id, count=count, environment={"PATH": "/bin"}, **fields)
-        return (await self.allocator.schedule(workflow_id, request)).allocations
+        try:
+            return (await self.allocator.schedule(workflow_id, request)).allocations
+        finally:
+            await self.look()  # which it does by itself after a submission, sooner or later
 
     async def look(self, times: int = 1) -> None:
         """Has the allocator look."""
@@ -64,7 +69,7 @@ class Office:
 
 
 @asynccontextmanager
-async def open_office(tmp_path: Path, slurm: FakeSlurm, poll_s: float = 3600) -> AsyncIterator[Office]:
+async def open_office(tmp_path: Path, slurm: FakeSlurm) -> AsyncIterator[Office]:
     places = Places(
         database=tmp_path / "torc.db",
         socket=tmp_path / "torcd.sock",
@@ -72,7 +77,7 @@ async def open_office(tmp_path: Path, slurm: FakeSlurm, poll_s: float = 3600) ->
         log=tmp_path / "torcd.log",
     )
     async with open_house(places.database) as house:
-        allocator = Allocator(house.database, house.supervisor, slurm, places, poll_s=poll_s)  # type: ignore[arg-type]  # fakes
+        allocator = Allocator(house.database, house.supervisor, slurm, places, poll_s=3600)  # type: ignore[arg-type]  # fakes
         async with trio.open_nursery() as nursery:
             await nursery.start(allocator.run)
             yield Office(house, slurm, allocator, tmp_path)
@@ -205,20 +210,18 @@ async def test_a_job_that_was_accepted_without_an_answer_is_adopted_and_not_subm
     assert len(office.slurm.submissions) == 1
 
 
-async def test_a_job_that_was_not_accepted_is_refused_once_slurm_says_so_and_it_is_settled(tmp_path: Path) -> None:
-    async with open_office(tmp_path, FakeSlurm(), poll_s=0.2) as office:
-        workflow_id = await office.create()
-        office.slurm.is_dead = True
-        with pytest.raises(Unavailable):
-            await office.schedule(workflow_id)
-        office.slurm.is_dead = False
-        await office.look(2)
-        assert await office.statuses(workflow_id) == ["submitting"]
-        with trio.fail_after(10):
-            while await office.statuses(workflow_id) != ["refused"]:
-                await office.look()
-        (row,) = await office.rows(workflow_id)
-        assert row.error == f"sbatch: {DEAD}; Slurm does not have it"
+async def test_a_job_that_was_not_accepted_is_refused_once_slurm_says_so_and_it_is_settled(office: Office) -> None:
+    workflow_id = await office.create()
+    office.slurm.is_dead = True
+    with pytest.raises(Unavailable):
+        await office.schedule(workflow_id)
+    office.slurm.is_dead = False
+    await office.look(3)
+    assert await office.statuses(workflow_id) == ["submitting"]
+    await office.house.database.commit(lambda db: db.execute("UPDATE allocation SET created_at_ms = 1"))
+    await office.look()
+    (row,) = await office.rows(workflow_id)
+    assert (row.status, row.error) == ("refused", f"sbatch: {DEAD}; Slurm does not have it")
 
 
 async def test_rows_of_a_daemon_that_was_killed_before_the_answer_are_adopted_by_the_next(tmp_path: Path) -> None:
@@ -386,3 +389,48 @@ async def test_what_could_not_be_written_is_found_out_again(office: Office) -> N
 def test_an_interval_that_makes_no_sense_is_refused(text: str) -> None:
     with pytest.raises(Refused, match="slurm_poll"):
         parse_poll(text)
+
+
+async def test_a_worker_that_is_away_is_let_go_of_when_slurm_says_that_its_allocation_has_ended(office: Office) -> None:
+    """INTERFACE §2: sync-status; one that is connected is there, whatever Slurm says"""
+    workflow_id = await office.create(jobs=2)
+    (made,) = await office.schedule(workflow_id)
+    away = await office.house.hire(workflow_id, hostname="node1", allocation_id=made.id)
+    there = await office.house.hire(workflow_id, hostname="node2", allocation_id=made.id)
+    launches = await away.claim(1)
+    await away.report(started=[ref(launch) for launch in launches.values()])
+    await there.claim(1)
+    await answer_of(away.hang_up())
+
+    async def sync() -> Synced:
+        ended = await office.allocator.find_ended(workflow_id)
+        synced = await office.house.send(workflow_id, SyncWorkers(dry_run=False, ended=ended))
+        assert isinstance(synced, Synced)
+        return synced
+
+    assert (await sync()).count == 0
+    office.slurm.move("TIMEOUT")
+    synced = await sync()
+    (lost,) = synced.jobs
+    assert (lost.from_, lost.to) == ("running", "terminated")
+    assert lost.reasons[0]["allocation_id"] == made.id
+    assert lost.reasons[0]["slurm_state"] == "TIMEOUT"
+    assert [(each.id, each.allocation_id, each.is_released) for each in synced.workers] == [
+        (away.worker_id, made.id, True),
+        (there.worker_id, made.id, False),
+    ]
+
+
+async def test_whoever_repeats_a_request_while_it_is_carried_out_waits_for_its_answer(office: Office) -> None:
+    """SEMANTICS 6.4"""
+    workflow_id = await office.create()
+    answers: list[list[int]] = []
+
+    async def ask() -> None:
+        answers.append([each.id for each in await office.schedule(workflow_id, 3, request_key="k")])
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(ask)
+    assert answers == [answers[0]] * 3
+    assert len(office.slurm.submissions) == 3

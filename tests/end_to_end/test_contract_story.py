@@ -95,7 +95,7 @@ def test_a_bug_in_the_data_is_mended_and_the_workflow_restarted(shell: Shell) ->
     (job,) = shell.json("torcctl jobs list -f status=ready")["jobs"]
     assert has_fields(job, JOB)
     assert (job["id"], job["run_id"]) == (job["job_key"], 1)
-    assert "does not submit to Slurm" in (shell("torcctl hpc slurm schedule-nodes -n3", 7) or shell.err)
+    assert "the workflow says nothing of Slurm" in (shell("torcctl hpc slurm schedule-nodes -n3", 7) or shell.err)
     assert shell.json("torcctl hpc slurm schedule-nodes -n3", 7)["error"]["code"] == 422
 
     assert shell("torcctl run 1", 1) == "Workflow 1: 4 completed, 1 failed, 1 canceled\n"

@@ -16,10 +16,32 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def system(cluster: Cluster, tmp_path: Path) -> Iterator[System]:
+def alone(cluster: Cluster, tmp_path: Path) -> Iterator[System]:
     """A user of that cluster, whose daemon looks at Slurm twice a second. Afterwards the queue is empty."""
-    made = System(tmp_path)
-    made.environ |= {**cluster.environ, "TORCD_SLURM_POLL": "0.5"}
+    made = _user(cluster, tmp_path)
     yield made
     cluster.empty()
     made.close()
+
+
+@pytest.fixture(scope="module")
+def shared(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A user with a running daemon, for all tests of a module."""
+    made = _user(cluster, tmp_path_factory.mktemp("shared"))
+    made.start_daemon()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def system(shared: System, cluster: Cluster, tmp_path: Path) -> Iterator[System]:
+    """The module's user, in a directory of the test's own. Afterwards the queue is empty."""
+    shared.work = tmp_path
+    yield shared
+    cluster.empty()
+
+
+def _user(cluster: Cluster, directory: Path) -> System:
+    user = System(directory)
+    user.environ |= {**cluster.environ, "TORCD_SLURM_POLL": "0.5"}
+    return user

@@ -34,7 +34,7 @@ from torcd.core.allocations import (
     status_of,
 )
 from torcd.protocol.address import Places
-from torcd.protocol.errors import NotFound, Refused, TorcError
+from torcd.protocol.errors import NotFound, Refused, TorcError, Unavailable
 from torcd.protocol.health import SlurmHealth
 from torcd.protocol.slurm import Allocation, Scheduled, ScheduleNodes
 from torcd.slurm.client import NoAnswer, Rejected, Slurm
@@ -90,6 +90,8 @@ class Allocator:
         self._submitter = Submitter(
             database, supervisor.send, slurm, places, self.pace, is_reachable=is_reachable, on_done=self.wake
         )
+        self._replies: dict[str, Reply[list[int]]] = {}
+        """Of requests that are being carried out, by their keys: who repeats one waits for the same answer."""
         self._memory = Memory()
         self._canceled_at: dict[int, float] = {}
         self._wake = trio.Event()
@@ -276,16 +278,37 @@ class Allocator:
 
         Raises Refused and NotFound when Slurm was not asked or accepted none, Unavailable when it did not answer.
         """
-        made = await self._database.read(lambda db: rows.find_scheduled(db, workflow_id, request.request_key))
-        if made:
-            return await self.load(made)
-        order, warnings = await self._submitter.plan(workflow_id, request)
-        reply: Reply[list[int]] = Reply()
-        self._nursery.start_soon(self._submitter.submit, workflow_id, order, reply)
-        ids = await reply.wait()
-        scheduled = await self.load(ids, warnings)
+        key = request.request_key
+        first = None if key is None else self._replies.get(key)
+        if first is not None:
+            scheduled = await self.load(await first.wait())
+        else:
+            reply = Reply[list[int]]()
+            if key is not None:
+                self._replies[key] = reply
+            try:
+                scheduled = await self._find_or_submit(workflow_id, request)
+                reply.succeed([each.id for each in scheduled.allocations])
+            except TorcError as error:
+                reply.fail(error)
+                raise
+            finally:
+                if key is not None:
+                    del self._replies[key]
+                if not reply.is_given:
+                    reply.fail(Unavailable("whoever asked first has gone: ask again"))
         check_accepted(scheduled.allocations)
         return scheduled
+
+    async def _find_or_submit(self, workflow_id: int, request: ScheduleNodes) -> Scheduled:
+        made = await self._database.read(lambda db: rows.find_scheduled(db, workflow_id, request.request_key))
+        if made:
+            await self.refresh()
+            return await self.load(made)
+        order, warnings = await self._submitter.plan(workflow_id, request)
+        reply = Reply[list[int]]()
+        self._nursery.start_soon(self._submitter.submit, workflow_id, order, reply)
+        return await self.load(await reply.wait(), warnings)
 
     # ---- canceling ----
 

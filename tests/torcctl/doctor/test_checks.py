@@ -23,6 +23,8 @@ from torcd.protocol.health import DatabaseHealth, Health, LoopHealth, Problem
 from torcd.protocol.model import Daemon
 
 GIB = 1 << 30
+NO_CLUSTER = "scontrol: fatal: Could not establish a configuration source"
+"""What is said where there are Slurm's packages and no slurm.conf."""
 HEALTH = Health(
     uptime_s=1.0,
     memory_bytes=1,
@@ -210,3 +212,9 @@ def test_a_service_is_not_killed_with_a_session() -> None:
     facts = with_(service={"kills_processes": True})
     (sessions,) = [check for check in judge(facts) if check.check == "sessions"]
     assert sessions.verdict == "ok"
+
+
+def test_slurms_packages_without_a_cluster_are_no_problem() -> None:
+    facts = with_(slurm={"code": 1, "said": NO_CLUSTER})
+    (check,) = [each for each in judge(facts) if each.check == "slurm"]
+    assert (check.verdict, "in no cluster" in check.detail) == ("ok", True)
