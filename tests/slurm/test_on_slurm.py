@@ -1,47 +1,11 @@
 """torcctl and torcd on a real Slurm: allocations from their submission to their end, and what may go wrong."""
 
 import os
-import time
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from real_system import System
 from slurm_cluster import PATIENCE_S, Cluster
-
-
-def workflow(*commands: str, nodes: int = 1, **scheduler: Any) -> dict[str, Any]:
-    """A specification of jobs that need no more than a slot, and one Slurm scheduler."""
-    return {
-        "name": "on slurm",
-        "slurm_schedulers": [{"name": "all", "nodes": nodes, "walltime": "00:05:00", **scheduler}],
-        "resource_requirements": [{"name": "small", "num_cpus": 1, "memory": "1m", "runtime": "PT1M"}],
-        "jobs": [
-            {"name": f"j{number}", "command": command, "resource_requirements": "small"}
-            for number, command in enumerate(commands)
-        ],
-    }
-
-
-def allocations(system: System, workflow_id: int) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = system.torcctl("allocations", "list", workflow_id, json=True)["allocations"]
-    return found
-
-
-def wait(what: str, holds: Callable[[], object]) -> None:
-    """Until it holds: the daemon looks at Slurm now and then."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline, f"in vain: {what}"
-        time.sleep(0.1)
-
-
-def wait_for_statuses(system: System, workflow_id: int, *statuses: str) -> list[dict[str, Any]]:
-    wait(
-        f"allocations are {statuses}",
-        lambda: [each["status"] for each in allocations(system, workflow_id)] == list(statuses),
-    )
-    return allocations(system, workflow_id)
+from slurm_workflows import allocations, wait, wait_for_statuses, workflow
 
 
 def test_two_allocations_of_two_nodes_run_a_workflow_and_end(system: System, cluster: Cluster) -> None:
@@ -75,15 +39,6 @@ def test_what_is_queued_is_canceled_when_nothing_is_left_to_run(system: System, 
     assert canceled == [("its workflow has nothing left to run",)] * 2
 
 
-def test_nothing_is_submitted_for_a_workflow_that_has_run(system: System, cluster: Cluster) -> None:
-    """INTERFACE 2"""
-    workflow_id = system.create(workflow("true"))
-    system.torcctl("run", workflow_id)
-    ran = system.torcctl("hpc", "slurm", "schedule-nodes", "-n3", workflow_id)
-    assert (ran.out, "no job to run: nothing was scheduled" in ran.err) == ("", True)
-    assert allocations(system, workflow_id) == []
-
-
 REFUSALS = [
     ({"partition": "nope"}, "Invalid partition name specified", "sinfo -s"),
     ({"mem": "1T"}, "Requested node configuration is not available", "sinfo -Nl"),
@@ -112,15 +67,6 @@ def test_what_slurm_accepts_but_will_never_start_is_warned_of(system: System, cl
     ran = system.torcctl("slurm", "cancel", allocations(system, workflow_id)[0]["id"])
     assert ran.out == f"Canceled 1 allocation of workflow {workflow_id}\n"
     wait_for_statuses(system, workflow_id, "complete")
-
-
-def test_without_slurm_it_is_said_where_to_go(alone: System) -> None:
-    workflow_id = alone.create(workflow("true"))
-    alone.torcctl("daemon", "stop")
-    (alone.work / "bin").mkdir()
-    env = {"PATH": str(alone.work / "bin")}
-    ran = alone.torcctl("slurm", "schedule-nodes", workflow_id, check=False, env=env)
-    assert (ran.code, "there is no sbatch in PATH" in ran.err) == (7, True)
 
 
 def test_a_dead_controller_loses_nothing_and_gets_nothing_twice(alone: System, cluster: Cluster) -> None:
