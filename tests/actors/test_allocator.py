@@ -434,3 +434,13 @@ async def test_whoever_repeats_a_request_while_it_is_carried_out_waits_for_its_a
             nursery.start_soon(ask)
     assert answers == [answers[0]] * 3
     assert len(office.slurm.submissions) == 3
+
+
+@pytest.mark.parametrize("environment", [{"A": "\0"}, {"A=B": "c"}, {"": "x"}])
+async def test_an_environment_that_no_process_can_have_is_refused(office: Office, environment: dict[str, str]) -> None:
+    workflow_id = await office.create()
+    request = ScheduleNodes(workflow_id=workflow_id, environment=environment)
+    with pytest.raises(Refused, match="is no variable that a process can be given"):
+        await office.allocator.schedule(workflow_id, request)
+    with pytest.raises(NotFound, match="no workflow 99"):
+        await office.allocator.schedule(99, request)

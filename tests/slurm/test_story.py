@@ -5,9 +5,8 @@ from real_system import System
 from slurm_cluster import Cluster
 from slurm_workflows import allocations, wait, wait_for_statuses, workflow
 
-
 STUBBORN = "trap '' TERM; sleep 600"
-"""Slurm's TERM goes to all processes of an allocation at once: this one is still there when its worker is asked to end."""
+"""Slurm's TERM goes to all processes of an allocation at once: this one is there still when its worker heeds it."""
 
 
 @pytest.fixture

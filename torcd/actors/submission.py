@@ -6,7 +6,7 @@ the job's name (`allocator`). After the first trouble nothing more of the same r
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 import trio
@@ -68,6 +68,7 @@ class Submitter:
         if wanted.is_archived:
             raise Refused(f"workflow {workflow_id} is archived: unarchive it first", workflow_id=workflow_id)
         environment = dict(os.environ) if request.environment is None else request.environment
+        check_environment(environment)
         order = Order(
             request=request,
             scheduler=choose_scheduler(wanted.header, request.scheduler),
@@ -139,6 +140,13 @@ class Submitter:
                 changes, flushed_at = [], time.monotonic()
         if changes:
             await self._send(workflow_id, NoteAllocations(changes))
+
+
+def check_environment(environment: Mapping[str, str]) -> None:
+    """Raises Refused for an environment that no process can be given."""
+    for name, value in environment.items():
+        if not name or "=" in name or "\0" in name + value:
+            raise Refused(f"environment: {name!r} is no variable that a process can be given", field="environment")
 
 
 def check_accepted(found: Sequence[Allocation]) -> None:

@@ -89,6 +89,8 @@ def status_of(state: str, before: str) -> str:
 def compare(rows: list[Row], queue: dict[str, Seen], memory: Memory) -> tuple[list[Change], list[Row]]:
     """What an answer of the scheduler changes, and the allocations to look for elsewhere, since it lacks them."""
     changes, missing = [], []
+    known = {row.id for row in rows}
+    memory.misses = {each: count for each, count in memory.misses.items() if each in known}
     for row in rows:
         seen = queue.get(row.job_name)
         if seen is None or (seen.state in _REQUEUED_AFTER and row.status != COMPLETE):

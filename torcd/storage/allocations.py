@@ -9,7 +9,7 @@ import msgspec
 
 from torcd.core.allocations import ACTIVE, COMPLETE, OPEN, REFUSED, SUBMITTING, Backlog, Change, Row
 from torcd.core.status import Status
-from torcd.protocol.errors import Refused
+from torcd.protocol.errors import NotFound, Refused
 from torcd.protocol.slurm import Allocation
 from torcd.protocol.specification import Header
 from torcd.storage.lists import NUMBER, TEXT, Listing
@@ -220,8 +220,11 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_wanted(db: sqlite3.Connection, workflow_id: int) -> Wanted:
-    """The workflow; it must be there."""
-    header, directory, is_archived = db.execute(
+    """The workflow; raises NotFound."""
+    row = db.execute(
         "SELECT header, submission_directory, is_archived FROM workflow WHERE id = ?", (workflow_id,)
     ).fetchone()
+    if row is None:
+        raise NotFound(f"there is no workflow {workflow_id}", noun="workflow", id=workflow_id)
+    header, directory, is_archived = row
     return Wanted(header=msgspec.json.decode(header, type=Header), directory=directory, is_archived=bool(is_archived))
