@@ -1,5 +1,6 @@
 """What the commands about Slurm have in common: the environment that jobs get, and how allocations are shown."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -45,6 +46,13 @@ def user_environment(context: "Context") -> dict[str, str]:
         else:
             kept[name] = value
     return kept
+
+
+def user_umask() -> int:
+    """What this process takes from the modes of new files; it can only be read by setting it."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
 
 
 def find_cancelable(context: "Context", keys: Sequence[str]) -> tuple[int, list[int] | None]:

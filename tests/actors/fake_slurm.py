@@ -31,7 +31,7 @@ class FakeSlurm:
     def check_installed(self) -> None:
         """It is always there."""
 
-    async def submit(self, script: str, environment: Mapping[str, str], directory: str) -> int:
+    async def submit(self, script: str, environment: Mapping[str, str], directory: str, umask: int) -> int:
         """Queues a job."""
         name = _name_in(script)
         self.submissions.append(name)

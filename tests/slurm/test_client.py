@@ -21,7 +21,7 @@ def slurm(cluster: Cluster) -> Slurm:
 async def submit(slurm: Slurm, directory: Path, name: str = NAME, more: str = "") -> int:
     script = directory / f"{name}.sh"
     script.write_text(SCRIPT.format(name=name, more=more))
-    return await slurm.submit(str(script), os.environ, str(directory))
+    return await slurm.submit(str(script), os.environ, str(directory), 0o022)
 
 
 async def test_a_job_is_submitted_found_by_its_name_and_canceled(

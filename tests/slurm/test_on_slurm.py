@@ -7,10 +7,12 @@ from real_system import System
 from slurm_cluster import PATIENCE_S, Cluster
 from slurm_workflows import allocations, wait, wait_for_statuses, workflow
 
+from torcctl.allocating import user_umask
+
 
 def test_two_allocations_of_two_nodes_run_a_workflow_and_end(system: System, cluster: Cluster) -> None:
     """A worker a node; jobs get the user's environment, and nothing of a job around torcctl."""
-    commands = [f"echo $GREETING $SLURM_JOB_NAME $TORC_ALLOCATION_ID > out{n}; sleep 0.3" for n in range(6)]
+    commands = [f"echo $GREETING $SLURM_JOB_NAME $TORC_ALLOCATION_ID $(umask) > out{n}; sleep 0.3" for n in range(6)]
     workflow_id = system.create(workflow(*commands, nodes=2, ntasks_per_node=2))
     env = {"GREETING": "hello", "SLURM_JOB_NAME": "around", "TORC_ALLOCATION_ID": "99"}
     ran = system.torcctl("hpc", "slurm", "schedule-nodes", "-n2", workflow_id, env=env)
@@ -21,7 +23,8 @@ def test_two_allocations_of_two_nodes_run_a_workflow_and_end(system: System, clu
     assert {each["num_nodes"] for each in done} == {2}
     assert set(system.statuses(workflow_id).values()) == {"completed"}
     for n in range(6):
-        greeting, name, number = system.read(f"out{n}").split()
+        greeting, name, number, umask = system.read(f"out{n}").split()
+        assert int(umask, 8) == user_umask()
         assert (greeting, name) == ("hello", next(e["job_name"] for e in done if e["id"] == int(number)))
     workers = system.torcctl("workers", "list", workflow_id, json=True)["workers"]
     assert {worker["allocation_id"] for worker in workers} <= {each["id"] for each in done}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from torcctl import output
-from torcctl.allocating import SHOWN, find_cancelable, user_environment, write_scheduled
+from torcctl.allocating import SHOWN, find_cancelable, user_environment, user_umask, write_scheduled
 from torcctl.commands.run import prepare
 from torcctl.exits import DONE, FAILED, UsageError
 from torcctl.follow import new_request_key
@@ -61,6 +61,7 @@ def schedule_nodes(
         scheduler=scheduler,
         max_parallel_jobs=max_parallel_jobs,
         environment=user_environment(context),
+        umask=user_umask(),
         requested_by=requester(context),
         request_key=new_request_key(),
     )

@@ -99,7 +99,10 @@ def prepare_places(order: Order) -> list[str]:
             f"the submission directory {directory} is not there: Slurm's jobs would have nowhere to run", path=directory
         )
     try:
-        os.makedirs(order.output_dir, exist_ok=True)
+        for path in (os.path.dirname(order.output_dir), order.output_dir):
+            if not os.path.isdir(path):
+                os.mkdir(path)
+                os.chmod(path, 0o777 & ~order.request.umask)  # not after the daemon's own, which lets nobody in
     except OSError as error:
         raise Refused(
             f"{order.output_dir}: cannot be made for the batch scripts and Slurm's logs: {error.strerror}",

@@ -121,7 +121,7 @@ class Submitter:
                 continue
             try:
                 path = await trio.to_thread.run_sync(order.write_script, allocation_id, name)
-                job_id = await self._slurm.submit(path, order.environment, order.wanted.directory)
+                job_id = await self._slurm.submit(path, order.environment, order.wanted.directory, order.request.umask)
             except OSError as error:
                 changes.append(note(REFUSED, None, None, None, f"its script was not written: {error}"))
                 stopped_by = f"the script of allocation {allocation_id} could not be written"

@@ -24,6 +24,8 @@ class ScheduleNodes(WorkflowRequest, frozen=True, kw_only=True):
     """One of the workflow's `slurm_schedulers`; left out: the only one."""
     max_parallel_jobs: Positive | None = None
     environment: dict[str, str] | None = None
+    umask: Annotated[int, msgspec.Meta(ge=0, le=0o777)] = 0o077
+    """Of the user: Slurm gives it to the jobs."""
     requested_by: str = ""
     request_key: str | None = None
 

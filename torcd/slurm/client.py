@@ -21,6 +21,9 @@ from torcd.slurm.commands import Ran
 TIMEOUT_S = 30.0
 """For each program. They give up a controller that is gone after 9 s, but wait longer for a busy one."""
 
+LIKELY = "/usr/local/bin:/usr/bin:/opt/slurm/bin:/opt/slurm/current/bin:/cm/shared/apps/slurm/current/bin"
+"""Where Slurm's programs mostly are: a daemon that its service manager has started anew may have nothing in its PATH."""
+
 
 class NoAnswer(Unavailable):
     """The scheduler did not answer: what it was asked for may be done or not."""
@@ -53,13 +56,16 @@ class Slurm:
                 "`torcctl run`"
             )
 
-    async def submit(self, script: str, environment: Mapping[str, str], directory: str) -> int:
-        """Submits a batch script with this environment; the job's id. Raises Rejected, or NoAnswer: it may be there."""
+    async def submit(self, script: str, environment: Mapping[str, str], directory: str, umask: int) -> int:
+        """Submits a batch script; the job's id. Its jobs get this environment and umask.
+
+        Raises Rejected, or NoAnswer: it may be there.
+        """
         kept = {name: value for name, value in environment.items() if not _is_of_a_job(name)}
         if "SLURM_CONF" in self._environ:
             kept["SLURM_CONF"] = self._environ["SLURM_CONF"]
         ran = await self._run(
-            commands.submit(script), {**kept, "PATH": environment.get("PATH") or self._path}, directory
+            commands.submit(script), {**kept, "PATH": environment.get("PATH") or self._path}, directory, umask
         )
         job_id = commands.parse_submitted(ran.out)
         if ran.code != 0 and job_id is None and not ran.got_no_answer:
@@ -106,21 +112,24 @@ class Slurm:
             raise NoAnswer(f"{argv[0]}: {ran.words}")
         return ran
 
-    async def _run(self, argv: list[str], environment: Mapping[str, str] | None = None, directory: str = "/") -> Ran:
+    async def _run(
+        self, argv: list[str], environment: Mapping[str, str] | None = None, directory: str = "/", umask: int = -1
+    ) -> Ran:
         """What a program came to; one that takes too long is killed. It has a session of its own."""
         if environment is None:
             environment = {**self._environ, "PATH": self._path, "LC_ALL": "C.UTF-8"}
-        program = shutil.which(argv[0], path=environment["PATH"]) or shutil.which(argv[0], path=self._path)
+        paths = (environment["PATH"], self._path, LIKELY)
+        program = next((found for path in paths if (found := shutil.which(argv[0], path=path))), None)
         if program is None:
             return Ran(127, "", f"{argv[0]}: there is no such program in PATH")
         try:
             return await trio.to_thread.run_sync(
-                self._finish, [program, *argv[1:]], environment, directory, abandon_on_cancel=True
+                self._finish, [program, *argv[1:]], environment, directory, umask, abandon_on_cancel=True
             )
         except OSError as error:
             return Ran(126, "", f"{argv[0]}: {error.strerror}")
 
-    def _finish(self, argv: list[str], environment: Mapping[str, str], directory: str) -> Ran:
+    def _finish(self, argv: list[str], environment: Mapping[str, str], directory: str, umask: int) -> Ran:
         with subprocess.Popen(
             argv,
             env=environment,
@@ -129,6 +138,7 @@ class Slurm:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            umask=umask,
         ) as process:
             try:
                 out, err = process.communicate(timeout=self._timeout_s)
