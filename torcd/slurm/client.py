@@ -22,7 +22,7 @@ TIMEOUT_S = 30.0
 """For each program. They give up a controller that is gone after 9 s, but wait longer for a busy one."""
 
 LIKELY = "/usr/local/bin:/usr/bin:/opt/slurm/bin:/opt/slurm/current/bin:/cm/shared/apps/slurm/current/bin"
-"""Where Slurm's programs mostly are: a daemon that its service manager has started anew may have nothing in its PATH."""
+"""Where Slurm's programs mostly are: a daemon that its service manager started anew may have none in its PATH."""
 
 
 class NoAnswer(Unavailable):
