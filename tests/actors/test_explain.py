@@ -13,6 +13,8 @@ from torcd.actors.messages import Explain
 from torcd.protocol.errors import NotFound
 from torcd.protocol.model import Explanation
 from torcd.protocol.requests import AcceptJobs, Initialize, Reinit, ResetStatus, Undo, UpdateJob
+from torcd.protocol.specification import ResourceRequirementsSpec
+from torcd.protocol.worker_requests import Capacity, ReportWorker
 from torcd.storage import nouns
 from torcd.storage.explanations import MOST_DECISIONS, show_explanation
 
@@ -132,6 +134,17 @@ async def test_the_last_change_is_told_however_long_ago_it_was(house: House, wor
     assert len(decisions) == MOST_DECISIONS + 1
     assert [each["decision"] for each in decisions] == ["kept"] * MOST_DECISIONS + ["changed"]
     assert decisions[-1]["operation"] == "initialize"
+
+
+async def test_a_job_that_no_worker_has_time_for_is_told_so(house: House) -> None:
+    """SEMANTICS 8.1"""
+    needs = [ResourceRequirementsSpec(name="hour", runtime="PT1H")]
+    workflow_id = await house.create([job("a", resource_requirements="hour")], resource_requirements=needs)
+    await house.run(Initialize, workflow_id)
+    hand = await house.hire(workflow_id)
+    await house.send(workflow_id, ReportWorker(worker_id=hand.worker_id, capacity=Capacity(jobs=1, time_left_s=3590.0)))
+    (wait,) = (await explain(house, workflow_id, "a"))["waits"]
+    assert wait["why"].startswith("its time is short: the job takes 1:00:00, 0:59:")
 
 
 async def test_what_a_ready_job_waits_for_is_told_worker_by_worker(house: House, workflow: int) -> None:

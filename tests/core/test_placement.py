@@ -3,14 +3,16 @@
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 from builders import Sketch, sketch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from torcd.core.draft import Draft
-from torcd.core.placement import Requirement, Room
+from torcd.core.placement import Requirement, Room, describe_lack
 from torcd.core.status import Status
-from torcd.operations.report import hand_out
+from torcd.operations.report import count_stranded, hand_out
 from torcd.protocol.worker_requests import Capacity
 
 S = Status
@@ -75,6 +77,44 @@ def test_jobs_ahead_are_taken_by_priority_too() -> None:
     made = ready("a b c", requirements=[need("two", num_cpus=2)], needs={"c": "two"}, priority={"c": 1})
     total = Room(2**31, 2, GIB, 0)
     assert take(made, Capacity(jobs=9, num_cpus=0, memory_bytes=GIB, ahead=2), total) == ["c", "a"]
+
+
+def test_a_job_that_would_not_end_in_time_is_left_for_another_worker_even_ahead() -> None:
+    """SEMANTICS 8.1"""
+    made = ready(
+        "long short",
+        requirements=[need("h", runtime_s=3600), need("m", runtime_s=60)],
+        needs={"long": "h", "short": "m"},
+    )
+    assert take(made, Capacity(jobs=0, ahead=9, time_left_s=3599.9)) == ["short"]
+    assert take(made, Capacity(jobs=9, ahead=9, time_left_s=3599.9)) == []
+    assert take(made, Capacity(jobs=9, time_left_s=3600)) == ["long"]
+
+
+def test_with_max_parallel_jobs_the_time_counts_all_the_same() -> None:
+    """SEMANTICS 8.1"""
+    made = ready("long", requirements=[need("h", runtime_s=3600)], needs={"long": "h"})
+    assert take(made, Capacity(jobs=2, time_left_s=60), Room(2, None, None, None)) == []
+
+
+def test_a_job_without_requirements_fits_into_any_time() -> None:
+    """SEMANTICS 8.1: of such a job nobody has said how long it takes"""
+    assert take(ready("a"), Capacity(jobs=1, time_left_s=0.5)) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("left_s", "stranded"), [(None, 0), (100.0, 0), (60.0, 0), (59.9, 2)], ids=["unlimited", "ample", "just", "short"]
+)
+def test_a_worker_waits_in_vain_when_nothing_that_is_ready_ends_in_its_time(
+    left_s: float | None, stranded: int
+) -> None:
+    """SEMANTICS 8.1"""
+    made = ready("a b", requirements=[need("m", runtime_s=60)], needs={"a": "m", "b": "m"})
+    assert count_stranded(made.state, Room(2**31, 4, GIB, 0, left_s)) == stranded
+
+
+def test_what_a_job_lacks_is_said_in_words() -> None:
+    assert describe_lack(need("h", runtime_s=5400), 59.94) == "the job takes 1:30:00, 59.9 s are left"
 
 
 SORTED = [
@@ -142,7 +182,13 @@ def test_a_claim_never_exceeds_the_capacity_and_leaves_nothing_that_fits(data: s
     draw: Callable = data.draw
     amounts = st.integers(0, 4)
     needs = [
-        need(f"r{index}", num_cpus=draw(amounts), memory_bytes=draw(amounts), num_gpus=draw(amounts))
+        need(
+            f"r{index}",
+            num_cpus=draw(amounts),
+            memory_bytes=draw(amounts),
+            num_gpus=draw(amounts),
+            runtime_s=float(draw(amounts)),
+        )
         for index in range(draw(st.integers(1, 4)))
     ]
     names = [f"j{number}" for number in range(draw(st.integers(1, 12)))]
@@ -157,13 +203,21 @@ def test_a_claim_never_exceeds_the_capacity_and_leaves_nothing_that_fits(data: s
         sort_method=draw(st.sampled_from(["none", "gpus_runtime_memory", "gpus_memory_runtime"])),
     )
     limit = st.one_of(st.none(), st.integers(0, 8))
-    free = Room(draw(st.integers(0, 9)), draw(limit), draw(limit), draw(limit))
-    capacity = Capacity(jobs=free.jobs, num_cpus=free.num_cpus, memory_bytes=free.memory_bytes, num_gpus=free.num_gpus)
+    time_left_s = draw(st.one_of(st.none(), st.floats(0, 4)))
+    free = Room(draw(st.integers(0, 9)), draw(limit), draw(limit), draw(limit), time_left_s)
+    capacity = Capacity(
+        jobs=free.jobs,
+        num_cpus=free.num_cpus,
+        memory_bytes=free.memory_bytes,
+        num_gpus=free.num_gpus,
+        time_left_s=time_left_s,
+    )
     taken = take(made, capacity)
     by_name = {each.name: each for each in needs}
     assert len(taken) == len(set(taken)) <= free.jobs
-    left = Room(free.jobs, free.num_cpus, free.memory_bytes, free.num_gpus)
+    left = Room(free.jobs, free.num_cpus, free.memory_bytes, free.num_gpus, time_left_s)
     for name in taken:
+        assert time_left_s is None or by_name[of[name]].runtime_s <= time_left_s, "it has time to end"
         assert left.fits(by_name[of[name]]) >= 1, "it fitted when it was taken"
         left.take(by_name[of[name]], 1)
     assert [priority[name] for name in taken] == sorted((priority[name] for name in taken), reverse=True)
@@ -173,3 +227,24 @@ def test_a_claim_never_exceeds_the_capacity_and_leaves_nothing_that_fits(data: s
         better = [other for other in names if of[other] == of[name] and priority[other] > priority[name]]
         assert set(better) <= set(taken), "equal needs are taken by priority"
     assert np.flatnonzero(made.state.jobs.status == S.READY).size == len(names) - len(taken)
+
+
+@settings(max_examples=200)
+@given(st.data())
+def test_a_claim_with_less_time_left_is_what_the_same_claim_without_limit_takes_of_the_jobs_that_end_in_time(
+    data: st.DataObject,
+) -> None:
+    """SEMANTICS 8.1: the time that is left decides which jobs count, and nothing else."""
+    draw: Callable = data.draw
+    needs = [need(f"r{index}", runtime_s=float(draw(st.integers(1, 4)))) for index in range(3)]
+    of = {f"j{number}": draw(st.sampled_from([*needs, None])) for number in range(draw(st.integers(1, 9)))}
+    time_left_s = draw(st.floats(0, 5))
+    capacity = Capacity(jobs=draw(st.integers(0, 5)), ahead=draw(st.integers(0, 5)))
+
+    def made(names: list[str]) -> Sketch:
+        named = {name: each.name for name in names if (each := of[name]) is not None}
+        return sketch(*names, status=S.READY, requirements=needs, needs=named)
+
+    ending = [name for name, each in of.items() if each is None or each.runtime_s <= time_left_s]
+    limited = structs.replace(capacity, time_left_s=time_left_s)
+    assert take(made(list(of)), limited) == (take(made(ending), capacity) if ending else [])

@@ -1,8 +1,9 @@
 """What the roster keeps of one worker."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import trio
+from msgspec import structs
 
 from torcd.actors.mailbox import Message
 from torcd.core.placement import Room
@@ -16,6 +17,8 @@ class Waiting:
     message: Message
     capacity: Capacity | None
     """None: the worker is full and waits only to be told what to stop."""
+    lingers: bool
+    """Waits even when nothing is left for the worker."""
     timer: trio.CancelScope = field(default_factory=trio.CancelScope)
 
 
@@ -39,6 +42,27 @@ class Entry:
     told: set[tuple[int, int]] = field(default_factory=set)
     """Those of them that the worker was told of on its present connection."""
     lease: trio.CancelScope | None = None
+    ends_at: float | None = None
+    """When the time is up that it last told of, by the clock of this process; None: it has no limit."""
+
+    def take_time(self, capacity: Capacity) -> None:
+        """Notes how much time the worker has left now."""
+        left_s = capacity.time_left_s
+        self.ends_at = None if left_s is None else trio.current_time() + left_s
+
+    @property
+    def time_left_s(self) -> float | None:
+        """How much time the worker has left."""
+        return None if self.ends_at is None else max(self.ends_at - trio.current_time(), 0.0)
+
+    def capacity_now(self, capacity: Capacity) -> Capacity:
+        """What a report said that it would take, less the time that went by since."""
+        return capacity if self.ends_at is None else structs.replace(capacity, time_left_s=self.time_left_s)
+
+    @property
+    def total_now(self) -> Room:
+        """What it has in all, with the time that it has left."""
+        return self.total if self.ends_at is None else replace(self.total, time_left_s=self.time_left_s)
 
 
 def room_of(num_cpus: int, memory_bytes: int, num_gpus: int, max_parallel_jobs: int | None) -> Room:

@@ -18,7 +18,7 @@ from torcd.actors.sync import sync_workers
 from torcd.actors.turn import Pending, Turn
 from torcd.core.delta import Claim
 from torcd.core.explanation import Wait
-from torcd.core.placement import describe_need
+from torcd.core.placement import describe_lack, describe_need
 from torcd.core.refusals import check_not_archived
 from torcd.core.status import Status
 from torcd.operations.report import (
@@ -260,6 +260,8 @@ class Roster:
         judged: Pending[list[RefusedReport]] | None = None
         if reported.doubtful:
             judged = turn.query(lambda db: judge_doubtful(db, turn.state, entry.worker_id, reported.doubtful))
+        if request.capacity is not None:
+            entry.take_time(request.capacity)
         launches = self._hand_out(turn, entry, request.capacity)
         over = keys_of([*request.ended, *request.returned])
 
@@ -269,21 +271,24 @@ class Roster:
             return self._answer(turn, entry, launches, refused)
 
         has_answer = launches is not None or reported.refused or reported.doubtful
-        if request.wait_s > 0 and not has_answer and not turn.state.is_complete and not self._has_news(entry):
-            waiting = Waiting(message, request.capacity)
+        if request.wait_s > 0 and not has_answer and not self._has_news(entry, lingers=request.lingers):
+            waiting = Waiting(message, request.capacity, request.lingers)
             seconds = min(request.wait_s, LONGEST_WAIT_S)
             turn.waits[entry.worker_id] = waiting
             turn.defer(message, lambda: self._begin_wait(turn, entry, waiting, seconds))
         return finish
 
-    def _has_news(self, entry: Entry) -> bool:
-        """Whether a worker has to be told what to stop, or that it waits in vain, apart from the workflow's end."""
-        has_to_stop = bool(entry.to_stop) and bool(entry.to_stop.keys() - entry.told)
-        return has_to_stop or bool(count_stranded(self._actor.state, entry.total))
+    def _has_news(self, entry: Entry, *, lingers: bool) -> bool:
+        """Whether a worker has to be told what to stop; or, unless it lingers, that it waits in vain."""
+        if entry.to_stop and entry.to_stop.keys() - entry.told:
+            return True
+        state = self._actor.state
+        return not lingers and (state.is_complete or bool(count_stranded(state, entry.total_now)))
 
     def _hand_out(self, turn: Turn, entry: Entry, capacity: Capacity | None) -> Pending[list[JobLaunch]] | None:
         if capacity is None or turn.state.counts[Status.READY] == 0 or turn.state.is_archived:
             return None
+        capacity = entry.capacity_now(capacity)
         claim = hand_out(turn.draft, entry.worker_id, capacity, entry.total, self.stops.stopping(turn))
         if claim is None:
             return None
@@ -306,19 +311,18 @@ class Roster:
             refused=refused,
             stop=[AttemptRef(job_id=job_id, attempt_id=attempt) for job_id, attempt in news],
             complete=turn.state.is_complete,
-            stranded=count_stranded(turn.state, entry.total),
+            stranded=count_stranded(turn.state, entry.total_now),
             counts=turn.state.counts_by_name(),
         )
 
     def serve_waiting(self, turn: Turn) -> None:
         """Answers waiting reports for which there is something now."""
-        is_complete = turn.state.is_complete
         for entry in self._entries.values():
             waiting = entry.waiting
             if waiting is None or turn.is_ending(waiting):
                 continue
             launches = self._hand_out(turn, entry, waiting.capacity)
-            if launches is not None or is_complete or self._has_news(entry):
+            if launches is not None or self._has_news(entry, lingers=waiting.lingers):
                 turn.after(self._waiting_answerer(turn, entry, waiting, launches))
 
     def _waiting_answerer(
@@ -335,7 +339,8 @@ class Roster:
         if turn.is_ending(waiting):
             return  # a later message of the same turn has ended it
         entry.waiting = waiting
-        can_serve = self._actor.state.counts[Status.READY] > 0 or self._actor.state.is_complete or self._has_news(entry)
+        has_ready = self._actor.state.counts[Status.READY] > 0
+        can_serve = has_ready or self._has_news(entry, lingers=waiting.lingers)
 
         async def run() -> None:
             with waiting.timer:
@@ -381,6 +386,8 @@ class Roster:
                 why = "away: it has lost its connection"
             elif entry.total.fits(need) < 1:
                 why = f"too small: the job needs {describe_need(need)}"
+            elif not need.ends_within(entry.time_left_s):
+                why = f"its time is short: {describe_lack(need, entry.time_left_s)}"
             else:
                 why = "busy with other jobs"
             waits.append(Wait(kind="worker", worker_id=entry.worker_id, why=why))

@@ -26,6 +26,10 @@ class Requirement:
     num_nodes: int = 1
     runtime_s: float = 3600.0
 
+    def ends_within(self, time_left_s: float | None) -> bool:
+        """Whether a job with this need has time to end; of one without requirements nobody knows how long it takes."""
+        return time_left_s is None or self is NO_REQUIREMENT or self.runtime_s <= time_left_s
+
 
 def describe_need(need: Requirement) -> str:
     """What a job needs, in words."""
@@ -35,6 +39,16 @@ def describe_need(need: Requirement) -> str:
     if need.num_gpus:
         parts.append(f"{need.num_gpus} GPU" + ("s" if need.num_gpus != 1 else ""))
     return ", ".join(parts)
+
+
+def describe_lack(need: Requirement, time_left_s: float | None) -> str:
+    """That a job takes longer than there is time, in words."""
+    return f"the job takes {_describe_seconds(need.runtime_s)}, {_describe_seconds(time_left_s or 0)} are left"
+
+
+def _describe_seconds(seconds: float) -> str:
+    whole = int(seconds)
+    return f"{seconds:.3g} s" if seconds < 60 else f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
 NO_REQUIREMENT = Requirement(name="")
@@ -48,9 +62,12 @@ class Room:
     num_cpus: int | None
     memory_bytes: int | None
     num_gpus: int | None
+    time_left_s: float | None = None
 
     def fits(self, need: Requirement) -> int:
         """How many jobs with this need fit."""
+        if not need.ends_within(self.time_left_s):
+            return 0
         fitting = self.jobs
         for left, each in (
             (self.num_cpus, need.num_cpus),
@@ -158,15 +175,17 @@ class ReadyQueue:
             self._bucket(int(priority[first]), int(requirement[first])).add(jobs[group])
 
     def misfits(self, total: Room) -> list[int]:
-        """The requirements, as indexes, that exceed what a worker has in all."""
+        """The requirements, as indexes, that exceed what a worker has in all, or the time that it has left."""
         return [index for index, need in enumerate(self.requirements[:-1]) if total.fits(need) < 1]
 
     def take(self, capacity: Capacity, total: Room, is_ready: Callable[[int], bool]) -> list[int]:
         """Jobs for a worker: first what fits into its free `capacity`, then `capacity.ahead` more.
 
-        `total` is what the worker has in all: a job that exceeds it is left for another worker.
+        `total` is what the worker has in all: a job that exceeds it is left for another worker. A job that would not
+        end in the time that the worker has left is left for another one, too, be it ahead or not.
         """
-        room = Room(capacity.jobs, capacity.num_cpus, capacity.memory_bytes, capacity.num_gpus)
+        time_left_s = capacity.time_left_s
+        room = Room(capacity.jobs, capacity.num_cpus, capacity.memory_bytes, capacity.num_gpus, time_left_s)
         taken: dict[int, None] = {}
         ahead = capacity.ahead
 
@@ -184,7 +203,7 @@ class ReadyQueue:
             if room.jobs <= 0 and ahead <= 0:
                 break
             need = self.requirements[key[1]]
-            if total.fits(need) < 1:
+            if total.fits(need) < 1 or not need.ends_within(time_left_s):
                 continue
             bucket = self.buckets[key]
             count = room.fits(need)

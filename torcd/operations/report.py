@@ -17,7 +17,7 @@ from torcd.core.delta import Claim, ResultRow
 from torcd.core.draft import Draft
 from torcd.core.evaluation import evaluate_downstream
 from torcd.core.observation import Observation
-from torcd.core.placement import Room
+from torcd.core.placement import NO_REQUIREMENT, Room
 from torcd.core.state import ABSENT, DIGEST, State, has_digest
 from torcd.core.status import ENDED, LIVE, WAITING, Status, StatusReason, mask_of
 from torcd.protocol.worker_requests import AttemptEnd, AttemptRef, Capacity, JobLaunch, JobOutput, RefusedReport
@@ -273,7 +273,7 @@ def hand_out(
 def count_stranded(state: State, total: Room) -> int:
     """The jobs that have not ended, when none is under way and this worker can take none that is ready; else 0.
 
-    Of an archived workflow nobody can take any.
+    `total` is all that the worker has, with the time that it has left. Of an archived workflow nobody can take any.
     """
     if state.counts[Status.PENDING] or state.counts[Status.RUNNING] or state.is_complete:
         return 0
@@ -312,6 +312,7 @@ def load_launches(db: sqlite3.Connection, state: State, claim: Claim) -> list[Jo
     for place, job_id in enumerate(ids):
         _, name, command, script, env, supports_termination = rows[job_id]
         need = state.ready.requirements[int(state.jobs.requirement[int(claim.jobs[place])])]
+        runtime_s = 0.0 if need is NO_REQUIREMENT else need.runtime_s
         launches.append(
             JobLaunch(
                 job_id=job_id,
@@ -325,7 +326,7 @@ def load_launches(db: sqlite3.Connection, state: State, claim: Claim) -> list[Jo
                 num_cpus=need.num_cpus,
                 memory_bytes=need.memory_bytes,
                 num_gpus=need.num_gpus,
-                runtime_s=need.runtime_s,
+                runtime_s=runtime_s,
                 supports_termination=bool(supports_termination),
                 reads_content=reads_content[place],
             )

@@ -45,11 +45,12 @@ class AttemptEnd(AttemptRef, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     outputs: list[OutputSeen] = field(default_factory=list)
 
 
-class Capacity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Capacity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """How much more work a worker takes now. `jobs` bounds the number; null resources are not counted.
 
     `ahead` more jobs may be handed out beyond what fits, to wait at the worker: it asks for them when its
-    jobs are so short that the way to the daemon would cost more than they do.
+    jobs are so short that the way to the daemon would cost more than they do. A job whose requirements say that it
+    takes longer than `time_left_s`, counted from when the daemon reads it, is not handed out; null: no limit.
     """
 
     jobs: Natural
@@ -57,6 +58,7 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     num_cpus: Natural | None = None
     memory_bytes: Natural | None = None
     num_gpus: Natural | None = None
+    time_left_s: Annotated[float, msgspec.Meta(ge=0)] | None = None
 
 
 class RegisterWorker(WorkflowRequest, frozen=True, kw_only=True):
@@ -82,7 +84,7 @@ class RegisterWorker(WorkflowRequest, frozen=True, kw_only=True):
     attempts: list[AttemptRef] = field(default_factory=list)
 
 
-class ReportWorker(Request, frozen=True, kw_only=True):
+class ReportWorker(Request, frozen=True, kw_only=True, omit_defaults=True):
     """What happened at a worker since its last report, and what it would take now.
 
     Answers `WorkerAnswer`. With `wait_s` > 0 and nothing to hand out the answer waits, at most so long,
@@ -96,6 +98,8 @@ class ReportWorker(Request, frozen=True, kw_only=True):
     returned: list[AttemptRef] = field(default_factory=list)
     capacity: Capacity | None = None
     wait_s: float = 0
+    lingers: bool = False
+    """Waits also when the workflow is complete, or nothing that is left can be run by this worker: for new jobs."""
 
 
 class LeaveWorker(Request, frozen=True, kw_only=True):
@@ -131,6 +135,7 @@ class JobLaunch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     memory_bytes: Natural
     num_gpus: Natural
     runtime_s: float
+    """0: nobody said."""
     supports_termination: bool
     reads_content: bool = False
     """Whether the content of the outputs is to be read, and its digest reported."""
