@@ -51,6 +51,25 @@ def find(places: Places, *, elsewhere: bool = True, timeout_s: float = CONNECT_T
         return _follow(named, places, error)
 
 
+def find_named(places: Places) -> Connection:
+    """A session with the daemon that the connection file names, whoever else listens on this host.
+
+    For a worker of an allocation: its node may have a daemon of its own, with other workflows of the same numbers.
+    """
+    path = places.connection_file
+    named = read_connection_file(path)
+    if named is None:
+        raise Unreachable(
+            f"there is no connection file {path} on this host: the daemon has ended, or the file lies on a file system "
+            "that the hosts do not share; `torcctl doctor`, on the daemon's host, tells",
+            file=str(path),
+        )
+    if named.is_here:
+        return connect_to(Address(url=unix_url(Path(named.socket))))
+    nobody = NobodyAnswers(f"nobody answers at the addresses in {path}, host {named.host}", file=str(path))
+    return _follow(named, places, nobody)
+
+
 def read_named(places: Places) -> ConnectionFile | None:
     """What the connection file says, None when it is of a daemon with another database than the one chosen here."""
     named = read_connection_file(places.connection_file)

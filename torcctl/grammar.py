@@ -52,6 +52,7 @@ WORDS: dict[str, Any] = {
     "PlanOptions": Annotated[parameters.PlanOptions, Parameter(name="*")],
     "OperationOptions": Annotated[parameters.OperationOptions, Parameter(name="*")],
     "RunOptions": Annotated[parameters.RunOptions, Parameter(name="*")],
+    "WorkerOptions": Annotated[parameters.WorkerOptions, Parameter(name="*")],
 }
 """What the words of `parameters` mean here."""
 

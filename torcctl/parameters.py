@@ -94,19 +94,17 @@ class OperationOptions(PlanOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """What a worker on this machine may use.
+class WorkerOptions:
+    """What a worker on this machine may use; in a Slurm job, "all" is what that was given.
 
     Args:
-        force: Run in spite of missing inputs or files that cannot be examined.
         max_parallel_jobs: Run at most so many jobs at once, whatever they need.
         num_cpus: Processors to use; all by default.
         memory: Memory to use, as 512k, 1m, 2g; all by default.
-        num_gpus: GPUs to use.
+        num_gpus: GPUs to use; none by default, in a Slurm job all.
         output_dir: Directory of the jobs' stdout and stderr.
     """
 
-    force: bool = False
     max_parallel_jobs: int | None = None
     num_cpus: int | None = None
     memory: str | None = None
@@ -119,8 +117,20 @@ class RunOptions:
         return None if self.memory is None else parse_size(self.memory)
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(WorkerOptions):
+    """What `run` takes besides.
+
+    Args:
+        force: Run in spite of missing inputs or files that cannot be examined.
+    """
+
+    force: bool = False
+
+
 PLAN_DEFAULTS = PlanOptions()
 OPERATION_DEFAULTS = OperationOptions()
+WORKER_DEFAULTS = WorkerOptions()
 RUN_DEFAULTS = RunOptions()
 
 SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}

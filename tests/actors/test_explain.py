@@ -144,7 +144,7 @@ async def test_a_job_that_no_worker_has_time_for_is_told_so(house: House) -> Non
     hand = await house.hire(workflow_id)
     await house.send(workflow_id, ReportWorker(worker_id=hand.worker_id, capacity=Capacity(jobs=1, time_left_s=3590.0)))
     (wait,) = (await explain(house, workflow_id, "a"))["waits"]
-    assert wait["why"].startswith("its time is short: the job takes 1:00:00, 0:59:")
+    assert wait["why"].startswith("short of time: the job takes 1:00:00, 0:59:")
 
 
 async def test_what_a_ready_job_waits_for_is_told_worker_by_worker(house: House, workflow: int) -> None:

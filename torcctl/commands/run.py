@@ -90,7 +90,7 @@ def run_workflow(context: Context, workflow_id: int, options: RunOptions) -> int
             max_parallel_jobs=options.max_parallel_jobs,
             num_cpus=options.num_cpus,
             memory_bytes=memory_bytes,
-            num_gpus=options.num_gpus or 0,
+            num_gpus=options.num_gpus,
             output_dir=None if options.output_dir is None else Path(options.output_dir),
             on_progress=lambda counts, total: progress.show(
                 Step(phase="jobs", done=sum(counts.get(status, 0) for status in ENDED), total=total)
@@ -99,6 +99,8 @@ def run_workflow(context: Context, workflow_id: int, options: RunOptions) -> int
     if outcome.interrupted:
         context.note("info", f"interrupted; to go on: torcctl workflows restart {workflow_id}, then run it again")
         return INTERRUPTED
+    if outcome.is_out_of_time:
+        context.note("info", f"the time is up; to go on: torcctl workflows restart {workflow_id}, then run it again")
     return report(context, workflow_id)
 
 

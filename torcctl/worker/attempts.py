@@ -24,11 +24,12 @@ from torcctl.worker.process import (
     signal_group,
 )
 from torcctl.worker.resources import Room
+from torcctl.worker.time_left import TimeLeft
 from torcd.protocol.worker_requests import AttemptEnd, AttemptRef, JobLaunch, OutputSeen
 
 log = logging.getLogger(__name__)
 
-Stopped = Literal["worker_shutdown", "by_user", "superseded"]
+Stopped = Literal["walltime", "worker_shutdown", "by_user", "superseded"]
 
 GRACE_S = 10.0
 """Between TERM and KILL: batch systems allow more, the patience before a terminal is less."""
@@ -108,6 +109,10 @@ class Attempts:
         """A descriptor that is readable while a process has ended and was not reaped."""
         return self._epoll.fileno()
 
+    def processes(self) -> dict[int, Process]:
+        """The running processes, by their pids."""
+        return {attempt.process.pid: attempt.process for attempt in self.running.values() if attempt.process}
+
     def holds(self, key: Key) -> bool:
         """Whether the attempt waits or runs here."""
         return key in self._held
@@ -142,7 +147,7 @@ class Attempts:
 
     def _start(self, attempt: Attempt) -> bool:
         try:
-            process = self._launcher.start(attempt.job)
+            process = self._launcher.start(attempt.job, self._room.next_devices(attempt.job))
         except CannotStart as error:
             log.warning("job %d (%s) could not be started: %s", attempt.job.job_id, attempt.job.name, error)
             attempt.error = error
@@ -216,6 +221,14 @@ class Attempts:
         attempt.end = self._launcher.reap(attempt.process)
         self._room.give_back(attempt.job)
         return attempt
+
+    def take_too_long(self, time_left: TimeLeft, now: float) -> list[Attempt]:
+        """Removes the waiting attempts that have no time to end any more."""
+        taken = [attempt for attempt in self.waiting if not time_left.allows(attempt.job, now)]
+        for attempt in taken:
+            self.waiting.remove(attempt)
+            self._held.discard(attempt.key)
+        return taken
 
     def take_waiting(self, before: float) -> list[Attempt]:
         """Removes the attempts that have waited since before that time."""

@@ -48,7 +48,9 @@ _answer = msgspec.json.Decoder(WorkerAnswer)
 class Conversation:
     """One worker's reports and their answers, over any number of connections."""
 
-    def __init__(self, *, link: Link, runner: Runner, ledger: Ledger, progress: Progress) -> None:
+    def __init__(
+        self, *, link: Link, runner: Runner, ledger: Ledger, progress: Progress, linger_s: float = 0.0
+    ) -> None:
         self._link = link
         self._runner = runner
         self._ledger = ledger
@@ -59,6 +61,9 @@ class Conversation:
         self._last_sent = -NEVER
         self._quiet_until = -NEVER
         self._failure: TorcError | None = None
+        self._linger_s = linger_s
+        self._idle_since: float | None = None
+        """Since when the daemon says that nothing is left for this worker."""
         self.is_complete = False
         """Every job of the workflow has ended."""
         self.is_stranded = False
@@ -71,11 +76,13 @@ class Conversation:
         if not (runner.is_idle and self._ledger.is_empty):
             return False
         # A waiting report may be answered with jobs until the daemon knows that no more are wanted.
-        return (
-            self.is_complete
-            or self.is_stranded
-            or (runner.is_closed and not self._is_listening and not runner.has_new_room)
+        return self._has_lingered_until() <= trio.current_time() or (
+            runner.is_closed and not self._is_listening and not runner.has_new_room
         )
+
+    def _has_lingered_until(self) -> float:
+        """When the worker ends because nothing was left for it for so long."""
+        return NEVER if self._idle_since is None else self._idle_since + self._linger_s
 
     def wake(self) -> None:
         """Something has changed: speaks if that is due before the conversation wakes by itself."""
@@ -108,7 +115,8 @@ class Conversation:
             self._is_listening = True
             nursery.start_soon(self._listen)
         else:
-            await self._sleep(min(report_due, listen_due, self._runner.late_at, self._progress.due))
+            ends_at = self._has_lingered_until() if self._runner.is_idle else NEVER
+            await self._sleep(min(report_due, listen_due, ends_at, self._runner.late_at, self._progress.due))
         self._runner.hand_back_late()
         self._progress.tick()
 
@@ -158,7 +166,12 @@ class Conversation:
 
     async def _listen(self) -> None:
         self._last_sent = trio.current_time()
-        report = ReportWorker(worker_id=self._link.worker_id, capacity=self._runner.capacity(), wait_s=WAIT_S)
+        report = ReportWorker(
+            worker_id=self._link.worker_id,
+            capacity=self._runner.capacity(),
+            wait_s=WAIT_S,
+            lingers=self._linger_s > 0 and self._idle_since is not None,
+        )
         try:
             answer = _answer.decode(await self._link.ask(report, WAIT_S + WAIT_MARGIN_S))
         except (Unavailable, Busy) as error:
@@ -183,5 +196,9 @@ class Conversation:
             self._runner.accept(answer.jobs)
         self.is_complete = answer.complete
         self.is_stranded = answer.stranded > 0
+        if not (self.is_complete or self.is_stranded):
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = trio.current_time()
         if answer.counts:
             self._progress.update(answer.counts)

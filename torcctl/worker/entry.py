@@ -4,13 +4,18 @@ import logging
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import trio
 
+from torcctl.worker.attempts import GRACE_S
 from torcctl.worker.process import seal_descriptors
 from torcctl.worker.resources import find_offer
 from torcctl.worker.session import Session, WorkerOutcome
+from torcctl.worker.slurm_environment import Share, find_devices, find_share
+from torcctl.worker.time_left import TimeLeft
+from torcctl.worker.timekeeper import Timekeeper, ask_slurm
 from torcd.protocol.address import Address
 from torcd.protocol.errors import TorcError
 from torcd.protocol.visible import make_visible
@@ -24,16 +29,23 @@ def run_worker(
     max_parallel_jobs: int | None,
     num_cpus: int | None,
     memory_bytes: int | None,
-    num_gpus: int,
+    num_gpus: int | None,
     output_dir: Path | None,
     on_progress: Callable[[dict[str, int], int], None],
+    time_limit_s: float | None = None,
+    grace_s: float | None = None,
+    linger_s: float = 0.0,
+    allocation_id: int | None = None,
 ) -> WorkerOutcome:
     """Runs jobs of the workflow until it is complete, or until SIGINT, SIGTERM or SIGHUP.
 
     Must be called in the main thread. `reconnect` finds (or starts) a daemon after a loss and returns its
     address; it may block, and is called in another thread. The first signal stops the jobs in order, the
-    second kills them. Raises Unreachable when the daemon stays away, and what it refuses.
+    second kills them. In a Slurm job the worker keeps to what that was given, and to its time, where nothing else is
+    said. It ends before its time does; `linger_s` after nothing is left that it could run. Raises Unreachable when the
+    daemon stays away, and what it refuses.
     """
+    share = find_share(os.environ)
     seal_descriptors()
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(_Visible())
@@ -48,11 +60,42 @@ def run_worker(
             memory_bytes=memory_bytes,
             num_gpus=num_gpus,
             max_parallel_jobs=max_parallel_jobs,
+            share=share,
+            devices=find_devices(os.environ),
         ),
         output_dir=None if output_dir is None else os.path.abspath(output_dir),
         on_progress=on_progress,
+        grace_s=_stop_grace_s(grace_s, share),
+        timekeeper=_make_timekeeper(share, time_limit_s, grace_s),
+        linger_s=linger_s,
+        allocation_id=allocation_id,
     )
-    return trio.run(_run, session)
+    return trio.run(partial(_run, session, is_impatient=share is None))
+
+
+SLURM_GRACE_S = 20.0
+"""Most time between Slurm's TERM to the worker and the jobs' KILL: Slurm's own follows after its KillWait, 30 s by
+default, and the results are still to be told."""
+
+
+def _stop_grace_s(chosen_s: float | None, share: Share | None) -> float:
+    """How long jobs have to end when the worker is told to."""
+    if share is None:
+        return GRACE_S if chosen_s is None else chosen_s
+    return SLURM_GRACE_S if chosen_s is None else min(chosen_s, SLURM_GRACE_S)
+
+
+def _make_timekeeper(share: Share | None, chosen_s: float | None, grace_s: float | None) -> Timekeeper:
+    """What keeps the worker's time: the chosen limit, else that of its Slurm job, else none."""
+    if chosen_s is not None or share is None:
+        return Timekeeper(TimeLeft(grace_s=grace_s), limit_s=chosen_s)
+    walltime = os.environ.get("TORC_WALLTIME_S", "")
+    return Timekeeper(
+        TimeLeft(grace_s=grace_s),
+        limit_s=share.limit_s,
+        ask=partial(ask_slurm, share.slurm_job_id),
+        fallback_s=float(walltime) if walltime.isascii() and walltime.isdecimal() else None,
+    )
 
 
 class _Visible(logging.Formatter):
@@ -63,10 +106,10 @@ class _Visible(logging.Formatter):
         return make_visible(super().format(record), keeps_lines=True)
 
 
-async def _run(session: Session) -> WorkerOutcome:
+async def _run(session: Session, *, is_impatient: bool) -> WorkerOutcome:
     outcome: WorkerOutcome | TorcError
     async with trio.open_nursery() as nursery:
-        await nursery.start(_watch_signals, session)
+        await nursery.start(partial(_watch_signals, session, is_impatient=is_impatient))
         try:
             outcome = await session.run()
         except TorcError as error:  # kept, so that it does not leave the nursery inside a group
@@ -77,7 +120,8 @@ async def _run(session: Session) -> WorkerOutcome:
     return outcome
 
 
-async def _watch_signals(session: Session, *, task_status: trio.TaskStatus[None]) -> None:
+async def _watch_signals(session: Session, *, is_impatient: bool, task_status: trio.TaskStatus[None]) -> None:
+    """`is_impatient`: the second signal kills. Slurm sends its own twice, as itself and through `srun`."""
     watched = {signal.SIGINT, signal.SIGTERM}
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else it was started by nohup
         watched.add(signal.SIGHUP)
@@ -86,4 +130,4 @@ async def _watch_signals(session: Session, *, task_status: trio.TaskStatus[None]
         at_once = False
         async for _ in signals:
             session.shut_down(at_once=at_once)
-            at_once = True
+            at_once = is_impatient

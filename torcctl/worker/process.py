@@ -20,6 +20,7 @@ import msgspec
 from torcctl.worker.command import Execution, by_bash, find_bash, find_direct, is_shell_altered, wrap
 from torcctl.worker.guard import Guard
 from torcctl.worker.log_files import check_links, create_log
+from torcctl.worker.slurm_environment import DEVICE_VARIABLES
 from torcd.protocol.address import Address
 from torcd.protocol.errors import Refused
 from torcd.protocol.worker_requests import JobLaunch
@@ -41,6 +42,10 @@ class Process(msgspec.Struct, gc=False):
     """Monotonic."""
     stdout_path: str
     stderr_path: str
+    sampled_memory_bytes: int = 0
+    """Most that all its processes together were seen to hold."""
+    sampled_cpu_s: float = 0.0
+    """What they were last seen to have used."""
 
 
 class ProcessEnd(msgspec.Struct, frozen=True, gc=False):
@@ -50,8 +55,8 @@ class ProcessEnd(msgspec.Struct, frozen=True, gc=False):
     """128 + n for a process that signal n killed, as shells have it."""
     exec_time_s: float
     peak_memory_bytes: int | None
-    """Of the largest process of the job; None for jobs smaller than the worker: the kernel counts the moment between
-    fork and exec, when a child is as large as that."""
+    """Of the largest process of the job, or of all together where they were sampled. None for a job that was not, and
+    is smaller than the worker: the kernel counts the moment between fork and exec, when a child is as large as that."""
     cpu_seconds: float
 
 
@@ -100,6 +105,8 @@ class Launcher:
             b"TORC_OUTPUT_DIR": os.fsencode(self.output_dir),
             b"TORC_NO_AUTOSTART": b"1",
         }
+        known = [name.encode() for name in DEVICE_VARIABLES if name in os.environ]
+        self._device_variables = known or [DEVICE_VARIABLES[0].encode()]
         self.set_address(address)
         self.guard = Guard()
         name, _, value = self.guard.mark.partition("=")
@@ -122,8 +129,8 @@ class Launcher:
             self._environment.pop(b"TORC_URL", None)
             self._environment[b"TORCD_CONNECTION_FILE"] = os.fsencode(address.file)
 
-    def start(self, job: JobLaunch) -> Process:
-        """Starts the job. Raises CannotStart; whatever the reason, the worker is none the worse."""
+    def start(self, job: JobLaunch, devices: Collection[str] = ()) -> Process:
+        """Starts the job, with these GPUs. Raises CannotStart; whatever the reason, the worker is none the worse."""
         base = os.path.join(self.output_dir, f"job_{job.job_id}_{job.attempt_id}")
         stdout_path, stderr_path = base + ".o", base + ".e"
         try:
@@ -136,7 +143,7 @@ class Launcher:
             except OSError as error:
                 raise CannotStart(f"{stderr_path}: {error.strerror}", stdout_path) from error
             try:
-                return self._spawn(job, stdout, stderr, stdout_path, stderr_path)
+                return self._spawn(job, devices, stdout, stderr, stdout_path, stderr_path)
             except Exception as error:  # the boundary of one job: its trouble must not end the others
                 if not isinstance(error, OSError | ValueError):
                     log.exception("job %d (%s) could not be started", job.job_id, job.name)
@@ -150,8 +157,10 @@ class Launcher:
         finally:
             os.close(stdout)
 
-    def _spawn(self, job: JobLaunch, stdout: int, stderr: int, stdout_path: str, stderr_path: str) -> Process:
-        environment = self._environment_of(job)
+    def _spawn(
+        self, job: JobLaunch, devices: Collection[str], stdout: int, stderr: int, stdout_path: str, stderr_path: str
+    ) -> Process:
+        environment = self._environment_of(job, devices)
         command = job.command
         if job.invocation_script:
             command = wrap(job.invocation_script, command, self._directory)
@@ -196,8 +205,10 @@ class Launcher:
         popen.returncode = 0
         return popen.pid
 
-    def _environment_of(self, job: JobLaunch) -> dict[bytes, bytes]:
+    def _environment_of(self, job: JobLaunch, devices: Collection[str]) -> dict[bytes, bytes]:
         environment = self._environment.copy()
+        if devices:
+            environment |= dict.fromkeys(self._device_variables, ",".join(devices).encode())
         for name, value in job.env.items():
             environment[os.fsencode(name)] = os.fsencode(value)
         environment[b"TORC_JOB_ID"] = b"%d" % job.job_id
@@ -243,11 +254,12 @@ def reap(process: Process) -> ProcessEnd:
     os.close(process.pidfd)
     code = os.waitstatus_to_exitcode(status)
     own_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    largest = usage.ru_maxrss * 1024 if usage.ru_maxrss > own_kib else 0
     return ProcessEnd(
         return_code=code if code >= 0 else 128 - code,
         exec_time_s=exec_time_s,
-        peak_memory_bytes=usage.ru_maxrss * 1024 if usage.ru_maxrss > own_kib else None,
-        cpu_seconds=usage.ru_utime + usage.ru_stime,
+        peak_memory_bytes=max(largest, process.sampled_memory_bytes) or None,
+        cpu_seconds=max(usage.ru_utime + usage.ru_stime, process.sampled_cpu_s),
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from torcctl.worker.slurm_environment import Share
 from torcd.protocol.errors import Refused
 from torcd.protocol.worker_requests import Capacity, JobLaunch
 
@@ -27,12 +28,23 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int
     num_gpus: int = 0
     max_parallel_jobs: int | None = None
+    devices: tuple[str, ...] = ()
+    """The GPUs, as programs are told them; where they are fewer than `num_gpus`, they are numbered from 0."""
 
 
 def find_offer(
-    *, num_cpus: int | None, memory_bytes: int | None, num_gpus: int, max_parallel_jobs: int | None
+    *,
+    num_cpus: int | None,
+    memory_bytes: int | None,
+    num_gpus: int | None,
+    max_parallel_jobs: int | None,
+    share: Share | None = None,
+    devices: tuple[str, ...] = (),
 ) -> Offer:
-    """The given numbers, or this machine's where they are None. Raises Refused for impossible ones."""
+    """The given numbers; where they are None, a worker's share of this machine, or all of it but its GPUs.
+
+    A share is never taken for more than this process may use. Raises Refused for impossible numbers.
+    """
     for name, value, least in (
         ("num_cpus", num_cpus, 1),
         ("memory_bytes", memory_bytes, 1),
@@ -41,11 +53,22 @@ def find_offer(
     ):
         if value is not None and value < least:
             raise Refused(f"a worker's {name} must be at least {least}, not {value}", field=name)
+    if num_cpus is None:
+        num_cpus = usable_cpus()
+        if share is not None and share.num_cpus is not None:
+            num_cpus = min(num_cpus, share.num_cpus)
+    if memory_bytes is None:
+        memory_bytes = usable_memory_bytes()
+        if share is not None and share.memory_bytes is not None:
+            memory_bytes = min(memory_bytes, share.memory_bytes)
+    if num_gpus is None:
+        num_gpus = 0 if share is None else share.num_gpus
     return Offer(
-        num_cpus=usable_cpus() if num_cpus is None else num_cpus,
-        memory_bytes=usable_memory_bytes() if memory_bytes is None else memory_bytes,
+        num_cpus=num_cpus,
+        memory_bytes=memory_bytes,
         num_gpus=num_gpus,
         max_parallel_jobs=max_parallel_jobs,
+        devices=devices,
     )
 
 
@@ -102,6 +125,13 @@ class Room:
         self.num_cpus = offer.num_cpus
         self.memory_bytes = offer.memory_bytes
         self.num_gpus = offer.num_gpus
+        known = len(offer.devices) >= offer.num_gpus
+        self._devices = list(offer.devices if known else map(str, range(offer.num_gpus)))
+        self._devices_of: dict[tuple[int, int], list[str]] = {}
+
+    def next_devices(self, job: JobLaunch) -> list[str]:
+        """The GPUs of a job that starts now; empty for one that needs none, and where GPUs are not counted."""
+        return self._devices[: job.num_gpus] if job.num_gpus and self.counts_resources else []
 
     def fits(self, job: JobLaunch) -> bool:
         """Whether the job can start now."""
@@ -133,6 +163,9 @@ class Room:
         self.num_cpus -= job.num_cpus
         self.memory_bytes -= job.memory_bytes
         self.num_gpus -= job.num_gpus
+        if devices := self.next_devices(job):
+            self._devices_of[job.job_id, job.attempt_id] = devices
+            del self._devices[: len(devices)]
 
     def give_back(self, job: JobLaunch) -> None:
         """Counts a job that ended."""
@@ -140,17 +173,20 @@ class Room:
         self.num_cpus += job.num_cpus
         self.memory_bytes += job.memory_bytes
         self.num_gpus += job.num_gpus
+        if job.num_gpus and (devices := self._devices_of.pop((job.job_id, job.attempt_id), None)):
+            self._devices = devices + self._devices
 
-    def capacity(self, ahead: int) -> Capacity | None:
+    def capacity(self, ahead: int, time_left_s: float | None = None) -> Capacity | None:
         """What to ask the daemon for; None when there is nothing to ask for."""
         if self.is_full and ahead <= 0:
             return None
         if not self.counts_resources:
-            return Capacity(jobs=self.num_jobs, ahead=ahead)
+            return Capacity(jobs=self.num_jobs, ahead=ahead, time_left_s=time_left_s)
         return Capacity(
             jobs=self.num_jobs,
             ahead=ahead,
             num_cpus=self.num_cpus,
             memory_bytes=self.memory_bytes,
             num_gpus=self.num_gpus,
+            time_left_s=time_left_s,
         )

@@ -18,6 +18,8 @@ from torcctl.worker.ledger import Ledger, key_of
 from torcctl.worker.outputs import MAX_INLINE, observe_outputs
 from torcctl.worker.process import Launcher
 from torcctl.worker.resources import Room
+from torcctl.worker.sampling import Sampler
+from torcctl.worker.time_left import TimeLeft
 from torcd.protocol.worker_requests import AttemptRef, Capacity, JobLaunch
 
 log = logging.getLogger(__name__)
@@ -36,9 +38,17 @@ class Runner:
     """The attempts of one worker and what is to be told about them. `run` is its tasks; it closes the launcher."""
 
     def __init__(
-        self, *, room: Room, launcher: Launcher, ledger: Ledger, grace_s: float, on_change: Callable[[], None]
+        self,
+        *,
+        room: Room,
+        launcher: Launcher,
+        ledger: Ledger,
+        time_left: TimeLeft,
+        grace_s: float,
+        on_change: Callable[[], None],
     ) -> None:
         self._room = room
+        self._time_left = time_left
         self._launcher = launcher
         self._ledger = ledger
         self._grace_s = grace_s
@@ -49,6 +59,7 @@ class Runner:
         """Ended attempts whose outputs are being looked at in a thread."""
         self._has_stops = trio.Event()
         self._has_changed = trio.Event()
+        self._has_started = trio.Event()
         self.is_closed = False
         """No job is taken or started any more."""
         self.is_paused = False
@@ -63,6 +74,7 @@ class Runner:
                 self._nursery = nursery
                 nursery.start_soon(self._press)
                 nursery.start_soon(self._keep_guarded)
+                nursery.start_soon(self._sample)
                 while True:
                     await trio.lowlevel.wait_readable(self._attempts)
                     for attempt in self._attempts.collect():
@@ -87,6 +99,17 @@ class Runner:
             except OSError as error:
                 log.warning("no guardian could be started: %s; jobs would outlive a worker that is killed", error)
             await trio.sleep(GUARD_PAUSE_S)
+
+    async def _sample(self) -> None:
+        """Notes now and then what the running jobs hold and have used."""
+        sampler = Sampler()
+        while True:
+            await self._has_started.wait()
+            await trio.sleep(sampler.pause_s)
+            if running := self._attempts.processes():
+                await trio.to_thread.run_sync(sampler.sample, running, abandon_on_cancel=True)
+            else:
+                self._has_started = trio.Event()
 
     async def _press(self) -> None:
         while True:
@@ -142,7 +165,8 @@ class Runner:
         if self.is_closed:
             return None
         wanted = self._run_times.jobs_ahead(len(self._attempts.running))
-        return self._room.capacity(max(0, wanted - len(self._attempts.waiting)))
+        time_left_s = self._time_left.for_jobs_s(trio.current_time())
+        return self._room.capacity(max(0, wanted - len(self._attempts.waiting)), time_left_s)
 
     def attempts(self) -> list[AttemptRef]:
         """Every attempt that this worker answers for, those with outcomes not yet acknowledged included."""
@@ -169,10 +193,15 @@ class Runner:
         """Starts what waits and fits."""
         if self.is_paused:
             return
-        started, failed = self._attempts.start_fitting()
         now = trio.current_time()
+        if self._time_left.is_limited and self._attempts.waiting:
+            for attempt in self._attempts.take_too_long(self._time_left, now):
+                self._ledger.add_returned(attempt.ref)
+        started, failed = self._attempts.start_fitting()
         for attempt in (*started, *failed):
             self._ledger.add_started(attempt.ref, now)
+        if started:
+            self._has_started.set()
         for attempt in failed:
             self._settle(attempt)
 
@@ -210,12 +239,21 @@ class Runner:
         elif key not in {attempt.key for attempt in self._settling}:
             self._ledger.add_returned(AttemptRef(job_id=ref.job_id, attempt_id=ref.attempt_id))  # `ref` may say more
 
-    def close(self, grace_s: float) -> None:
+    def close(self, grace_s: float, why: Stopped = "worker_shutdown") -> None:
         """Takes no more work, hands back what waits and stops what runs; again, to shorten the grace."""
+        self._take_no_more()
+        self._stop(list(self._attempts.running.values()), why, grace_s)
+
+    def drain(self, grace_s: float) -> None:
+        """Takes no more work and hands back what waits; of what runs it stops only jobs that can end early."""
+        self._take_no_more()
+        polite = [attempt for attempt in self._attempts.running.values() if attempt.job.supports_termination]
+        self._stop(polite, "walltime", grace_s)
+
+    def _take_no_more(self) -> None:
         self.is_closed = True
         self.has_new_room = True  # so that the daemon is told that there is none
         self.hand_back()
-        self._stop(list(self._attempts.running.values()), "worker_shutdown", grace_s)
 
     def _stop(self, attempts: Collection[Attempt], why: Stopped, grace_s: float) -> None:
         if attempts:

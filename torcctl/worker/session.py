@@ -20,6 +20,8 @@ from torcctl.worker.process import Launcher
 from torcctl.worker.progress import Progress
 from torcctl.worker.resources import Offer, Room
 from torcctl.worker.runner import Runner
+from torcctl.worker.time_left import TimeLeft
+from torcctl.worker.timekeeper import Timekeeper
 from torcctl.worker.unreported import Unreported, find_unreported, forget_unreported, save_unreported
 from torcd.protocol.address import Address
 from torcd.protocol.errors import TorcError, Unreachable
@@ -45,6 +47,8 @@ class WorkerOutcome(msgspec.Struct, frozen=True, kw_only=True):
     interrupted: bool
     stranded: bool
     """Jobs are left, but none is under way anywhere and none is ready that this worker could take."""
+    is_out_of_time: bool = False
+    """Its time was up, or nearly."""
 
 
 class Session:
@@ -60,6 +64,9 @@ class Session:
         output_dir: str | None,
         on_progress: Callable[[dict[str, int], int], None],
         grace_s: float = GRACE_S,
+        timekeeper: Timekeeper | None = None,
+        linger_s: float = 0.0,
+        allocation_id: int | None = None,
     ) -> None:
         self._address = address
         self._find_daemon = find_daemon
@@ -68,12 +75,16 @@ class Session:
         self._offer = offer
         self._output_dir = output_dir
         self._grace_s = grace_s
+        self._timekeeper = timekeeper or Timekeeper(TimeLeft())
+        self._linger_s = linger_s
+        self._allocation_id = allocation_id
         self._progress = Progress(on_progress)
         self._life = trio.CancelScope()
         self._talk = trio.CancelScope()
         self._runner: Runner | None = None
         self._conversation: Conversation | None = None
         self._is_interrupted = False
+        self._is_out_of_time = False
 
     async def run(self) -> WorkerOutcome:
         """Returns when the workflow is complete or the worker has shut down.
@@ -97,6 +108,7 @@ class Session:
             counts=self._progress.counts,
             interrupted=self._is_interrupted,
             stranded=self._conversation is not None and self._conversation.is_stranded,
+            is_out_of_time=self._is_out_of_time,
         )
 
     def shut_down(self, *, at_once: bool = False) -> None:
@@ -106,8 +118,23 @@ class Session:
             self._life.cancel()
             return
         grace_s = 0.0 if at_once else self._grace_s
-        self._runner.close(grace_s)
+        is_late = self._timekeeper.time_left.drain_at <= trio.current_time()
+        self._runner.close(grace_s, "walltime" if is_late else "worker_shutdown")
         self._end_talk_in(grace_s + UNKILLABLE_S + FLUSH_S)
+        self._on_change()
+
+    async def _keep_time(self) -> None:
+        """Ends what runs in time before the worker itself is killed."""
+        time_left, runner = self._timekeeper.time_left, self._runner
+        assert runner is not None
+        await self._timekeeper.wait_for_drain()
+        self._is_out_of_time = True
+        log.warning("the time is nearly up: no more jobs are started; %d run", runner.num_running)
+        runner.drain(time_left.kill_at - trio.current_time())
+        self._on_change()
+        await trio.sleep_until(time_left.kill_at)
+        runner.close(0.0, "walltime")
+        self._end_talk_in(min(UNKILLABLE_S + FLUSH_S, time_left.margin_s * 2 / 3))
         self._on_change()
 
     def _end_talk_in(self, seconds: float) -> None:
@@ -121,6 +148,7 @@ class Session:
         self._conversation.wake()
 
     async def _live(self, nursery: trio.Nursery) -> None:
+        await self._timekeeper.begin()
         link = Link(nursery, address=self._address, find_daemon=self._find_daemon)
         try:
             registration = await link.open(self._registration(None, []))
@@ -149,11 +177,15 @@ class Session:
             room=Room(self._offer),
             launcher=launcher,
             ledger=ledger,
+            time_left=self._timekeeper.time_left,
             grace_s=self._grace_s,
             on_change=self._on_change,
         )
-        self._conversation = Conversation(link=link, runner=runner, ledger=ledger, progress=self._progress)
+        self._conversation = Conversation(
+            link=link, runner=runner, ledger=ledger, progress=self._progress, linger_s=self._linger_s
+        )
         nursery.start_soon(runner.run)
+        nursery.start_soon(self._keep_time)
         try:
             with self._talk:
                 await self._converse(link, launcher, ledger, registration.lease_s)
@@ -224,6 +256,6 @@ class Session:
             num_gpus=self._offer.num_gpus,
             max_parallel_jobs=self._offer.max_parallel_jobs,
             process=self._process,
-            allocation_id=int(os.environ.get("TORC_ALLOCATION_ID", 0)) or None,
+            allocation_id=self._allocation_id,
             attempts=attempts,
         )

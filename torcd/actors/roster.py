@@ -387,7 +387,7 @@ class Roster:
             elif entry.total.fits(need) < 1:
                 why = f"too small: the job needs {describe_need(need)}"
             elif not need.ends_within(entry.time_left_s):
-                why = f"its time is short: {describe_lack(need, entry.time_left_s)}"
+                why = f"short of time: {describe_lack(need, entry.time_left_s)}"
             else:
                 why = "busy with other jobs"
             waits.append(Wait(kind="worker", worker_id=entry.worker_id, why=why))

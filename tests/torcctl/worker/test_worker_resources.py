@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from worker_daemon import launch
 
 from torcctl.worker.resources import Offer, Room, find_offer, usable_cpus, usable_memory_bytes
+from torcctl.worker.slurm_environment import MIB, Share
 from torcd.protocol.errors import Refused
 from torcd.protocol.worker_requests import JobLaunch
 
@@ -112,3 +114,33 @@ def test_what_is_not_given_is_found_on_this_machine() -> None:
     assert 1 <= offer.num_cpus <= len(os.sched_getaffinity(0))
     assert offer.memory_bytes > 2**20
     assert offer.num_gpus == 1
+
+
+SHARE = Share(slurm_job_id="1", num_cpus=1, memory_bytes=MIB, num_gpus=2)
+
+
+def test_in_a_slurm_job_what_is_not_given_is_its_share_and_never_more_than_there_is() -> None:
+    nothing = {"num_cpus": None, "memory_bytes": None, "num_gpus": None, "max_parallel_jobs": None}
+    assert find_offer(**nothing, share=SHARE) == Offer(num_cpus=1, memory_bytes=MIB, num_gpus=2)
+    large = structs.replace(SHARE, num_cpus=10**6, memory_bytes=2**60)
+    found = find_offer(**nothing, share=large)
+    assert (found.num_cpus, found.memory_bytes) == (usable_cpus(), usable_memory_bytes())
+    assert find_offer(**(nothing | {"num_cpus": 7}), share=SHARE).num_cpus == 7, "what is given is meant"
+
+
+@given(jobs=JOBS, endings=st.randoms(use_true_random=False))
+def test_no_gpu_is_given_to_two_jobs_at_once(jobs: list[JobLaunch], endings: object) -> None:
+    """SEMANTICS 8.1"""
+    room = Room(OFFER)
+    running: list[tuple[JobLaunch, list[str]]] = []
+    for number, job in enumerate(jobs):
+        named = structs.replace(job, job_id=number)
+        while running and not room.fits(named):
+            room.give_back(running.pop(endings.randrange(len(running)))[0])  # type: ignore[attr-defined]
+        if room.fits(named):
+            devices = room.next_devices(named)
+            room.take(named)
+            running.append((named, devices))
+            held = [device for _, each in running for device in each]
+            assert len(held) == len(set(held)) == sum(each.num_gpus for each, _ in running)
+            assert set(held) <= {"0", "1"}

@@ -3,19 +3,19 @@
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
+from session_rig import is_alive, read_pid, until_gone, working
 from worker_daemon import FakeDaemon, launch
 
 from torcctl.worker import outputs
 from torcctl.worker.conversation import WAIT_S
 from torcctl.worker.resources import Offer
-from torcctl.worker.session import Session, WorkerOutcome
+from torcctl.worker.session import WorkerOutcome
 from torcd.protocol.address import Address
 from torcd.protocol.content import Content, read_content
 from torcd.protocol.errors import NotFound, Refused, Unauthorized, Unavailable, Unreachable
@@ -24,55 +24,6 @@ from torcd.protocol.worker_requests import AttemptRef, JobOutput
 UNTIL_GO = "while [ ! -e go ]; do sleep 0.01; done"
 """A job that runs until a test makes the file."""
 
-TWO = Offer(num_cpus=2, memory_bytes=2**30)
-
-
-class Work:
-    """A session that runs in the background."""
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self.outcome: WorkerOutcome | None = None
-        self.error: Exception | None = None
-        self.over = trio.Event()
-
-    async def run(self) -> None:
-        try:
-            self.outcome = await self.session.run()
-        except Exception as error:  # noqa: BLE001 - handed to the test
-            self.error = error
-        self.over.set()
-
-    async def result(self, timeout_s: float = 20) -> WorkerOutcome:
-        with trio.fail_after(timeout_s):
-            await self.over.wait()
-        if self.error is not None:
-            raise self.error
-        assert self.outcome is not None
-        return self.outcome
-
-
-@asynccontextmanager
-async def working(
-    daemon: FakeDaemon,
-    *,
-    offer: Offer = TWO,
-    workflow_id: int = 7,
-    find_daemon: Callable[[], Address] | None = None,
-    grace_s: float = 10,
-    on_progress: Callable[[dict[str, int], int], None] = lambda counts, total: None,
-) -> AsyncIterator[Work]:
-    work = Work(
-        Session(
-            address=Address(url=daemon.url), find_daemon=find_daemon, workflow_id=workflow_id, offer=offer,
-            output_dir=None, on_progress=on_progress, grace_s=grace_s,
-        )
-    )  # fmt: skip
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(work.run)
-        yield work
-        nursery.cancel_scope.cancel()
-
 
 @pytest.fixture
 async def daemon(tmp_path: Path) -> AsyncIterator[FakeDaemon]:
@@ -80,35 +31,11 @@ async def daemon(tmp_path: Path) -> AsyncIterator[FakeDaemon]:
         yield daemon
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state not in "ZX"
-
-
 @pytest.fixture
 def pipe(tmp_path: Path) -> Path:
     """A named pipe in the jobs' directory: opening it waits for the other side."""
     os.mkfifo(tmp_path / "pipe")
     return tmp_path / "pipe"
-
-
-async def read_pid(pipe: Path) -> int:
-    """The number that a job writes there."""
-    with trio.fail_after(10):
-        return int(await trio.to_thread.run_sync(pipe.read_text, abandon_on_cancel=True))
-
-
-async def until_gone(pid: int) -> None:
-    try:
-        pidfd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    with trio.fail_after(5):
-        await trio.lowlevel.wait_readable(pidfd)
-    os.close(pidfd)
 
 
 # ---- jobs ------------------------------------------------------------------------------------------------

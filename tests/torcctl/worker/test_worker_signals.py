@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import trio
+from session_rig import read_pid
 from worker_daemon import FakeDaemon, launch
 
 PROGRAM = """
@@ -63,6 +64,31 @@ async def test_the_second_signal_kills_what_ignores_the_first(tmp_path: Path) ->
             assert await worker.wait() == 0
     assert daemon.ended[1, 1].return_code == 137
     assert daemon.ended[1, 1].exec_time_s < 8
+
+
+async def test_in_a_slurm_job_the_second_signal_takes_nothing_from_the_grace(tmp_path: Path) -> None:
+    """Slurm signals a worker twice: as itself and through `srun`."""
+    saves = "trap 'while [ ! -e go ]; do sleep 0.01; done; exit 3' TERM; echo $$ > pipe; while :; do sleep 0.01; done"
+    os.mkfifo(tmp_path / "pipe")
+    slurm = {"SLURM_JOB_ID": "1", "SLURMD_NODENAME": "n1"}
+    slurm |= {"SLURM_JOB_START_TIME": "1000000", "SLURM_JOB_END_TIME": "1090000"}  # so that nobody is asked
+    async with FakeDaemon(tmp_path).serving() as daemon:
+        daemon.ready.append(launch(1, saves))
+        worker = await trio.lowlevel.open_process(
+            [sys.executable, "-c", PROGRAM, daemon.url],
+            cwd=tmp_path,
+            env={**os.environ, **slurm},
+            stdout=subprocess.DEVNULL,
+        )
+        await read_pid(tmp_path / "pipe")
+        os.kill(worker.pid, signal.SIGTERM)
+        await daemon.until(lambda: daemon.reports[-1].capacity is None)
+        os.kill(worker.pid, signal.SIGTERM)
+        await daemon.until(lambda: (1, 1) in daemon.running)
+        (tmp_path / "go").touch()
+        with trio.fail_after(10):
+            assert await worker.wait() == 0
+    assert (daemon.ended[1, 1].return_code, daemon.ended[1, 1].stopped) == (3, "worker_shutdown")
 
 
 async def test_a_worker_whose_parent_ignored_its_children_still_learns_return_codes(tmp_path: Path) -> None:

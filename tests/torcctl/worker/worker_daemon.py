@@ -48,14 +48,16 @@ def launch(
     num_cpus: int = 1,
     memory_bytes: int = 1,
     num_gpus: int = 0,
+    runtime_s: float = 60,
+    supports_termination: bool = False,
     reads_content: bool = False,
 ) -> JobLaunch:
     """A job as the daemon hands it out."""
     return JobLaunch(
         job_id=job_id, name=name or f"job{job_id}", command=command, invocation_script=invocation_script,
         env=env or {}, run_id=1, attempt_id=attempt_id, outputs=outputs or [], num_cpus=num_cpus,
-        memory_bytes=memory_bytes, num_gpus=num_gpus, runtime_s=60, supports_termination=False,
-        reads_content=reads_content,
+        memory_bytes=memory_bytes, num_gpus=num_gpus, runtime_s=runtime_s,
+        supports_termination=supports_termination, reads_content=reads_content,
     )  # fmt: skip
 
 
@@ -242,7 +244,8 @@ class FakeDaemon:
         return not (self.ready or self.pending or self.running or self.never_complete)
 
     def _has_word_for(self, report: ReportWorker) -> bool:
-        return bool(self.stop or self._is_complete() or self._fitting(report.capacity))
+        is_over = self._is_complete() and not report.lingers
+        return bool(self.stop or is_over or self._fitting(report.capacity))
 
     def _take_in(self, report: ReportWorker) -> list[RefusedReport]:
         refused = []

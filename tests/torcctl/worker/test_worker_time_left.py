@@ -1,0 +1,151 @@
+"""How a worker knows how much time it has left, and what it does with that."""
+
+from collections.abc import Iterator
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+from trio.testing import MockClock
+from worker_daemon import launch
+
+from torcctl.worker.time_left import GRACE_S, MARGIN_S, TimeLeft, parse_limit
+from torcctl.worker.timekeeper import ASK_AGAIN_S, ATTEMPTS, Ask, Timekeeper
+from torcd.protocol.errors import Refused
+
+
+def limited(limit_s: float, *, grace_s: float | None = None) -> TimeLeft:
+    time_left = TimeLeft(grace_s=grace_s)
+    time_left.limit(limit_s, 0.0)
+    return time_left
+
+
+def test_a_long_time_ends_with_the_grace_and_the_margin() -> None:
+    time_left = limited(3600)
+    assert (time_left.drain_at, time_left.kill_at) == (3600 - MARGIN_S - GRACE_S, 3600 - MARGIN_S)
+
+
+def test_of_a_short_time_both_take_a_tenth() -> None:
+    time_left = limited(60)
+    assert (time_left.drain_at, time_left.kill_at) == (48, 54)
+
+
+def test_a_chosen_grace_is_kept() -> None:
+    assert limited(3600, grace_s=5).drain_at == 3600 - MARGIN_S - 5
+
+
+def test_a_newer_limit_moves_the_end_and_leaves_grace_and_margin() -> None:
+    time_left = limited(60)
+    time_left.limit(7200, 50.0)
+    assert time_left.kill_at - time_left.drain_at == 6
+    assert time_left.end_at == 7250
+
+
+def test_without_a_limit_there_is_no_end() -> None:
+    time_left = TimeLeft()
+    assert time_left.for_jobs_s(1e9) is None
+    time_left.limit(float("inf"), 0.0)
+    assert time_left.for_jobs_s(1e9) is None
+    assert time_left.allows(launch(1), 1e9)
+
+
+@given(limit_s=st.floats(0.1, 1e7), runtime_s=st.floats(0, 1e7), now=st.floats(0, 1e7))
+def test_a_job_that_is_started_ends_before_anything_is_stopped(limit_s: float, runtime_s: float, now: float) -> None:
+    """SEMANTICS 8.1: what the daemon hands out by the time it was told of, the worker starts; and nothing else."""
+    time_left = limited(limit_s)
+    left_s = time_left.for_jobs_s(now)
+    assert left_s is not None
+    job = structs.replace(launch(1), runtime_s=runtime_s)
+    if time_left.allows(job, now):
+        assert now + runtime_s <= time_left.drain_at + 1e-3
+        assert runtime_s <= left_s
+    else:
+        assert runtime_s > left_s or now > time_left.drain_at
+    assert time_left.drain_at <= time_left.kill_at <= time_left.end_at
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("04:00:00", 14400), ("2-00:00:01", 172801), ("PT1H30M", 5400), ("PT0.5S", 0.5), ("P1DT1S", 86401)],
+)
+def test_a_time_limit_is_written_as_slurm_or_as_specifications_have_it(text: str, seconds: float) -> None:
+    assert parse_limit(text, "--time-limit") == seconds
+
+
+@pytest.mark.parametrize("text", ["", "5", "10:00", "PT", "P", "PT0S", "00:00:00", "soon"])
+def test_what_is_no_time_is_refused_by_the_name_of_the_option(text: str) -> None:
+    with pytest.raises(Refused, match=r"--time-limit: .* is no time"):
+        parse_limit(text, "--time-limit")
+
+
+# ---- learning it ----
+
+
+def answering(*answers: float | None) -> tuple[Ask, Iterator[float | None]]:
+    """What gives these answers in turn, then none."""
+    left = iter(answers)
+
+    async def ask() -> float | None:
+        await trio.lowlevel.checkpoint()
+        return next(left, None)
+
+    return ask, left
+
+
+async def test_a_limit_from_the_environment_costs_no_question() -> None:
+    ask, left = answering(10.0)
+    keeper = Timekeeper(TimeLeft(), limit_s=100, ask=ask)
+    await keeper.begin()
+    assert keeper.time_left.is_limited
+    assert list(left) == [10.0]
+
+
+async def test_slurm_is_asked_again_until_it_answers(autojump_clock: MockClock) -> None:
+    ask, _ = answering(None, 100.0)
+    keeper = Timekeeper(TimeLeft(), ask=ask)
+    await keeper.begin()
+    assert keeper.time_left.end_at == trio.current_time() + 100
+
+
+@pytest.mark.parametrize("fallback_s", [None, 600.0])
+async def test_without_an_answer_the_walltime_counts_if_that_is_known(
+    autojump_clock: MockClock, fallback_s: float | None
+) -> None:
+    began = trio.current_time()
+    ask, _ = answering(*[None] * ATTEMPTS)
+    keeper = Timekeeper(TimeLeft(), ask=ask, fallback_s=fallback_s)
+    await keeper.begin()
+    assert keeper.time_left.end_at == (float("inf") if fallback_s is None else began + fallback_s)
+
+
+async def test_a_worker_whose_time_was_extended_goes_on(autojump_clock: MockClock) -> None:
+    began = trio.current_time()
+    end_at = began + 100
+
+    async def ask() -> float | None:
+        return end_at - trio.current_time()
+
+    keeper = Timekeeper(TimeLeft(), ask=ask)
+    await keeper.begin()
+    end_at = began + 5000
+    await keeper.wait_for_drain()
+    assert trio.current_time() == pytest.approx(began + 5000 - 20, abs=0.1)
+
+
+async def test_a_worker_whose_time_was_cut_short_learns_it(autojump_clock: MockClock) -> None:
+    answers = [90000.0, 300.0]
+    ask, _ = answering(*answers)
+    keeper = Timekeeper(TimeLeft(), ask=ask)
+    await keeper.begin()
+    await keeper.wait_for_drain()
+    assert trio.current_time() < 60 + 300
+
+
+async def test_while_slurm_does_not_answer_what_was_known_stays(autojump_clock: MockClock) -> None:
+    began = trio.current_time()
+    ask, _ = answering(2 * ASK_AGAIN_S)
+    keeper = Timekeeper(TimeLeft(), ask=ask)
+    await keeper.begin()
+    await keeper.wait_for_drain()
+    assert trio.current_time() == pytest.approx(began + 2 * ASK_AGAIN_S - GRACE_S - MARGIN_S)

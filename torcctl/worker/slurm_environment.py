@@ -1,0 +1,111 @@
+"""What Slurm tells a worker that runs in one of its jobs: its share of the node, and the job's time. Pure.
+
+Slurm sets these variables for the batch script on its node, and for each task of `srun` on the task's own
+(sbatch(1), srun(1): "OUTPUT ENVIRONMENT VARIABLES").
+"""
+
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+MIB = 1 << 20
+
+DEVICE_VARIABLES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
+"""By which programs are told their GPUs: NVIDIA's, AMD's, Intel's."""
+
+_LEFT = re.compile(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+)", re.ASCII)
+
+
+class Share(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker's share of its node; None: Slurm does not say."""
+
+    slurm_job_id: str
+    num_cpus: int | None = None
+    memory_bytes: int | None = None
+    num_gpus: int = 0
+    limit_s: float | None = None
+    """The time of the whole job, by the clock of Slurm's controller alone."""
+
+
+def find_share(environ: Mapping[str, str]) -> Share | None:
+    """The share that Slurm gave; None outside its jobs: also in a shell of `salloc` that is not on the job's node."""
+    job_id = environ.get("SLURM_JOB_ID", "")
+    if not job_id.isdecimal() or not environ.get("SLURMD_NODENAME"):
+        return None
+    num_cpus = _find_cpus(environ)
+    return Share(
+        slurm_job_id=job_id,
+        num_cpus=num_cpus,
+        memory_bytes=_find_memory(environ, num_cpus),
+        num_gpus=_find_gpus(environ),
+        limit_s=_find_limit(environ),
+    )
+
+
+def _find_cpus(environ: Mapping[str, str]) -> int | None:
+    on_node = _number(environ, "SLURM_CPUS_ON_NODE")
+    if on_node:
+        return on_node
+    per_task = _number(environ, "SLURM_CPUS_PER_TASK")
+    return None if per_task is None else per_task * _count_tasks(environ)
+
+
+def _count_tasks(environ: Mapping[str, str]) -> int:
+    """The tasks on this node, from "2(x3),1": two on each of the first three nodes, one on the fourth."""
+    counts: list[int] = []
+    for part in environ.get("SLURM_TASKS_PER_NODE", "").split(","):
+        found = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part, re.ASCII)
+        if found is None:
+            return 1
+        counts += [int(found[1])] * min(int(found[2] or 1), 1 << 16)
+    node = _number(environ, "SLURM_NODEID") or 0
+    return max(counts[node] if node < len(counts) else counts[0], 1)
+
+
+def _find_memory(environ: Mapping[str, str], num_cpus: int | None) -> int | None:
+    """Both variables count MiB; 0 stands for all memory of the node."""
+    per_node = _number(environ, "SLURM_MEM_PER_NODE")
+    if per_node is not None:
+        return per_node * MIB or None
+    per_cpu = _number(environ, "SLURM_MEM_PER_CPU")
+    return None if per_cpu is None or num_cpus is None else per_cpu * num_cpus * MIB or None
+
+
+def _find_gpus(environ: Mapping[str, str]) -> int:
+    on_node = _number(environ, "SLURM_GPUS_ON_NODE")
+    return len(find_devices(environ)) if on_node is None else on_node
+
+
+def find_devices(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The GPUs that programs here are told to use, as they are told; empty: nobody said."""
+    for name in (*DEVICE_VARIABLES, "SLURM_STEP_GPUS", "SLURM_JOB_GPUS"):
+        devices = tuple(part.strip() for part in environ.get(name, "").split(",") if part.strip())
+        if devices:
+            return devices
+    return ()
+
+
+def _find_limit(environ: Mapping[str, str]) -> float | None:
+    start, end = _number(environ, "SLURM_JOB_START_TIME"), _number(environ, "SLURM_JOB_END_TIME")
+    return float(end - start) if start and end and start < end else None
+
+
+def _number(environ: Mapping[str, str], name: str) -> int | None:
+    text = environ.get(name, "").strip()
+    return int(text) if text.isascii() and text.isdecimal() else None
+
+
+def parse_time_left(text: str) -> float | None:
+    """The seconds of what `squeue -o %L` prints, "D-HH:MM:SS" or less of it; None for NOT_SET, INVALID and others.
+
+    Infinite for UNLIMITED.
+    """
+    word = text.strip()
+    if word == "UNLIMITED":
+        return float("inf")
+    found = _LEFT.fullmatch(word)
+    if found is None:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)

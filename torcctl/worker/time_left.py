@@ -1,0 +1,83 @@
+"""How much time a worker has left, and what that means for its jobs. Plain arithmetic; it is told the time.
+
+The end is a moment by the clock of this process, made from durations: no two hosts' clocks are compared. Before it lie
+a margin, in which the last report gets through, and before that the grace of jobs that can end early:
+
+    … claims … | drain_at  grace: TERM to jobs that support it | kill_at  margin: KILL, report | end_at
+"""
+
+import re
+
+from torcd.protocol.errors import Refused
+from torcd.protocol.worker_requests import JobLaunch
+
+GRACE_S = 60.0
+"""Most time that jobs get to save their work before the end, unless the user says otherwise."""
+
+MARGIN_S = 15.0
+"""For the last kill and its report: a process that hangs is given up after 5 s, a report after 5 more."""
+
+SHARE = 0.1
+"""Of a short time, grace and margin take this much each."""
+
+NEVER = float("inf")
+
+_CLOCK = re.compile(r"(?:(\d{1,5})-)?(\d{1,7}):(\d{2})(?::(\d{2}))?", re.ASCII)
+_ISO = re.compile(r"P(?:(\d+)D)?(?:T(?=\d)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?", re.ASCII)
+
+
+class TimeLeft:
+    """A worker's time, without a limit until one is told. `grace_s` None: what suits the limit."""
+
+    def __init__(self, *, grace_s: float | None = None) -> None:
+        self._chosen_grace_s = grace_s
+        self.grace_s = GRACE_S if grace_s is None else grace_s
+        self.margin_s = MARGIN_S
+        self.end_at = NEVER
+
+    def limit(self, left_s: float, now: float) -> None:
+        """So much time is left now. Grace and margin follow from the first limit that is told."""
+        if self.end_at == NEVER and left_s != NEVER:
+            self.margin_s = min(MARGIN_S, SHARE * left_s)
+            if self._chosen_grace_s is None:
+                self.grace_s = min(GRACE_S, SHARE * left_s)
+        self.end_at = now + left_s
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is an end."""
+        return self.end_at != NEVER
+
+    @property
+    def kill_at(self) -> float:
+        """When what still runs is killed."""
+        return self.end_at - self.margin_s
+
+    @property
+    def drain_at(self) -> float:
+        """From when on no job is started, and those that can end early are asked to."""
+        return self.kill_at - self.grace_s
+
+    def for_jobs_s(self, now: float) -> float | None:
+        """How long a job that is started now may take; None: as long as it likes."""
+        return max(self.drain_at - now, 0.0) if self.is_limited else None
+
+    def allows(self, job: JobLaunch, now: float) -> bool:
+        """Whether the job has time to end. Of one that did not say how long it takes it is not known."""
+        return not self.is_limited or job.runtime_s <= self.drain_at - now
+
+
+def parse_limit(text: str, name: str) -> float:
+    """The seconds of "[D-]HH:MM:SS" or of an ISO 8601 duration such as PT1H30M. Raises Refused."""
+    seconds = 0.0
+    if (clock := _CLOCK.fullmatch(text.strip())) and clock[4] is not None:
+        seconds = _seconds(*clock.groups())
+    elif iso := _ISO.fullmatch(text.strip()):
+        seconds = _seconds(*iso.groups())
+    if seconds <= 0:
+        raise Refused(f"{name}: {text!r} is no time; write HH:MM:SS, D-HH:MM:SS or PT1H30M", value=text)
+    return seconds
+
+
+def _seconds(days: str | None, hours: str | None, minutes: str | None, seconds: str | None) -> float:
+    return ((int(days or 0) * 24 + int(hours or 0)) * 60 + int(minutes or 0)) * 60 + float(seconds or 0)

@@ -1,0 +1,116 @@
+"""Learns how much time a worker has left, also while it runs: an administrator may extend a Slurm job, or shorten it.
+
+Slurm's own answer is a duration. It is asked for seldom: its controller answers all jobs of the cluster.
+"""
+
+import logging
+import os
+import random
+import subprocess
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from torcctl.worker.slurm_environment import parse_time_left
+from torcctl.worker.time_left import TimeLeft
+
+log = logging.getLogger(__name__)
+
+ASK_DEADLINE_S = 10.0
+"""For one answer: with its controller gone `squeue` would wait for many minutes."""
+
+ATTEMPTS = 3
+"""To learn the time before the first job is claimed."""
+
+ATTEMPT_PAUSE_S = 1.0
+
+ASK_SOON_S = 30.0
+"""The first time of a worker that could tell its time from its environment, which knows nothing of a slow start."""
+
+ASK_AGAIN_S = 300.0
+"""Between answers; each pause is up to as much again, so that the workers of an allocation do not ask all at once."""
+
+TOLERANCE_S = 2.0
+"""Answers are in whole seconds, and take a moment: a smaller difference changes nothing."""
+
+Ask = Callable[[], Awaitable[float | None]]
+"""The seconds that are left, infinite without a limit; None: no answer."""
+
+
+class Timekeeper:
+    """Keeps a worker's `TimeLeft` true. `ask` None: the limit does not change.
+
+    `limit_s` is what is known of the limit from the beginning, `fallback_s` what it is taken for if nobody answers.
+    """
+
+    def __init__(
+        self,
+        time_left: TimeLeft,
+        *,
+        limit_s: float | None = None,
+        ask: Ask | None = None,
+        fallback_s: float | None = None,
+    ) -> None:
+        self.time_left = time_left
+        self._limit_s = limit_s
+        self._ask = ask
+        self._fallback_s = fallback_s
+
+    async def begin(self) -> None:
+        """Learns the limit, before the first claim."""
+        if self._limit_s is not None:
+            self.time_left.limit(self._limit_s, trio.current_time())
+        if self._limit_s is not None or self._ask is None:
+            return
+        began = trio.current_time()
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                await trio.sleep(ATTEMPT_PAUSE_S)
+            left_s = await self._ask()
+            if left_s is not None:
+                self.time_left.limit(left_s, trio.current_time())
+                return
+        if self._fallback_s is None:
+            log.warning("Slurm does not say how much time is left: jobs are started as if there were no end")
+        else:
+            log.warning("Slurm does not say how much time is left: it is taken for %.0f s", self._fallback_s)
+            self.time_left.limit(self._fallback_s, began)
+
+    async def wait_for_drain(self) -> None:
+        """Returns when the end is so near that no job may be started any more."""
+        ask_at = trio.current_time() + ASK_SOON_S * random.uniform(1, 2)
+        while True:
+            await trio.sleep_until(min(self.time_left.drain_at, ask_at if self._ask is not None else float("inf")))
+            if self._ask is not None:
+                await self._look_again(self._ask)
+                ask_at = trio.current_time() + ASK_AGAIN_S * random.uniform(1, 2)
+            if self.time_left.drain_at <= trio.current_time():
+                return
+
+    async def _look_again(self, ask: Ask) -> None:
+        left_s = await ask()
+        now = trio.current_time()
+        if left_s is None:
+            return  # what was known stays
+        before = self.time_left.end_at
+        if abs(now + left_s - before) > TOLERANCE_S:
+            self.time_left.limit(left_s, now)
+            log.info("Slurm's limit has changed: %.0f s are left", left_s)
+
+
+async def ask_slurm(job_id: str) -> float | None:
+    """What Slurm says is left of a job; see `Ask`."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SQUEUE_")}
+    try:
+        with trio.move_on_after(ASK_DEADLINE_S):
+            done = await trio.run_process(
+                ["squeue", "-h", "-j", job_id, "-o", "%L"],
+                capture_stdout=True,
+                stderr=subprocess.DEVNULL,
+                check=False,
+                env=environment,
+            )
+            return parse_time_left(done.stdout.decode(errors="replace").partition("\n")[0])
+    except OSError as error:
+        log.info("squeue cannot be run: %s", error)
+    return None
