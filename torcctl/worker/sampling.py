@@ -50,11 +50,13 @@ def note(process: Process, members: list[Member]) -> None:
     """Notes in a job what its processes hold and have used.
 
     Memory that they share is counted once, as far as the kernel can tell: that is looked at only when there would be a
-    new peak, since it walks through all of a process's memory.
+    new peak, since it walks through all of a process's memory. What programs share with all others (libraries) is in
+    that nearly nobody's, so it is never less than the largest process has.
     """
     memory_bytes = sum(member.memory_bytes for member in members)
     if len(members) > 1 and memory_bytes > process.sampled_memory_bytes:
-        memory_bytes = sum(read_proportional(member) for member in members)
+        largest = max(member.memory_bytes for member in members)
+        memory_bytes = max(largest, sum(read_proportional(member) for member in members))
     process.sampled_memory_bytes = max(process.sampled_memory_bytes, memory_bytes)
     process.sampled_cpu_s = max(process.sampled_cpu_s, sum(member.cpu_s for member in members))
 

@@ -20,6 +20,7 @@ from torcd.api.edits import Edits
 from torcd.api.explanations import Explanations
 from torcd.api.lookups import Lookups
 from torcd.api.plan_shelf import PlanShelf
+from torcd.api.reports import Reports
 from torcd.api.session import Handler, Session
 from torcd.api.threads import work_in_thread
 from torcd.api.transfers import Transfers
@@ -111,6 +112,7 @@ class Dispatch:
             Edits(self._database, self._supervisor),
             Explanations(self._database, self._supervisor),
             Lookups(self._database),
+            Reports(self._database),
             Transfers(self._database, self._creates),
             self._updates,
         ):

@@ -1,0 +1,68 @@
+"""What attempts used, and what is proposed for the next ones."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from torcd.core.resource_use import MIB, NOTHING, Attempts, propose, summarize
+from torcd.protocol.resource_report import Proposed, Spread, Used
+
+NAN = float("nan")
+
+
+def attempts(*rows: tuple[int, float, float, float]) -> Attempts:
+    """(group, seconds, peak, processor seconds) of each."""
+    group, seconds, peak, cpu = np.array(rows, dtype=np.float64).reshape(-1, 4).T
+    return Attempts(group.astype(np.int64), seconds, peak, cpu)
+
+
+def test_each_group_is_summed_up_by_itself() -> None:
+    found = summarize(attempts((5, 10, 100, 10), (0, 4, 7, 2), (5, 20, 50, 50)))
+    assert found[5] == (
+        2,
+        Used(
+            peak_memory_bytes=Spread(max=100, p95=100),
+            runtime_s=Spread(max=20, p95=20),
+            cpus=Spread(max=2.5, p95=2.5),
+        ),
+    )
+    assert found[0][0] == 1
+
+
+def test_of_what_no_attempt_knows_nothing_is_said() -> None:
+    ((count, used),) = summarize(attempts((1, 10, NAN, 5), (1, 0.1, NAN, 9))).values()
+    assert (count, used.peak_memory_bytes) == (2, None)
+    assert used.cpus == Spread(max=0.5, p95=0.5), "an attempt of a tenth of a second says nothing of processors"
+    assert propose(used) == Proposed(memory_bytes=None, runtime_s=60, num_cpus=1)
+
+
+def test_without_attempts_there_are_no_groups_and_no_proposals() -> None:
+    assert summarize(attempts()) == {}
+    assert propose(NOTHING) == Proposed(memory_bytes=None, runtime_s=None, num_cpus=None)
+
+
+def test_most_attempts_stay_below_the_95th_percentile_which_is_one_of_them() -> None:
+    found = summarize(attempts(*((1, float(n), float(n), float(n)) for n in range(1, 101))))
+    memory = found[1][1].peak_memory_bytes
+    assert memory == Spread(max=100, p95=96)
+
+
+@pytest.mark.parametrize(
+    ("peak", "proposed"), [(1, MIB), (10 * MIB, 12 * MIB), (1000 * MIB, 1216 * MIB), (2**34, 20 * 2**30)]
+)
+def test_memory_is_proposed_in_round_numbers(peak: float, proposed: int) -> None:
+    used = Used(peak_memory_bytes=Spread(max=peak, p95=peak), runtime_s=None, cpus=None)
+    assert propose(used).memory_bytes == proposed
+
+
+@given(peak=st.floats(1, 2**45), seconds=st.floats(0, 1e7), cpus=st.floats(0, 1000))
+def test_what_is_proposed_is_more_than_was_used_and_not_much_more(peak: float, seconds: float, cpus: float) -> None:
+    spread = [Spread(max=value, p95=value) for value in (peak, seconds, cpus)]
+    better = propose(Used(peak_memory_bytes=spread[0], runtime_s=spread[1], cpus=spread[2]))
+    assert better.memory_bytes is not None
+    assert 1.2 * peak <= better.memory_bytes <= 1.2 * peak * 17 / 16 + MIB
+    assert better.runtime_s is not None
+    assert 1.4 * seconds - 1e-6 <= better.runtime_s <= 1.4 * seconds + 60
+    assert better.num_cpus is not None
+    assert max(cpus - 0.1, 1) <= better.num_cpus <= cpus + 1

@@ -1,0 +1,47 @@
+"""`torcctl worker` and what it leaves behind, with real processes."""
+
+from real_system import System
+
+SPEC = {
+    "name": "shared",
+    "resource_requirements": [
+        {"name": "hour", "runtime": "PT1H"},
+        {"name": "second", "runtime": "PT1S", "memory": "512m"},
+    ],
+    "jobs": [
+        {"name": "first", "command": "echo $TORC_JOB_NAME", "resource_requirements": "second"},
+        {"name": "long", "command": "true", "resource_requirements": "hour"},
+    ],
+}
+
+
+def test_a_worker_leaves_what_has_no_time_to_another_one(system: System) -> None:
+    """SEMANTICS 8.1"""
+    at = system.create(SPEC)
+    system.torcctl("workflows", "init", at)
+    ended = system.torcctl("worker", at, "--time-limit", "00:10:00", json=True)
+    assert ended == {"workflow_id": at, "ended": "nothing_fits", "counts": {"completed": 1, "ready": 1}}
+    ended = system.torcctl("worker", at, json=True)
+    assert ended == {"workflow_id": at, "ended": "complete", "counts": {"completed": 2}}
+
+
+def test_a_worker_makes_nothing_ready(system: System) -> None:
+    at = system.create(SPEC)
+    assert system.torcctl("worker", at, json=True)["ended"] == "nothing_fits"
+    assert system.torcctl("workflows", "status", at, json=True)["counts"] == {"uninitialized": 2}
+
+
+def test_what_was_used_is_compared_with_what_was_asked_for(system: System) -> None:
+    """SEMANTICS 8.5"""
+    at = system.create(SPEC)
+    system.torcctl("workflows", "init", at)
+    system.torcctl("worker", at)
+    hour, second = system.torcctl("reports", "resources", at, json=True)["requirements"]
+    assert (hour["name"], second["name"], second["jobs"], second["attempts"]) == ("hour", "second", 1, 1)
+    assert second["requested"]["memory_bytes"] == 512 * 2**20
+    assert second["used"]["runtime_s"]["max"] > 0
+    assert second["proposed"]["runtime_s"] >= 60
+    jobs = system.torcctl("reports", "resources", at, "--jobs", json=True)["jobs"]
+    assert [job["name"] for job in jobs] == ["first", "long"]
+    refused = system.torcctl("reports", "resources", at + 1, check=False)
+    assert refused.code == 3
