@@ -6,6 +6,7 @@ Slurm sets these variables for the batch script on its node, and for each task o
 
 import re
 from collections.abc import Mapping
+from itertools import takewhile
 
 import msgspec
 
@@ -14,6 +15,7 @@ MIB = 1 << 20
 DEVICE_VARIABLES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
 """By which programs are told their GPUs: NVIDIA's, AMD's, Intel's."""
 
+_DEVICE = re.compile(r"\d+(?:\.\d+)?|(?:GPU|MIG)-[\w/-]+", re.ASCII)
 _LEFT = re.compile(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+)", re.ASCII)
 
 
@@ -78,11 +80,14 @@ def _find_gpus(environ: Mapping[str, str]) -> int:
 
 
 def find_devices(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The GPUs that programs here are told to use, as they are told; empty: nobody said."""
+    """The GPUs that programs here are told to use, as they are told; empty: none, or nobody said.
+
+    What stands behind a word that is no device does not count for CUDA, either; Slurm writes `NoDevFiles` for none.
+    """
     for name in (*DEVICE_VARIABLES, "SLURM_STEP_GPUS", "SLURM_JOB_GPUS"):
-        devices = tuple(part.strip() for part in environ.get(name, "").split(",") if part.strip())
-        if devices:
-            return devices
+        if environ.get(name):
+            words = (word.strip() for word in environ[name].split(","))
+            return tuple(takewhile(_DEVICE.fullmatch, words))
     return ()
 
 

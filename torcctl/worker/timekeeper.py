@@ -30,6 +30,9 @@ ASK_SOON_S = 30.0
 ASK_AGAIN_S = 300.0
 """Between answers; each pause is up to as much again, so that the workers of an allocation do not ask all at once."""
 
+FINAL_S = ASK_DEADLINE_S + 2.0
+"""So long before jobs are stopped it is asked once more: no silence of Slurm's may take from their grace."""
+
 TOLERANCE_S = 2.0
 """Answers are in whole seconds, and take a moment: a smaller difference changes nothing."""
 
@@ -79,13 +82,14 @@ class Timekeeper:
     async def wait_for_drain(self) -> None:
         """Returns when the end is so near that no job may be started any more."""
         ask_at = trio.current_time() + ASK_SOON_S * random.uniform(1, 2)
-        while True:
-            await trio.sleep_until(min(self.time_left.drain_at, ask_at if self._ask is not None else float("inf")))
-            if self._ask is not None:
-                await self._look_again(self._ask)
-                ask_at = trio.current_time() + ASK_AGAIN_S * random.uniform(1, 2)
-            if self.time_left.drain_at <= trio.current_time():
-                return
+        while (now := trio.current_time()) < self.time_left.drain_at:
+            final_at = self.time_left.drain_at - FINAL_S
+            if self._ask is None or now >= final_at:
+                await trio.sleep_until(self.time_left.drain_at)
+                continue
+            await trio.sleep_until(min(ask_at, final_at))
+            await self._look_again(self._ask)
+            ask_at = trio.current_time() + ASK_AGAIN_S * random.uniform(1, 2)
 
     async def _look_again(self, ask: Ask) -> None:
         left_s = await ask()

@@ -56,6 +56,21 @@ def test_memory_is_told_for_the_node_or_for_each_processor_or_not() -> None:
     assert memory(SLURM_MEM_PER_NODE="0") is None, "all of the node's"
 
 
+@pytest.mark.parametrize(
+    ("told", "devices"),
+    [
+        ("NoDevFiles", ()), ("-1", ()), ("2, 3", ("2", "3")),
+        ("GPU-8932f937-d72c,MIG-1/0", ("GPU-8932f937-d72c", "MIG-1/0")), ("0,none,1", ("0",)), ("", ("5",)),
+    ],
+)  # fmt: skip
+def test_only_what_names_a_gpu_is_one(told: str, devices: tuple[str, ...]) -> None:
+    environ = {"CUDA_VISIBLE_DEVICES": told, "SLURM_JOB_GPUS": "5"}
+    assert find_devices(environ) == devices
+    share = share_of(**environ, SLURM_GPUS_ON_NODE=None)
+    assert share is not None
+    assert share.num_gpus == len(devices)
+
+
 def test_the_time_of_a_job_is_the_difference_of_two_times_of_one_clock() -> None:
     """SEMANTICS 8.3"""
     share = share_of(SLURM_JOB_START_TIME="1000000", SLURM_JOB_END_TIME="1003600")

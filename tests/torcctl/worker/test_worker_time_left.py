@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from worker_daemon import launch
 
 from torcctl.worker.time_left import GRACE_S, MARGIN_S, TimeLeft, parse_limit
-from torcctl.worker.timekeeper import ASK_AGAIN_S, ATTEMPTS, Ask, Timekeeper
+from torcctl.worker.timekeeper import ASK_AGAIN_S, ASK_DEADLINE_S, ATTEMPTS, Ask, Timekeeper
 from torcd.protocol.errors import Refused
 
 
@@ -149,3 +149,35 @@ async def test_while_slurm_does_not_answer_what_was_known_stays(autojump_clock: 
     await keeper.begin()
     await keeper.wait_for_drain()
     assert trio.current_time() == pytest.approx(began + 2 * ASK_AGAIN_S - GRACE_S - MARGIN_S)
+
+
+async def test_slurm_is_asked_once_more_before_jobs_are_stopped(autojump_clock: MockClock) -> None:
+    began = trio.current_time()
+    end_at = began + 3600
+    asked: list[float] = []
+
+    async def ask() -> float | None:
+        asked.append(trio.current_time() - began)
+        return (end_at if len(asked) < 3 or asked[-1] < 3500 else end_at + 100) - trio.current_time()
+
+    keeper = Timekeeper(TimeLeft(), ask=ask)
+    await keeper.begin()
+    await keeper.wait_for_drain()
+    assert trio.current_time() == pytest.approx(began + 3700 - GRACE_S - MARGIN_S, abs=0.1)
+    assert any(3500 < at < 3600 - GRACE_S - MARGIN_S for at in asked)
+    assert len(asked) < 20
+
+
+async def test_a_slurm_that_is_silent_takes_nothing_from_the_grace(autojump_clock: MockClock) -> None:
+    began = trio.current_time()
+
+    async def ask() -> float | None:
+        if trio.current_time() == began:
+            return 60.0
+        await trio.sleep(ASK_DEADLINE_S)
+        return None
+
+    keeper = Timekeeper(TimeLeft(), ask=ask)
+    await keeper.begin()
+    await keeper.wait_for_drain()
+    assert trio.current_time() == pytest.approx(began + 48)
