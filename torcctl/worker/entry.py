@@ -92,9 +92,8 @@ def _make_timekeeper(share: Share | None, chosen_s: float | None, grace_s: float
     walltime = os.environ.get("TORC_WALLTIME_S", "")
     return Timekeeper(
         TimeLeft(grace_s=grace_s),
-        limit_s=share.limit_s,
         ask=partial(ask_slurm, share.slurm_job_id),
-        fallback_s=float(walltime) if walltime.isascii() and walltime.isdecimal() else None,
+        fallback_s=float(walltime) if walltime.isascii() and walltime.isdecimal() else share.limit_s,
     )
 
 

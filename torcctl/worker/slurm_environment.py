@@ -27,7 +27,7 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int | None = None
     num_gpus: int = 0
     limit_s: float | None = None
-    """The time of the whole job, by the clock of Slurm's controller alone."""
+    """The time of the whole job, by the clock of Slurm's controller alone. How much of it is left does not follow."""
 
 
 def find_share(environ: Mapping[str, str]) -> Share | None:

@@ -18,7 +18,10 @@ MARGIN_S = 15.0
 """For the last kill and its report: a process that hangs is given up after 5 s, a report after 5 more."""
 
 SHARE = 0.1
-"""Of a short time, grace and margin take this much each."""
+"""Of a short time, grace, margin and beginning take this much each."""
+
+BEGINNING_S = 60.0
+"""So long the whole time counts as left: users ask for as much as their job takes, and no worker would ever have it."""
 
 NEVER = float("inf")
 
@@ -34,10 +37,17 @@ class TimeLeft:
         self.grace_s = GRACE_S if grace_s is None else grace_s
         self.margin_s = MARGIN_S
         self.end_at = NEVER
+        self._whole_s = 0.0
+        self._has_begun_at = 0.0
 
-    def limit(self, left_s: float, now: float) -> None:
-        """So much time is left now. Grace and margin follow from the first limit that is told."""
+    def limit(self, left_s: float, now: float, *, whole_s: float | None = None) -> None:
+        """So much time is left now. The first time that this is told it is also said how much there was in all.
+
+        Grace and margin follow from the first limit, too.
+        """
         if self.end_at == NEVER and left_s != NEVER:
+            self._whole_s = left_s if whole_s is None else whole_s
+            self._has_begun_at = now + min(BEGINNING_S, SHARE * left_s)
             self.margin_s = min(MARGIN_S, SHARE * left_s)
             if self._chosen_grace_s is None:
                 self.grace_s = min(GRACE_S, SHARE * left_s)
@@ -59,12 +69,19 @@ class TimeLeft:
         return self.kill_at - self.grace_s
 
     def for_jobs_s(self, now: float) -> float | None:
-        """How long a job that is started now may take; None: as long as it likes."""
-        return max(self.drain_at - now, 0.0) if self.is_limited else None
+        """How long a job that is started now may take; None: as long as it likes.
+
+        In the beginning that is all of the time, although a job that takes so long will be stopped: most end before.
+        """
+        if not self.is_limited:
+            return None
+        left_s = max(self.drain_at - now, 0.0)
+        return max(left_s, self._whole_s) if now < min(self._has_begun_at, self.drain_at) else left_s
 
     def allows(self, job: JobLaunch, now: float) -> bool:
         """Whether the job has time to end. Of one that did not say how long it takes it is not known."""
-        return not self.is_limited or job.runtime_s <= self.drain_at - now
+        left_s = self.for_jobs_s(now)
+        return left_s is None or job.runtime_s <= left_s
 
 
 def parse_limit(text: str, name: str) -> float:

@@ -4,6 +4,7 @@ Slurm's own answer is a duration. It is asked for seldom: its controller answers
 """
 
 import logging
+import math
 import os
 import random
 import subprocess
@@ -24,11 +25,13 @@ ATTEMPTS = 3
 
 ATTEMPT_PAUSE_S = 1.0
 
-ASK_SOON_S = 30.0
-"""The first time of a worker that could tell its time from its environment, which knows nothing of a slow start."""
-
 ASK_AGAIN_S = 300.0
 """Between answers; each pause is up to as much again, so that the workers of an allocation do not ask all at once."""
+
+MINUTE_S = 60.0
+
+FRESH = 0.9
+"""A worker that finds less than this of the walltime was not started at the beginning of its job."""
 
 FINAL_S = ASK_DEADLINE_S + 2.0
 """So long before jobs are stopped it is asked once more: no silence of Slurm's may take from their grace."""
@@ -71,7 +74,7 @@ class Timekeeper:
                 await trio.sleep(ATTEMPT_PAUSE_S)
             left_s = await self._ask()
             if left_s is not None:
-                self.time_left.limit(left_s, trio.current_time())
+                self.time_left.limit(left_s, trio.current_time(), whole_s=self._find_whole(left_s))
                 return
         if self._fallback_s is None:
             log.warning("Slurm does not say how much time is left: jobs are started as if there were no end")
@@ -79,9 +82,17 @@ class Timekeeper:
             log.warning("Slurm does not say how much time is left: it is taken for %.0f s", self._fallback_s)
             self.time_left.limit(self._fallback_s, began)
 
+    def _find_whole(self, left_s: float) -> float:
+        """All of a job's time, of which a little has gone by: Slurm's limits are whole minutes."""
+        if left_s == float("inf"):
+            return left_s
+        whole_s = math.ceil(left_s / MINUTE_S) * MINUTE_S
+        walltime_s = self._fallback_s
+        return whole_s if walltime_s is None or left_s < FRESH * walltime_s else max(whole_s, walltime_s)
+
     async def wait_for_drain(self) -> None:
         """Returns when the end is so near that no job may be started any more."""
-        ask_at = trio.current_time() + ASK_SOON_S * random.uniform(1, 2)
+        ask_at = trio.current_time() + ASK_AGAIN_S * random.uniform(1, 2)
         while (now := trio.current_time()) < self.time_left.drain_at:
             final_at = self.time_left.drain_at - FINAL_S
             if self._ask is None or now >= final_at:

@@ -71,7 +71,10 @@ async def test_in_a_slurm_job_the_second_signal_takes_nothing_from_the_grace(tmp
     saves = "trap 'while [ ! -e go ]; do sleep 0.01; done; exit 3' TERM; echo $$ > pipe; while :; do sleep 0.01; done"
     os.mkfifo(tmp_path / "pipe")
     slurm = {"SLURM_JOB_ID": "1", "SLURMD_NODENAME": "n1"}
-    slurm |= {"SLURM_JOB_START_TIME": "1000000", "SLURM_JOB_END_TIME": "1090000"}  # so that nobody is asked
+    squeue = tmp_path / "squeue"
+    squeue.write_text("#!/bin/sh\necho 1-00:00:00\n")
+    squeue.chmod(0o755)
+    slurm["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
     async with FakeDaemon(tmp_path).serving() as daemon:
         daemon.ready.append(launch(1, saves))
         worker = await trio.lowlevel.open_process(
