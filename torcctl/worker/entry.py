@@ -68,6 +68,7 @@ def run_worker(
         grace_s=_stop_grace_s(grace_s, share),
         timekeeper=_make_timekeeper(share, time_limit_s, grace_s),
         linger_s=linger_s,
+        doubt_s=0.0 if share is None else DOUBT_S,
         allocation_id=allocation_id,
     )
     return trio.run(partial(_run, session, is_impatient=share is None))
@@ -76,6 +77,10 @@ def run_worker(
 SLURM_GRACE_S = 20.0
 """Most time between Slurm's TERM to the worker and the jobs' KILL: Slurm's own follows after its KillWait, 30 s by
 default, and the results are still to be told."""
+
+DOUBT_S = 0.5
+"""Slurm signals every process of its job within milliseconds. A job that ended badly is not told of for so long: it may
+have seen the signal before this process did."""
 
 
 def _stop_grace_s(chosen_s: float | None, share: Share | None) -> float:

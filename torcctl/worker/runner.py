@@ -45,6 +45,7 @@ class Runner:
         ledger: Ledger,
         time_left: TimeLeft,
         grace_s: float,
+        doubt_s: float,
         on_change: Callable[[], None],
     ) -> None:
         self._room = room
@@ -52,6 +53,7 @@ class Runner:
         self._launcher = launcher
         self._ledger = ledger
         self._grace_s = grace_s
+        self._doubt_s = doubt_s
         self._on_change = on_change
         self._attempts = Attempts(room, launcher)
         self._run_times = RunTimes()
@@ -60,6 +62,8 @@ class Runner:
         self._has_stops = trio.Event()
         self._has_changed = trio.Event()
         self._has_started = trio.Event()
+        self._why_closed: Stopped | None = None
+        self._was_told_to_end = trio.Event()
         self.is_closed = False
         """No job is taken or started any more."""
         self.is_paused = False
@@ -242,6 +246,8 @@ class Runner:
     def close(self, grace_s: float, why: Stopped = "worker_shutdown") -> None:
         """Takes no more work, hands back what waits and stops what runs; again, to shorten the grace."""
         self._take_no_more()
+        self._why_closed = self._why_closed or why
+        self._was_told_to_end.set()
         self._stop(list(self._attempts.running.values()), why, grace_s)
 
     def drain(self, grace_s: float) -> None:
@@ -266,7 +272,23 @@ class Runner:
         """Looks at the outputs of an attempt that ended and enters its outcome."""
         if attempt.is_forgotten:
             self._ledger.add_returned(attempt.ref)
-        elif len(attempt.job.outputs) <= MAX_INLINE and not _reads_content(attempt):
+        elif self._doubt_s and _may_have_been_signalled(attempt):
+            self._settling.add(attempt)
+            self._nursery.start_soon(self._settle_in_doubt, attempt)
+        else:
+            self._observe(attempt)
+
+    async def _settle_in_doubt(self, attempt: Attempt) -> None:
+        """Waits whether the worker is told to end, too: then that is why this attempt ended, and not by itself."""
+        with trio.move_on_after(self._doubt_s):
+            await self._was_told_to_end.wait()
+        attempt.stopped = self._why_closed
+        self._settling.remove(attempt)
+        self._observe(attempt)
+        self._notify()
+
+    def _observe(self, attempt: Attempt) -> None:
+        if len(attempt.job.outputs) <= MAX_INLINE and not _reads_content(attempt):
             self._enter(attempt)
         else:
             self._settling.add(attempt)
@@ -282,6 +304,13 @@ class Runner:
         self._settling.remove(attempt)
         self._ledger.add_ended(attempt.report(outputs, time.time_ns() // 1_000_000))
         self._notify()
+
+
+def _may_have_been_signalled(attempt: Attempt) -> bool:
+    """Whether an attempt that nobody here has stopped may have been asked to end; some then exit with 0."""
+    if attempt.end is None or attempt.stopped is not None:
+        return False
+    return attempt.end.return_code != 0 or attempt.job.supports_termination
 
 
 def _reads_content(attempt: Attempt) -> bool:

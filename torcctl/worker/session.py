@@ -66,6 +66,7 @@ class Session:
         grace_s: float = GRACE_S,
         timekeeper: Timekeeper | None = None,
         linger_s: float = 0.0,
+        doubt_s: float = 0.0,
         allocation_id: int | None = None,
     ) -> None:
         self._address = address
@@ -77,6 +78,7 @@ class Session:
         self._grace_s = grace_s
         self._timekeeper = timekeeper or Timekeeper(TimeLeft())
         self._linger_s = linger_s
+        self._doubt_s = doubt_s
         self._allocation_id = allocation_id
         self._progress = Progress(on_progress)
         self._life = trio.CancelScope()
@@ -179,6 +181,7 @@ class Session:
             ledger=ledger,
             time_left=self._timekeeper.time_left,
             grace_s=self._grace_s,
+            doubt_s=self._doubt_s,
             on_change=self._on_change,
         )
         self._conversation = Conversation(

@@ -51,12 +51,14 @@ async def working(
     grace_s: float = 10,
     timekeeper: Timekeeper | None = None,
     linger_s: float = 0.0,
+    doubt_s: float = 0.0,
     on_progress: Callable[[dict[str, int], int], None] = lambda counts, total: None,
 ) -> AsyncIterator[Work]:
     work = Work(
         Session(
             address=Address(url=daemon.url), find_daemon=find_daemon, workflow_id=workflow_id, offer=offer,
             output_dir=None, on_progress=on_progress, grace_s=grace_s, timekeeper=timekeeper, linger_s=linger_s,
+            doubt_s=doubt_s,
         )
     )  # fmt: skip
     async with trio.open_nursery() as nursery:

@@ -1,12 +1,13 @@
 """A worker whose time is limited, up to the end of it: real processes, real frames."""
 
 import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import trio
-from session_rig import TWO, read_pid, working
+from session_rig import TWO, read_pid, until_gone, working
 from worker_daemon import FakeDaemon, launch
 
 from torcctl.worker.resources import Offer
@@ -121,6 +122,34 @@ async def test_a_worker_that_is_told_to_end_when_its_time_is_up_says_that_it_was
         outcome = await work.result()
     assert daemon.ended[1, 1].stopped == "walltime"
     assert (outcome.is_out_of_time, outcome.interrupted) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "supports_termination", "code"), [("exit 5", False, 5), ("exit 0", True, 0)], ids=["fails", "saves"]
+)
+async def test_a_job_that_saw_slurms_signal_before_its_worker_did_has_not_failed(
+    daemon: FakeDaemon, tmp_path: Path, answer: str, supports_termination: bool, code: int
+) -> None:
+    """SEMANTICS §2: running → terminated, killed by the worker's shutdown; Slurm signals all processes of its job."""
+    os.mkfifo(tmp_path / "pipe")
+    signalled = f"trap '{answer}' TERM; echo $$ > pipe; while :; do sleep 0.01; done"
+    daemon.ready.append(launch(1, signalled, supports_termination=supports_termination))
+    daemon.never_complete = True
+    async with working(daemon, doubt_s=1000) as work:
+        pid = await read_pid(tmp_path / "pipe")
+        os.kill(pid, signal.SIGTERM)
+        await until_gone(pid)
+        work.session.shut_down()
+        await work.result()
+    assert (daemon.ended[1, 1].stopped, daemon.ended[1, 1].return_code) == ("worker_shutdown", code)
+
+
+async def test_a_job_that_ends_badly_in_a_slurm_job_is_told_of_a_moment_later(daemon: FakeDaemon) -> None:
+    daemon.ready.extend([launch(1, "exit 5"), launch(2)])
+    async with working(daemon, doubt_s=0.05) as work:
+        outcome = await work.result()
+    assert outcome.complete
+    assert {key[0]: (end.return_code, end.stopped) for key, end in daemon.ended.items()} == {1: (5, None), 2: (0, None)}
 
 
 async def test_an_idle_worker_ends_when_its_time_is_nearly_up(daemon: FakeDaemon) -> None:
