@@ -20,7 +20,7 @@ from torcd.core.placement import Requirement
 from torcd.core.specification import expand
 from torcd.core.state import ABSENT, DIGEST, NEVER, Files, Ids, Jobs, State, Values
 from torcd.core.status import Status, StatusReason
-from torcd.protocol.specification import FileSpec, Header, JobSpec, Piece, UserDataSpec
+from torcd.protocol.specification import FailureHandlerSpec, FileSpec, Header, JobSpec, Piece, UserDataSpec
 from torcd.storage.create import NewWorkflow, insert_workflow
 from torcd.storage.migrate import migrate
 from torcd.storage.update import Specification
@@ -103,13 +103,14 @@ def sketch(
     definitions: Mapping[str, list[tuple[int, Definition]]] | None = None,
     purgeable: Sequence[str] = (),
     ephemeral: Sequence[str] = (),
+    handlers: Sequence[FailureHandlerSpec] = (),
 ) -> Sketch:
     """A State of the jobs in `chains`; a mapping that leaves a job out gives it the default.
 
     `inputs`, `outputs`, `reads`, `writes` name files and user data of jobs (and so imply dependencies);
     `values` is the history of user data as (version, value); `counter` the version counter at a job's last
     start. The version counter itself is by default the highest that is mentioned. `purgeable` files may be missing,
-    `ephemeral` values end when their producer is to run again.
+    `ephemeral` values end when their producer is to run again. The first of the `handlers` is that of all jobs.
     """
     names, arrows = parse_chains(chains)
     inputs, outputs, reads, writes = inputs or {}, outputs or {}, reads or {}, writes or {}
@@ -134,6 +135,7 @@ def sketch(
         pairs = sorted((place[job], file_at[name]) for job, listed in of.items() for name in listed)
         return make_rows(links(pairs), len(ordered))
 
+    handled = dict.fromkeys(names, 0) if handlers else {}
     need_at = {need.name: index for index, need in enumerate(requirements)}
     known = [(records or {}).get(name, (0, NEVER, 0)) for name in files]
     blobs = [f"{DIRECTORY}/{name}".encode() + b"\0" for name in files]
@@ -175,6 +177,8 @@ def sketch(
             priority=column(priority, 0, np.int32),
             requirement=np.array([need_at.get((needs or {}).get(name, ""), -1) for name in ordered], dtype=np.int32),
             length=np.full(len(ordered), 200, dtype=np.int32),
+            handler=np.array([handled.get(name, -1) for name in ordered], dtype=np.int32),
+            retries=zeros.copy(),
             may_return=np.zeros(len(ordered), dtype=np.bool_),
         ),
         files=Files(
@@ -206,6 +210,7 @@ def sketch(
         ),
         requirements=list(requirements),
         sort_method=sort_method,
+        handlers=list(handlers),
         definitions={place[name]: list(versions) for name, versions in (definitions or {}).items()},
     )
     return Sketch(state=state, place=place, file=file_at, value=value_at)

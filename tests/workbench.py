@@ -26,6 +26,7 @@ from torcd.core.planning import Known, detects_content, files_to_observe
 from torcd.core.state import Ids, State
 from torcd.core.status import Status, StatusReason
 from torcd.operations.cancel import cancel_workflow
+from torcd.operations.launch import load_launches
 from torcd.operations.operate import (
     Planned,
     apply_plan,
@@ -35,7 +36,7 @@ from torcd.operations.operate import (
     plan_operation,
     select_attempts,
 )
-from torcd.operations.report import Reported, hand_out, judge_doubtful, load_launches, lose_worker, take_report
+from torcd.operations.report import Reported, hand_out, judge_doubtful, lose_worker, take_report
 from torcd.operations.update import find_requirement, load_definition, update_job, update_user_data
 from torcd.operations.update_workflow import Update, apply_update, find_update
 from torcd.protocol.content import Content

@@ -5,7 +5,7 @@ from typing import Any
 
 from torcctl.output import cell, status_text
 from torcctl.plans import move_text, reason_text
-from torcd.protocol.model import Decision, Explanation
+from torcd.protocol.model import Decision, Explanation, Handling
 
 VERDICTS = {
     "would_rerun": "a reinit would reset it:",
@@ -36,6 +36,7 @@ KEPT = {
 REASONS = {
     "unchanged_inputs": "it returned to completed without running: all that it takes turned out unchanged",
     "accepted": "it counts as completed because somebody accepted it as it is",
+    "recovery_failed": "the script that comes before a retry did not succeed, so the command was not run again",
 }
 """Status reasons that say more than their name."""
 
@@ -46,6 +47,8 @@ def write_explanation(told: Explanation) -> None:
     lines = [f"{cell(told.name)} (job {told.job_id} of workflow {told.workflow_id}): {status}"]
     if told.status_reason in REASONS:
         lines.append(REASONS[told.status_reason])
+    if told.handling is not None:
+        lines.append(_handling_text(told.handling))
     lines.append(VERDICTS.get(told.verdict, told.verdict))
     lines += [f"  {reason_text(reason)}" for reason in told.reasons]
     if told.root is not None:
@@ -57,6 +60,29 @@ def write_explanation(told: Explanation) -> None:
         lines.append("operations, newest first:")
         lines += [line for decision in told.decisions for line in _decision_lines(decision)]
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _handling_text(handling: Handling) -> str:
+    """What the failure handler did, and why."""
+    handler, code = cell(handling.failure_handler), handling.return_code
+    failed = f"attempt {handling.attempt_id} failed with return code {code}"
+    match handling.why:
+        case "retry":
+            retry = f"retry {handling.retries} of {handling.max_retries or handling.retries}"
+            script = "" if handling.recovery_script is None else f", after {cell(handling.recovery_script)}"
+            return f"{failed}; failure handler {handler} has it tried again ({retry}{script})"
+        case "no_rule":
+            return f"{failed}, for which failure handler {handler} has no rule"
+        case "exhausted":
+            return (
+                f"{failed}; failure handler {handler} had it tried again {handling.retries} times, which is all it may"
+            )
+        case "recovery_failed":
+            return f"{failed} in the recovery script of failure handler {handler}, which does not try it again then"
+        case "canceled":
+            return f"{failed}; failure handler {handler} does not try it again in a canceled workflow"
+        case _:
+            return f"{failed}; failure handler {handler} would have it tried again now, but was another then"
 
 
 def _path_names(told: Explanation) -> list[str]:

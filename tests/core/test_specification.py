@@ -586,11 +586,9 @@ def test_bad_schedulers_are_refused(field: str, value: Any) -> None:
 def test_what_this_version_does_not_carry_out_is_refused() -> None:
     errors = refusals(
         job("a"),
-        failure_handlers=[{"name": "h", "rules": []}],
         actions=[{"trigger_type": "on_workflow_start", "action_type": "run_commands"}],
     )
-    assert [error["path"] for error in errors] == ["failure_handlers", "actions"]
-    assert refusal(job("a", failure_handler="h"))[0] == "jobs[0].failure_handler"
+    assert [error["path"] for error in errors] == ["actions"]
 
 
 def test_two_producers_of_a_file_or_user_data_are_refused() -> None:

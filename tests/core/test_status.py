@@ -129,6 +129,7 @@ def test_numbers_of_statuses_and_reasons_are_for_ever() -> None:
         (8, "UNCHANGED_INPUTS"),
         (9, "ACCEPTED"),
         (10, "RETRY"),
+        (11, "RECOVERY_FAILED"),
     ]
 
 

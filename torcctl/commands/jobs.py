@@ -77,6 +77,7 @@ def update(
     resource_requirements: str | None = None,
     cancel_on_blocking_job_failure: Switch = None,
     supports_termination: Switch = None,
+    failure_handler: str | None = None,
     context: Context,
 ) -> None:
     """Edit a job that is not running. What is left out stays as it is.
@@ -90,6 +91,7 @@ def update(
         resource_requirements: Name of the resource requirements.
         cancel_on_blocking_job_failure: Whether the job is canceled when one it depends on fails.
         supports_termination: Whether the job wants to be told, and not killed, when its time ends.
+        failure_handler: Name of the failure handler; "" for none.
     """
     changes = UpdateJob(
         job_id=0,
@@ -100,6 +102,7 @@ def update(
         resource_requirements=_or_unset(resource_requirements),
         cancel_on_blocking_job_failure=_or_unset(cancel_on_blocking_job_failure),
         supports_termination=_or_unset(supports_termination),
+        failure_handler=None if failure_handler == "" else _or_unset(failure_handler),
     )
     if changes == UpdateJob(job_id=0):
         raise UsageError(f"jobs update {job}: say what to change, for instance --command; see --help")

@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Collection
 from typing import Literal
 
+from msgspec import UNSET
+
 from torcctl.worker.ledger import Key
 from torcctl.worker.process import (
     CANNOT_START,
@@ -39,8 +41,8 @@ class Attempt:
     """One attempt of a job, from the hand-out to its end."""
 
     __slots__ = (
-        "end", "error", "is_forgotten", "job", "kill_at", "leader_ended", "process", "ref", "since",
-        "stopped",
+        "end", "error", "is_forgotten", "is_recovering", "job", "kill_at", "leader_ended", "process", "ref",
+        "since", "stopped",
     )  # fmt: skip
 
     def __init__(self, job: JobLaunch, since: float) -> None:
@@ -49,6 +51,8 @@ class Attempt:
         """When it was handed out."""
         self.ref = AttemptRef(job_id=job.job_id, attempt_id=job.attempt_id)
         self.process: Process | None = None
+        self.is_recovering = job.recovery is not None
+        """What runs, or is to, is the recovery script; the command comes after it."""
         self.end: ProcessEnd | None = None
         self.error: CannotStart | None = None
         self.stopped: Stopped | None = None
@@ -78,6 +82,7 @@ class Attempt:
             ended_at_ms=process.started_ms + round(end.exec_time_s * 1000), exec_time_s=end.exec_time_s,
             peak_memory_bytes=end.peak_memory_bytes, cpu_seconds=end.cpu_seconds,
             stdout_path=process.stdout_path, stderr_path=process.stderr_path, outputs=outputs,
+            recovery_failed=True if self.is_recovering and self.stopped is None else UNSET,
         )  # fmt: skip
 
 
@@ -149,16 +154,22 @@ class Attempts:
         try:
             process = self._launcher.start(attempt.job, self._room.next_devices(attempt.job))
         except CannotStart as error:
-            log.warning("job %d (%s) could not be started: %s", attempt.job.job_id, attempt.job.name, error)
-            attempt.error = error
+            self._note_refusal(attempt, error)
             self._held.discard(attempt.key)
             return False
         attempt.process = process
         self._room.take(attempt.job)
         self.running[attempt.key] = attempt
+        self._watch(attempt, process)
+        return True
+
+    def _note_refusal(self, attempt: Attempt, error: CannotStart) -> None:
+        log.warning("job %d (%s) could not be started: %s", attempt.job.job_id, attempt.job.name, error)
+        attempt.error = error
+
+    def _watch(self, attempt: Attempt, process: Process) -> None:
         self._by_pidfd[process.pidfd] = attempt
         self._epoll.register(process.pidfd, select.EPOLLIN)
-        return True
 
     def collect(self) -> list[Attempt]:
         """The attempts whose process has ended; those being stopped are left to `press_stopping`."""
@@ -166,7 +177,9 @@ class Attempts:
         for pidfd, _ in self._epoll.poll(0):
             attempt = self._by_pidfd[pidfd]
             if attempt.stopped is None:
-                ended.append(self._finish(attempt))
+                self._take_end(attempt)
+                if not self._goes_on(attempt):
+                    ended.append(self._finish(attempt))
             else:
                 self._epoll.unregister(pidfd)  # or it would be reported again and again
                 attempt.leader_ended = True
@@ -203,6 +216,7 @@ class Attempts:
             if alive and now >= attempt.kill_at:
                 self._signal(alive, signal.SIGKILL)
             if attempt.leader_ended and not alive:
+                self._take_end(attempt)
                 ended.append(self._finish(attempt))
         return ended
 
@@ -210,15 +224,36 @@ class Attempts:
         for group in groups:
             signal_group(group, number)
 
-    def _finish(self, attempt: Attempt) -> Attempt:
+    def _take_end(self, attempt: Attempt) -> None:
+        """Reaps the attempt's process, and whatever that left behind."""
         assert attempt.process is not None
         if not attempt.leader_ended:
             self._epoll.unregister(attempt.process.pidfd)
         del self._by_pidfd[attempt.process.pidfd]
+        attempt.end = self._launcher.reap(attempt.process)
+
+    def _goes_on(self, attempt: Attempt) -> bool:
+        """Starts the command of an attempt whose recovery script has succeeded; whether it runs now."""
+        recovery, end = attempt.process, attempt.end
+        assert recovery is not None
+        assert end is not None
+        if not attempt.is_recovering or end.return_code != 0:
+            return False
+        attempt.is_recovering, attempt.end = False, None
+        try:
+            attempt.process = self._launcher.go_on(attempt.job, recovery)
+        except CannotStart as error:
+            attempt.process = None
+            self._note_refusal(attempt, error)
+            return False
+        self._watch(attempt, attempt.process)
+        return True
+
+    def _finish(self, attempt: Attempt) -> Attempt:
+        """Lets go of an attempt that is over."""
         del self.running[attempt.key]
         self._held.discard(attempt.key)
         self.stopping.pop(attempt.key, None)
-        attempt.end = self._launcher.reap(attempt.process)
         self._room.give_back(attempt.job)
         return attempt
 

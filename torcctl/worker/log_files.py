@@ -23,6 +23,14 @@ def create_log(path: str) -> int:
         return os.open(path, NEW, 0o600)
 
 
+def append_log(path: str) -> int:
+    """A descriptor of a file that was made so, to go on at its end; of a new one when it was removed meanwhile."""
+    try:
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return create_log(path)
+
+
 def check_links(directory: str, base: str) -> None:
     """Raises PermissionError if `directory`, or one between it and `base`, is a link that another user made.
 

@@ -13,17 +13,18 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from typing import NamedTuple
 
 import msgspec
 
 from torcctl.worker.command import Execution, by_bash, find_bash, find_direct, is_shell_altered, wrap
 from torcctl.worker.guard import Guard
-from torcctl.worker.log_files import check_links, create_log
+from torcctl.worker.log_files import append_log, check_links, create_log
 from torcctl.worker.slurm_environment import DEVICE_VARIABLES
 from torcd.protocol.address import Address
 from torcd.protocol.errors import Refused
-from torcd.protocol.worker_requests import JobLaunch
+from torcd.protocol.worker_requests import JobLaunch, Recovery
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,8 @@ class Process(msgspec.Struct, gc=False):
     """Monotonic."""
     stdout_path: str
     stderr_path: str
+    devices: tuple[str, ...] = ()
+    """The GPUs that it was given."""
     sampled_memory_bytes: int = 0
     """Most that all its processes together were seen to hold."""
     sampled_cpu_s: float = 0.0
@@ -67,6 +70,15 @@ class CannotStart(Exception):
         super().__init__(why)
         self.stdout_path = stdout_path
         self.stderr_path = stderr_path
+
+
+class Logs(NamedTuple):
+    """Where a process writes to: descriptors, and what they are of."""
+
+    stdout: int
+    stderr: int
+    stdout_path: str
+    stderr_path: str
 
 
 class Launcher:
@@ -130,20 +142,34 @@ class Launcher:
             self._environment[b"TORCD_CONNECTION_FILE"] = os.fsencode(address.file)
 
     def start(self, job: JobLaunch, devices: Collection[str] = ()) -> Process:
-        """Starts the job, with these GPUs. Raises CannotStart; whatever the reason, the worker is none the worse."""
+        """Starts the job, with these GPUs, or the recovery script before it: once that has succeeded `go_on` follows.
+
+        Raises CannotStart; whatever the reason, the worker is none the worse.
+        """
+        return self._start(job, devices, create_log, job.recovery)
+
+    def go_on(self, job: JobLaunch, recovery: Process) -> Process:
+        """Starts the command of a job whose recovery script has succeeded: one attempt, in the same logs."""
+        process = self._start(job, recovery.devices, append_log, None)
+        process.started_ms, process.started_s = recovery.started_ms, recovery.started_s
+        return process
+
+    def _start(
+        self, job: JobLaunch, devices: Collection[str], open_log: Callable[[str], int], recovery: Recovery | None
+    ) -> Process:
         base = os.path.join(self.output_dir, f"job_{job.job_id}_{job.attempt_id}")
         stdout_path, stderr_path = base + ".o", base + ".e"
         try:
-            stdout = self._open_log(stdout_path)
+            stdout = self._open_log(open_log, stdout_path)
         except OSError as error:
             raise CannotStart(f"{stdout_path}: {error.strerror}") from error
         try:
             try:
-                stderr = self._open_log(stderr_path)
+                stderr = self._open_log(open_log, stderr_path)
             except OSError as error:
                 raise CannotStart(f"{stderr_path}: {error.strerror}", stdout_path) from error
             try:
-                return self._spawn(job, devices, stdout, stderr, stdout_path, stderr_path)
+                return self._spawn(job, devices, recovery, Logs(stdout, stderr, stdout_path, stderr_path))
             except Exception as error:  # the boundary of one job: its trouble must not end the others
                 if not isinstance(error, OSError | ValueError):
                     log.exception("job %d (%s) could not be started", job.job_id, job.name)
@@ -157,28 +183,13 @@ class Launcher:
         finally:
             os.close(stdout)
 
-    def _spawn(
-        self, job: JobLaunch, devices: Collection[str], stdout: int, stderr: int, stdout_path: str, stderr_path: str
-    ) -> Process:
+    def _spawn(self, job: JobLaunch, devices: Collection[str], recovery: Recovery | None, logs: Logs) -> Process:
         environment = self._environment_of(job, devices)
-        command = job.command
-        if job.invocation_script:
-            command = wrap(job.invocation_script, command, self._directory)
-        direct = None
-        if not (self._is_shell_altered or is_shell_altered(job.env)):
-            direct = find_direct(command, job.env.get("PATH", self._path))
         started_ms, started_s = time.time_ns() // 1_000_000, time.monotonic()
-        self.guard.announce(stdout, stderr)
-        pid = None
-        if direct is not None:
-            try:
-                pid = self._execute(direct, {**environment, b"_": os.fsencode(direct.program)}, stdout, stderr)
-            except OSError as error:
-                if error.errno not in {errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR}:
-                    raise
-                # Bash words the refusal as the user knows it, and runs a script that has no `#!`.
-        if pid is None:
-            pid = self._execute(by_bash(self._bash, command), environment, stdout, stderr)
+        if recovery is None:
+            pid = self._execute_command(job, environment, logs)
+        else:
+            pid = self._execute_recovery(recovery, environment, logs)
         self.guard.enter(pid)
         try:
             pidfd = os.pidfd_open(pid)
@@ -187,16 +198,40 @@ class Launcher:
             os.killpg(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             raise
-        return Process(pid, pidfd, started_ms, started_s, stdout_path, stderr_path)
+        return Process(pid, pidfd, started_ms, started_s, logs.stdout_path, logs.stderr_path, tuple(devices))
 
-    def _execute(self, execution: Execution, environment: dict[bytes, bytes], stdout: int, stderr: int) -> int:
+    def _execute_recovery(self, recovery: Recovery, environment: dict[bytes, bytes], logs: Logs) -> int:
+        environment[b"TORC_RETURN_CODE"] = b"%d" % recovery.return_code
+        environment[b"TORC_FAILED_ATTEMPT"] = b"%d" % recovery.attempt_id
+        environment[b"TORC_RECOVERY_FOR"] = os.fsencode(recovery.stderr_path or "")
+        self.guard.announce(logs.stdout, logs.stderr)
+        return self._execute(by_bash(self._bash, recovery.script), environment, logs)
+
+    def _execute_command(self, job: JobLaunch, environment: dict[bytes, bytes], logs: Logs) -> int:
+        command = job.command
+        if job.invocation_script:
+            command = wrap(job.invocation_script, command, self._directory)
+        direct = None
+        if not (self._is_shell_altered or is_shell_altered(job.env)):
+            direct = find_direct(command, job.env.get("PATH", self._path))
+        self.guard.announce(logs.stdout, logs.stderr)
+        if direct is not None:
+            try:
+                return self._execute(direct, {**environment, b"_": os.fsencode(direct.program)}, logs)
+            except OSError as error:
+                if error.errno not in {errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR}:
+                    raise
+                # Bash words the refusal as the user knows it, and runs a script that has no `#!`.
+        return self._execute(by_bash(self._bash, command), environment, logs)
+
+    def _execute(self, execution: Execution, environment: dict[bytes, bytes], logs: Logs) -> int:
         """The pid. The process is ours to reap: Popen is made to believe that this has happened."""
         popen = subprocess.Popen(
             execution.words,
             executable=execution.program,
             stdin=self._null,
-            stdout=stdout,
-            stderr=stderr,
+            stdout=logs.stdout,
+            stderr=logs.stderr,
             cwd=self._directory,
             env=environment,
             close_fds=False,  # every descriptor of the worker is close-on-exec
@@ -227,12 +262,12 @@ class Launcher:
         os.makedirs(self.output_dir, mode=0o700, exist_ok=True)
         check_links(self.output_dir, self._directory)
 
-    def _open_log(self, path: str) -> int:
+    def _open_log(self, open_log: Callable[[str], int], path: str) -> int:
         try:
-            return create_log(path)
+            return open_log(path)
         except FileNotFoundError:
             self._make_output_dir()  # someone cleaned up while the workflow runs
-            return create_log(path)
+            return open_log(path)
 
     def _explain(self, error: Exception) -> str:
         if isinstance(error, OSError) and error.errno == errno.E2BIG:

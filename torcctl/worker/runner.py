@@ -82,8 +82,8 @@ class Runner:
                 while True:
                     await trio.lowlevel.wait_readable(self._attempts)
                     for attempt in self._attempts.collect():
-                        assert attempt.end is not None
-                        self._run_times.on_end(attempt.end.exec_time_s)
+                        if attempt.end is not None:  # else its command could not be started after its recovery
+                            self._run_times.on_end(attempt.end.exec_time_s)
                         self._settle(attempt)
                     self.start_fitting()
                     self._notify()

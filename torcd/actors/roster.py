@@ -21,11 +21,11 @@ from torcd.core.explanation import Wait
 from torcd.core.placement import describe_lack, describe_need
 from torcd.core.refusals import check_not_archived
 from torcd.core.status import Status
+from torcd.operations.launch import load_launches
 from torcd.operations.report import (
     count_stranded,
     hand_out,
     judge_doubtful,
-    load_launches,
     lose_unknown_workers,
     lose_worker,
     take_report,

@@ -120,6 +120,7 @@ def _simulate(state: State, seen: Observation, chosen: Int64) -> tuple[NDArray[n
             reason=jobs.reason.copy(),
             worker=jobs.worker.copy(),
             counter=jobs.counter.copy(),
+            retries=jobs.retries.copy(),
         ),
         files=replace(
             files,

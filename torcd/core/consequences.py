@@ -71,6 +71,8 @@ def follow(state: State, request: Operation, findings: Findings) -> Plan:
         after[candidates], after_reason[candidates] = evaluate(
             state.graph, after, candidates, state.jobs.cancel_on_failure
         )
+    waits = (after == Status.READY) & (status == Status.READY) & ~_find_renewed(findings, reasons, state.count)
+    after_reason = np.where(waits, state.jobs.reason, after_reason)  # for its retry, perhaps
     changed = (after != status) | (after_reason != state.jobs.reason)
     changed[live] = True
     may_return = _find_returnable(state, findings, reset, reasons) & ~needed
@@ -138,6 +140,14 @@ def _spread(state: State, findings: Findings, reasons: Reasons) -> tuple[Mask, R
     reset[reasons.job] = True
     reset[findings.silent] = True
     return reset, reasons, makers
+
+
+def _find_renewed(findings: Findings, reasons: Reasons, count: int) -> Mask:
+    """Jobs that start anew, and do not only go on from where they were."""
+    renewed = np.zeros(count, dtype=np.bool_)
+    renewed[reasons.job[reasons.kind != Kind.NOT_COMPLETED]] = True
+    renewed[findings.silent] = True
+    return renewed
 
 
 def _find_returnable(state: State, findings: Findings, reset: Mask, reasons: Reasons) -> Mask:

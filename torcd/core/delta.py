@@ -105,6 +105,14 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Retries:
+    """How often jobs count as retried."""
+
+    jobs: Indexes
+    counts: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
 class Rebase:
     """Jobs that count as last started when the version counter stood at `counters`, by `workers` (`Jobs.worker`)."""
 
@@ -166,7 +174,7 @@ class Notice:
     data: dict[str, Any]
 
 
-Change = Move | Claim | Start | Records | UserDataWrite | UserDataRestored | Mark | Rebase | JobEdit | TaskEnd
+Change = Move | Claim | Start | Records | UserDataWrite | UserDataRestored | Mark | Retries | Rebase | JobEdit | TaskEnd
 
 
 @dataclass(slots=True)

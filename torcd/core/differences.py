@@ -32,6 +32,7 @@ class Attributes(Item, frozen=True, gc=False):
     priority: int
     resource_requirements: str | None
     scheduler: str | None
+    failure_handler: str | None
     cancel_on_blocking_job_failure: bool
     supports_termination: bool
 
@@ -211,6 +212,7 @@ def attributes_of(expansion: Expansion, job: NewJob) -> Attributes:
         priority=job.priority,
         resource_requirements=expansion.requirements[job.requirement].name if job.requirement >= 0 else None,
         scheduler=job.scheduler,
+        failure_handler=job.failure_handler,
         cancel_on_blocking_job_failure=job.cancel_on_blocking_job_failure,
         supports_termination=job.supports_termination,
     )

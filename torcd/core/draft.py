@@ -21,6 +21,7 @@ from torcd.core.delta import (
     Rebase,
     Records,
     ResultRow,
+    Retries,
     Start,
     UserDataRestored,
     UserDataWrite,
@@ -30,9 +31,10 @@ from torcd.core.moves import merge_moves
 from torcd.core.observation import Observation, has_changed, needs_recording
 from torcd.core.ranges import format_ranges
 from torcd.core.state import DIGEST, Files, State, has_digest
-from torcd.core.status import By, Status, StatusReason, check_moves, reason_name, status_name
+from torcd.core.status import WAITING, By, Status, StatusReason, check_moves, mask_of, reason_name, status_name
 
 Indexes = NDArray[np.int64]
+IS_WAITING = mask_of(WAITING)
 
 
 class Draft:
@@ -73,6 +75,7 @@ class Draft:
         counters are computed anew.
         """
         check_moves(self.state.jobs.status[jobs], status, by)
+        self._count_anew(jobs[IS_WAITING[status]])
         self.state.jobs.status[jobs] = status
         self.state.jobs.reason[jobs] = reason
         kinds = status.astype(np.int64) << 8 | reason
@@ -96,6 +99,28 @@ class Draft:
             self._check(jobs, status)
             self.state.set_status(jobs, status, reason)
             self._note(Move(jobs=jobs, status=status, reason=reason))
+
+    def retry(self, jobs: Indexes) -> None:
+        """Has jobs whose attempts failed tried again."""
+        if len(jobs):
+            self.count_retries(jobs, self.state.jobs.retries[jobs] + 1)
+            self.move(jobs, Status.READY, StatusReason.RETRY)
+
+    def hand_back(self, jobs: Indexes) -> None:
+        """Makes claimed jobs ready again, for the reason for which they were."""
+        is_retry = self.state.jobs.retries[jobs] > 0
+        self.move(jobs[~is_retry], Status.READY)
+        self.move(jobs[is_retry], Status.READY, StatusReason.RETRY)
+
+    def count_retries(self, jobs: Indexes, counts: NDArray[np.int32]) -> None:
+        """Says how often jobs count as retried."""
+        if len(jobs):
+            self.state.jobs.retries[jobs] = counts
+            self.write(Retries(jobs=jobs, counts=counts))
+
+    def _count_anew(self, jobs: Indexes) -> None:
+        retried = jobs[self.state.jobs.retries[jobs] > 0]
+        self.count_retries(retried, np.zeros(len(retried), dtype=np.int32))
 
     def claim(self, jobs: Indexes, worker_id: int) -> Claim:
         """Gives ready jobs to a worker, each as a new attempt."""

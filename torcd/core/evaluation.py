@@ -75,5 +75,7 @@ def evaluate_downstream(state: State, roots: NDArray[np.int64]) -> Placement:
     reset = status.copy()
     reset[jobs] = Status.UNINITIALIZED
     after, after_reason = evaluate(state.graph, reset, jobs, state.jobs.cancel_on_failure)
-    changed = (after != status[jobs]) | (after_reason != reason[jobs])
+    changed = (after != status[jobs]) | (
+        (after_reason != reason[jobs]) & (after != Status.READY)
+    )  # ready to be retried
     return Placement(jobs[changed], after[changed], after_reason[changed])

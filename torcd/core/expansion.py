@@ -52,6 +52,7 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     requirement: int
     """-1: none named and the specification has none called "default"."""
     scheduler: str | None
+    failure_handler: str | None
     priority: int
     cancel_on_blocking_job_failure: bool
     supports_termination: bool

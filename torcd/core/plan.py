@@ -40,6 +40,8 @@ class Restored:
     """Of `jobs`: the version counter at their last attempt."""
     workers: NDArray[np.int32]
     """Of `jobs`: who held it, see `Jobs.worker`."""
+    retries: NDArray[np.int32]
+    """Of `jobs`: how often they count as retried."""
     values: list[tuple[int, int]]
     """(user data, version) of values that were cleared: that version is taken back."""
     is_canceled: bool
@@ -49,7 +51,7 @@ class Restored:
         records, values = self.records, np.array(self.values, dtype=np.int64).reshape(-1, 2)
         return [
             state.files.ids.ids[records.files], records.mtime_ns, records.size, records.digest, records.is_racy,
-            records.version, state.jobs.ids.ids[self.jobs], self.counters,
+            records.version, state.jobs.ids.ids[self.jobs], self.counters, self.retries,
             state.values.ids.ids[values[:, 0]], values[:, 1], np.array([self.is_canceled]),
         ]  # fmt: skip
 

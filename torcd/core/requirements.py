@@ -35,12 +35,6 @@ def check_header(header: Header, problems: Problems) -> None:
     """
     if is_bad_name(header.name):
         problems.add("name", header.name, BAD_NAME)
-    if header.failure_handlers:
-        problems.add(
-            "failure_handlers",
-            header.failure_handlers[0].name,
-            "this version does not carry out failure handlers; leave failure_handlers out",
-        )
     if header.actions:
         problems.add(
             "actions",
@@ -67,12 +61,13 @@ def _check_scheduler(scheduler: SlurmSchedulerSpec, where: str, names: set[str],
             problems.add(f"{where}.walltime", scheduler.walltime, "the walltime is zero")
     except Refused as error:
         problems.add(f"{where}.walltime", scheduler.walltime, error.message)
-    _check_count(f"{where}.nodes", scheduler.nodes, 1, problems)
+    check_count(f"{where}.nodes", scheduler.nodes, 1, problems)
     if scheduler.ntasks_per_node is not None:
-        _check_count(f"{where}.ntasks_per_node", scheduler.ntasks_per_node, 1, problems)
+        check_count(f"{where}.ntasks_per_node", scheduler.ntasks_per_node, 1, problems)
 
 
-def _check_count(where: str, value: int, least: int, problems: Problems) -> None:
+def check_count(where: str, value: int, least: int, problems: Problems) -> None:
+    """Notes a number that is smaller than `least`, or too large."""
     if value < least:
         problems.add(where, value, f"{value} is too small; it must be at least {least}")
     elif value > MAX_COUNT:
@@ -90,9 +85,9 @@ def parse_requirements(specs: list[ResourceRequirementsSpec], problems: Problems
         elif spec.name in names:
             problems.add(f"{where}.name", spec.name, f"there are two resource requirements named {spec.name!r}")
         names.add(spec.name)
-        _check_count(f"{where}.num_cpus", spec.num_cpus, 1, problems)
-        _check_count(f"{where}.num_gpus", spec.num_gpus, 0, problems)
-        _check_count(f"{where}.num_nodes", spec.num_nodes, 1, problems)
+        check_count(f"{where}.num_cpus", spec.num_cpus, 1, problems)
+        check_count(f"{where}.num_gpus", spec.num_gpus, 0, problems)
+        check_count(f"{where}.num_nodes", spec.num_nodes, 1, problems)
         requirements.append(
             NewRequirement(
                 name=spec.name,

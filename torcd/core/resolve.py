@@ -55,6 +55,7 @@ class Resolver:
         self._env = header.env
         self._requirements = {spec.name: index for index, spec in enumerate(header.resource_requirements)}
         self._default_requirement = self._requirements.get(DEFAULT_REQUIREMENT, -1)
+        self._handlers = {spec.name for spec in header.failure_handlers}
         self._schedulers = {spec.name for spec in header.slurm_schedulers if spec.name is not None}
 
     def resolve(self, index: int) -> NewJob:
@@ -115,6 +116,7 @@ class Resolver:
             output_user_data=output_user_data,
             requirement=self._check(index, spec),
             scheduler=spec.scheduler,
+            failure_handler=spec.failure_handler,
             priority=spec.priority,
             cancel_on_blocking_job_failure=spec.cancel_on_blocking_job_failure,
             supports_termination=spec.supports_termination,
@@ -150,9 +152,9 @@ class Resolver:
             check_env(spec.env, f"jobs[{self._jobs.origins[index]}].env", self._problems)
         if not -PRIORITY_LIMIT <= spec.priority < PRIORITY_LIMIT:
             self._add(index, "priority", spec.priority, f"{spec.priority} does not fit 32 bits")
-        if spec.failure_handler is not None:
-            message = "this version does not carry out failure handlers; leave failure_handler out"
-            self._add(index, "failure_handler", spec.failure_handler, message)
+        if spec.failure_handler is not None and spec.failure_handler not in self._handlers:
+            message = f"there is no failure handler {spec.failure_handler!r}"
+            self._add(index, "failure_handler", spec.failure_handler, message, near=self._handlers)
         if spec.scheduler is not None and spec.scheduler not in self._schedulers:
             message = f"there is no Slurm scheduler {spec.scheduler!r}"
             self._add(index, "scheduler", spec.scheduler, message, near=self._schedulers)

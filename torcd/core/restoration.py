@@ -36,8 +36,8 @@ _NO_MTIME = -1
 NOBODY = 2**31 - 1
 """Who held the attempts that an import brings along: a worker whom this database has never had, nor will have."""
 
-JobRow = tuple[int, int, int, int, int, int, bool]
-"""Status, reason, attempt, run_id, worker, version counter at the last start, may_return."""
+JobRow = tuple[int, int, int, int, int, int, bool, int]
+"""Status, reason, attempt, run_id, worker, version counter at the last start, may_return, retries."""
 RecordRow = tuple[int, int, int, int, bytes | None, bool]
 """File, mtime_ns, size, version, digest, is_racy."""
 FormerRow = tuple[int, int, int, int, bytes | None]
@@ -164,7 +164,8 @@ class Restorer:
             worker = as_history(worker)
         if status in LIVE:
             status, reason = Status.UNINITIALIZED, StatusReason.NONE
-        return status, reason, job.attempt_id, job.run_id, worker, counter, job.may_return
+        retries = 0 if status == Status.UNINITIALIZED else job.retries
+        return status, reason, job.attempt_id, job.run_id, worker, counter, job.may_return, retries
 
     def _check_waiting(self) -> None:
         """A blocked job that waits for nothing would wait for ever, a ready one that waits would run too soon."""

@@ -11,6 +11,7 @@ import msgspec
 from torcd.core.dependencies import Dependencies
 from torcd.core.expansion import Expansion, NewFile, NewUserData
 from torcd.core.fingerprint import user_data_digest
+from torcd.core.handler_checks import check_handlers
 from torcd.core.paths import base_of, resolve_path
 from torcd.core.problems import Problems
 from torcd.core.references import ENDLESS, Names, Patience
@@ -46,6 +47,7 @@ def expand(
         raise Refused(f"the submission directory {directory!r} is not absolute", value=directory)
     problems = problems or Problems()
     check_header(header, problems)
+    check_handlers(header.failure_handlers, problems)
     check_env(header.env, "env", problems)
     requirements = parse_requirements(header.resource_requirements, problems)
     unfolder = Unfolder(header.parameters, problems)

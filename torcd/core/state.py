@@ -15,6 +15,7 @@ from torcd.core.graph import Graph, Rows, make_rows, pack, sorted_unique
 from torcd.core.holder import as_current, as_history
 from torcd.core.placement import ReadyQueue, Requirement
 from torcd.core.status import BAD, SETTLED, Status, ends_attempt, mask_of, revives_attempt, status_name
+from torcd.protocol.specification import FailureHandlerSpec
 
 NEVER = -3
 """`Files.size` of a file that was never recorded."""
@@ -101,6 +102,10 @@ class Jobs:
     requirement: NDArray[np.int32]
     length: NDArray[np.int32]
     """About how many bytes it takes to tell a worker of the job."""
+    handler: NDArray[np.int32]
+    """The failure handler, an index in `State.handlers`; -1: none."""
+    retries: NDArray[np.int32]
+    """How often it was retried since an operation last touched it."""
     may_return: NDArray[np.bool_]
     """Of a job that was reset: it returns to completed if all that it takes turns out unchanged (SEMANTICS 4.9)."""
 
@@ -198,6 +203,7 @@ class State:
     values: Values
     requirements: list[Requirement]
     sort_method: str
+    handlers: list[FailureHandlerSpec]
     definitions: dict[int, list[tuple[int, Definition | str]]]
     """Of each job that was edited since its last attempt began, and perhaps of others: (version, definition), oldest
     first. What was in force before the first one is that one."""

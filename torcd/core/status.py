@@ -42,6 +42,7 @@ class StatusReason(IntEnum):
     UNCHANGED_INPUTS = 8
     ACCEPTED = 9
     RETRY = 10
+    RECOVERY_FAILED = 11
 
 
 S = Status

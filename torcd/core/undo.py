@@ -57,6 +57,8 @@ class Before(msgspec.Struct, frozen=True, kw_only=True):
     """Other jobs that did not run, downstream of jobs that it settled: that may make them runnable later on."""
     below_attempt: Column = _NO_COLUMN
     """The latest attempt of each of those."""
+    retries: Column | None = None
+    """What the first versions packed lacks it: no job was retried then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ class Notebook:
             "counter": jobs.counter[self._jobs],
             "attempt": jobs.attempt[self._jobs],
             "worker": jobs.worker[self._jobs],
+            "retries": jobs.retries[self._jobs],
             "mtime_ns": files.mtime_ns[self._files],
             "size": files.size[self._files],
             "is_racy": files.is_racy[self._files],
@@ -160,6 +163,7 @@ def plan_undo(state: State, request: Undo, steps: tuple[Step, ...]) -> Plan:
     waiting = np.flatnonzero((after == Status.BLOCKED) | (after == Status.READY) | released)
     after[waiting] = Status.UNINITIALIZED
     after[waiting], after_reason[waiting] = evaluate(state.graph, after, waiting, state.jobs.cancel_on_failure)
+    after_reason[(after == Status.READY) & (former.retries > 0)] = StatusReason.RETRY
     changed = np.flatnonzero((after != state.jobs.status) | (after_reason != state.jobs.reason))
     marked = former.known & former.may_return
     return Plan(
@@ -181,6 +185,7 @@ def plan_undo(state: State, request: Undo, steps: tuple[Step, ...]) -> Plan:
             jobs=jobs,
             counters=former.counter[jobs],
             workers=former.worker[jobs],
+            retries=former.retries[jobs],
             values=former.values(),
             is_canceled=last.before.is_canceled or state.is_canceled,
         ),
@@ -212,6 +217,7 @@ class _Former:
         self.counter = state.jobs.counter.copy()
         self.attempt = state.jobs.attempt.copy()
         self.worker = state.jobs.worker.copy()
+        self.retries = state.jobs.retries.copy()
         self._files = replace(state.files, **{name: getattr(state.files, name).copy() for name in _RECORD})
         self._is_back = np.zeros(len(state.files.size), dtype=np.bool_)
         self._given = np.zeros(len(state.files.size), dtype=np.int64)
@@ -227,6 +233,7 @@ class _Former:
         for name in ("status", "reason", "may_return", "counter", "attempt", "worker"):
             column: NDArray[np.generic] = getattr(self, name)
             column[jobs] = getattr(before, name).values()[there].astype(column.dtype)
+        self.retries[jobs] = 0 if before.retries is None else before.retries.values()[there]
         found = self._state.jobs.ids.find(before.below.values())
         there = found >= 0
         self.below[found[there]] = True

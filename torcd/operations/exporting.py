@@ -145,8 +145,8 @@ class _Entries:
         writes = _names([row[:2] for row in exported.job_user_data if row[2]], data_names)
         definitions = _group(exported.definitions)
         for (
-            job_id, name, command, script, env, requirement_id, scheduler, priority, cancels, supports_termination,
-            status, reason, attempt, run_id, worker_id, counter, may_return,
+            job_id, name, command, script, env, requirement_id, scheduler, handler, priority, cancels,
+            supports_termination, status, reason, attempt, run_id, worker_id, counter, may_return, retries,
         ) in exported.jobs:  # fmt: skip
             versions = definitions.get(job_id, ())
             yield JobEntry(
@@ -162,6 +162,7 @@ class _Entries:
                 scripts=sorted(scripts.get(job_id, _NO_NAMES)),
                 resource_requirements=requirements.get(requirement_id),
                 scheduler=scheduler,
+                failure_handler=handler,
                 cancel_on_blocking_job_failure=bool(cancels),
                 supports_termination=bool(supports_termination),
                 priority=priority,
@@ -173,6 +174,7 @@ class _Entries:
                 run_id=run_id,
                 attempt_is_history=is_history(worker_id),
                 started_at_version=None if counter < 0 else counter,
+                retries=retries,
                 may_return=bool(may_return),
             )
 

@@ -86,6 +86,7 @@ def _expand(document: Document, directory: str) -> Expansion:
                 output_user_data=job.output_user_data,
                 resource_requirements=job.resource_requirements,
                 scheduler=job.scheduler,
+                failure_handler=job.failure_handler,
                 cancel_on_blocking_job_failure=job.cancel_on_blocking_job_failure,
                 supports_termination=job.supports_termination,
                 priority=job.priority,

@@ -138,6 +138,7 @@ def apply_plan(draft: Draft, planned: Planned, task_id: int | None) -> None:
         draft.place(plan.jobs, plan.after, plan.after_reason, by)
     if plan.restored is not None:  # after the moves, which have their own idea of what attempts count for
         draft.put_attempts_back(plan.restored.jobs, plan.restored.counters, plan.restored.workers)
+        draft.count_retries(plan.restored.jobs, plan.restored.retries)
     draft.mark(plan.marked, may_return=True)
     draft.mark(plan.unmarked, may_return=False)
     draft.notify(

@@ -8,7 +8,6 @@ import sqlite3
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-import msgspec
 import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
@@ -17,10 +16,11 @@ from torcd.core.delta import Claim, ResultRow
 from torcd.core.draft import Draft
 from torcd.core.evaluation import evaluate_downstream
 from torcd.core.observation import Observation
-from torcd.core.placement import NO_REQUIREMENT, Room
-from torcd.core.state import ABSENT, DIGEST, State, has_digest
+from torcd.core.placement import Room
+from torcd.core.state import ABSENT, DIGEST, State
 from torcd.core.status import ENDED, LIVE, WAITING, Status, StatusReason, mask_of
-from torcd.protocol.worker_requests import AttemptEnd, AttemptRef, Capacity, JobLaunch, JobOutput, RefusedReport
+from torcd.operations.retry import is_retried
+from torcd.protocol.worker_requests import AttemptEnd, AttemptRef, Capacity, RefusedReport
 from torcd.storage.save import keys_of, save_results
 
 Int64 = NDArray[np.int64]
@@ -112,7 +112,7 @@ def _take_returned(draft: Draft, worker_id: int, returned: list[AttemptRef]) -> 
     jobs, latest = _find(draft.state, returned)
     columns = draft.state.jobs
     mine = latest & (columns.worker[jobs] == worker_id) & (columns.status[jobs] == Status.PENDING)
-    draft.move(jobs[mine], Status.READY)
+    draft.hand_back(jobs[mine])
 
 
 def _take_ended(draft: Draft, worker_id: int, hostname: str, ended: list[AttemptEnd], reported: Reported) -> None:
@@ -138,14 +138,19 @@ def _take_ended(draft: Draft, worker_id: int, hostname: str, ended: list[Attempt
     _record_outputs(draft, [ended[place] for place in places])
     groups: dict[tuple[Status, StatusReason], list[int]] = {}
     rows = []
+    retried = []
     for place in places:
         job, end = int(jobs[place]), ended[place]
         outcome = _judge(state, job, end)
-        groups.setdefault(outcome, []).append(job)
+        if outcome[0] == Status.FAILED and is_retried(state, job, end):
+            retried.append(job)
+        else:
+            groups.setdefault(outcome, []).append(job)
         rows.append(_result_row(state, job, worker_id, hostname, end, outcome))
     draft.add_results(rows)
     for (after, why), moved in groups.items():
         draft.move(np.array(moved, dtype=np.int64), after, why)
+    draft.retry(np.array(retried, dtype=np.int64))
 
 
 def _first_mentions(jobs: Int64, counts: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -163,6 +168,8 @@ def _judge(state: State, job: int, end: AttemptEnd) -> tuple[Status, StatusReaso
     """The status that an ended attempt gives its job (SEMANTICS §2)."""
     if end.stopped is not None:
         return STOPPED[end.stopped]
+    if end.recovery_failed is True:
+        return Status.FAILED, StatusReason.RECOVERY_FAILED
     if end.return_code != 0:
         return Status.FAILED, StatusReason.NONE
     declared = state.files.outputs.row(job)
@@ -285,70 +292,6 @@ def count_stranded(state: State, total: Room) -> int:
     return int(state.counts[list(WAITING)].sum())
 
 
-_decode_env = msgspec.json.Decoder(dict[str, str]).decode
-
-
-def load_launches(db: sqlite3.Connection, state: State, claim: Claim) -> list[JobLaunch]:
-    """All that a worker needs to run the jobs of a claim, in the claim's order."""
-    ids = state.jobs.ids.ids[claim.jobs].tolist()
-    listed = str(ids)
-    rows = {
-        row[0]: row
-        for row in db.execute(
-            "SELECT id, name, command, invocation_script, env, supports_termination FROM job"
-            " WHERE id IN (SELECT value FROM json_each(?))",
-            (listed,),
-        )
-    }
-    outputs: dict[int, list[JobOutput]] = {}
-    reads_content = _read_content(state, claim.jobs)
-    for job_id, file_id, path in db.execute(
-        "SELECT o.job_id, o.file_id, f.path FROM job_output o JOIN file f ON f.id = o.file_id"
-        " WHERE o.workflow_id = ? AND o.job_id IN (SELECT value FROM json_each(?))",
-        (state.workflow_id, listed),
-    ):
-        outputs.setdefault(job_id, []).append(JobOutput(file_id=file_id, path=path))
-    launches = []
-    for place, job_id in enumerate(ids):
-        _, name, command, script, env, supports_termination = rows[job_id]
-        need = state.ready.requirements[int(state.jobs.requirement[int(claim.jobs[place])])]
-        runtime_s = 0.0 if need is NO_REQUIREMENT else need.runtime_s
-        launches.append(
-            JobLaunch(
-                job_id=job_id,
-                name=name,
-                command=command,
-                invocation_script=script,
-                env=_decode_env(env) if env != "{}" else {},
-                run_id=claim.run_id,
-                attempt_id=int(claim.attempts[place]),
-                outputs=outputs.get(job_id, []),
-                num_cpus=need.num_cpus,
-                memory_bytes=need.memory_bytes,
-                num_gpus=need.num_gpus,
-                runtime_s=runtime_s,
-                supports_termination=bool(supports_termination),
-                reads_content=reads_content[place],
-            )
-        )
-    return launches
-
-
-def _read_content(state: State, jobs: Int64) -> list[bool]:
-    """Of each job, whether its worker shall read the content of its outputs (SEMANTICS 4.9).
-
-    That is so where the workflow says so, and where content has been compared before.
-    """
-    if state.detect == "content":
-        return [True] * len(jobs)
-    made, lengths = state.files.outputs.gather(jobs)
-    known = np.zeros(len(made) + 1, dtype=np.int64)
-    np.cumsum(has_digest(state.files.digest[made]), out=known[1:])
-    ends = np.cumsum(lengths)
-    reads: list[bool] = (known[ends] > known[ends - lengths]).tolist()
-    return reads
-
-
 def lose_unknown_workers(draft: Draft, worker_ids: list[int]) -> None:
     """Live jobs of workers that nobody knows any more: without this they would stay live for ever."""
     columns = draft.state.jobs
@@ -365,7 +308,7 @@ def lose_worker(draft: Draft, worker_id: int, hostname: str) -> list[tuple[int, 
     state = draft.state
     held = np.flatnonzero(state.jobs.worker == worker_id)
     status = state.jobs.status[held]
-    draft.move(held[status == Status.PENDING], Status.READY)
+    draft.hand_back(held[status == Status.PENDING])
     running = held[status == Status.RUNNING]
     draft.add_results([lost_row(state, int(job), draft.now_ms, hostname, StatusReason.WORKER_LOST) for job in running])
     draft.move(running, Status.TERMINATED, StatusReason.WORKER_LOST)

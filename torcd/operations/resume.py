@@ -57,7 +57,7 @@ def resume_attempts(draft: Draft, worker_id: int, hostname: str, presented: list
     held = np.flatnonzero((columns.worker == worker_id) & np.isin(columns.status, list(LIVE)))
     forgotten = np.array([job for job in held.tolist() if job not in known], dtype=np.int64)
     status_of = columns.status[forgotten]
-    draft.move(forgotten[status_of == Status.PENDING], Status.READY)
+    draft.hand_back(forgotten[status_of == Status.PENDING])
     running = forgotten[status_of == Status.RUNNING]
     draft.add_results(
         [lost_row(state, job, draft.now_ms, hostname, StatusReason.WORKER_LOST) for job in running.tolist()]

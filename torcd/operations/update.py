@@ -11,7 +11,7 @@ from msgspec import UNSET
 from torcd.core.delta import JobEdit
 from torcd.core.draft import Draft
 from torcd.core.fingerprint import Definition, definition_digest, read_definition, user_data_digest
-from torcd.core.problems import Problems
+from torcd.core.problems import Problems, suggest
 from torcd.core.requirements import check_env
 from torcd.core.state import State
 from torcd.core.status import LIVE, status_name
@@ -38,6 +38,18 @@ def find_requirement(db: sqlite3.Connection, workflow_id: int, name: str) -> int
     return int(row[0])
 
 
+def _find_handler(state: State, name: str | None) -> int:
+    """The index of a failure handler, -1 for none; raises Refused."""
+    names = [handler.name for handler in state.handlers]
+    if name is not None and name not in names:
+        raise Refused(
+            f"workflow {state.workflow_id} has no failure handler {name!r}{suggest(name, names)}",
+            field="failure_handler",
+            value=name,
+        )
+    return -1 if name is None else names.index(name)
+
+
 def _no_requirement(workflow_id: int, name: str) -> Refused:
     return Refused(
         f"workflow {workflow_id} has no resource requirements {name!r}", field="resource_requirements", value=name
@@ -58,6 +70,7 @@ def update_job(draft: Draft, request: UpdateJob, now: Definition, requirement_id
         )
     if requirement_id is not None and all(need.name != request.resource_requirements for need in state.requirements):
         raise _no_requirement(state.workflow_id, str(request.resource_requirements))  # removed since it was looked up
+    handler = -1 if request.failure_handler is UNSET else _find_handler(state, request.failure_handler)
     if job in state.definitions:
         now = read_definition(state.definitions[job][-1][1])  # edited since it was looked up, perhaps
     changed: dict[str, Any] = {
@@ -88,6 +101,8 @@ def update_job(draft: Draft, request: UpdateJob, now: Definition, requirement_id
         versions.append((state.version_counter, edited))
         state.jobs.length[job] += _length(edited) - _length(now)
     _apply_attributes(state, job, request, requirement_id)
+    if request.failure_handler is not UNSET:
+        state.jobs.handler[job] = handler
     draft.notify("job_updated", {"job_id": request.job_id, "fields": sorted(columns)})
 
 
@@ -119,6 +134,8 @@ def _attributes(request: UpdateJob, requirement_id: int | None) -> dict[str, Any
         columns["supports_termination"] = int(request.supports_termination)
     if requirement_id is not None:
         columns["requirement_id"] = requirement_id
+    if request.failure_handler is not UNSET:
+        columns["failure_handler"] = request.failure_handler
     return columns
 
 

@@ -124,6 +124,7 @@ class JobEntry(Part, frozen=True, kw_only=True):
     """Paths, as `scripts` has them."""
     resource_requirements: str | None = None
     scheduler: str | None = None
+    failure_handler: str | None = None
     cancel_on_blocking_job_failure: bool = True
     supports_termination: bool = False
     priority: int = 0
@@ -141,6 +142,8 @@ class JobEntry(Part, frozen=True, kw_only=True):
     """That attempt does not tell of the present status: the job was reset since, or accepted (SEMANTICS 8.5)."""
     started_at_version: Version | None = None
     """The version counter when its latest attempt that started did so; None: none ever has."""
+    retries: Number = 0
+    """How often its failure handler had it tried again since an operation last touched it."""
     may_return: bool = False
     """It was reset, and returns to completed if all that it takes turns out unchanged (SEMANTICS 4.9)."""
 

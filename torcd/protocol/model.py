@@ -98,6 +98,9 @@ class Job(Answer, frozen=True, kw_only=True):
     worker_id: int | None
     priority: int = 0
     resource_requirements: str | None = None
+    failure_handler: str | None = None
+    retries: int = 0
+    """How often its failure handler had it tried again since an operation last touched it."""
 
 
 class File(Answer, frozen=True, kw_only=True):
@@ -206,6 +209,22 @@ class Decision(Answer, frozen=True, kw_only=True):
     so that it could not run whatever had changed), `waits_already`, `runs` or `disabled`."""
 
 
+class Handling(Answer, frozen=True, kw_only=True):
+    """What a failure handler did about a job's last failure."""
+
+    failure_handler: str
+    attempt_id: int
+    """The attempt that failed."""
+    return_code: int
+    why: str
+    """`retry`, or why it is not retried: `no_rule` (none is for this return code), `exhausted`, `recovery_failed`,
+    `canceled` (the workflow was), `changed_since` (the handler would retry it now)."""
+    retries: int
+    max_retries: int | None
+    """Of the rule for this return code."""
+    recovery_script: str | None
+
+
 class Explanation(Answer, frozen=True, kw_only=True):
     """Why a job is where it is."""
 
@@ -232,6 +251,8 @@ class Explanation(Answer, frozen=True, kw_only=True):
     decisions: list[Decision]
     """Newest first."""
     warnings: list[str]
+    handling: Handling | None = None
+    """What its failure handler did about its last failure."""
 
 
 class Plan(Answer, frozen=True, kw_only=True):

@@ -270,6 +270,7 @@ class UpdateJob(Request, frozen=True, kw_only=True):
     resource_requirements: str | UnsetType = UNSET
     cancel_on_blocking_job_failure: bool | UnsetType = UNSET
     supports_termination: bool | UnsetType = UNSET
+    failure_handler: str | UnsetType | None = UNSET
 
 
 class ListFiles(ListRequest, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import field
+from msgspec import UNSET, UnsetType, field
 
 from torcd.protocol.requests import Integer, ListRequest, Natural, Positive, Request, Time, WorkflowRequest
 
@@ -43,6 +43,8 @@ class AttemptEnd(AttemptRef, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stdout_path: str | None = None
     stderr_path: str | None = None
     outputs: list[OutputSeen] = field(default_factory=list)
+    recovery_failed: bool | UnsetType = UNSET
+    """True: the recovery script did not succeed, and the return code is its; the command was not run."""
 
 
 class Capacity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -120,6 +122,17 @@ class JobOutput(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     path: str
 
 
+class Recovery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a worker runs before the command of a job that is retried, and what that script is told of the failure."""
+
+    script: str
+    """Run by `bash -c`, as a command is."""
+    attempt_id: Integer
+    """The attempt that failed."""
+    return_code: int
+    stderr_path: str | None
+
+
 class JobLaunch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A claimed job, with all that a worker needs to run it."""
 
@@ -139,6 +152,7 @@ class JobLaunch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     supports_termination: bool
     reads_content: bool = False
     """Whether the content of the outputs is to be read, and its digest reported."""
+    recovery: Recovery | None = None
 
 
 class RefusedReport(AttemptRef, frozen=True, kw_only=True, gc=False):

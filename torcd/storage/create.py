@@ -125,14 +125,16 @@ def insert_jobs(
     """Adds uninitialized jobs under these ids; `requirements`: the ids of all requirements."""
     encode = msgspec.json.Encoder().encode
     db.executemany(
-        "INSERT INTO job VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+        "INSERT INTO job (id, workflow_id, name, command, invocation_script, env, requirement_id, scheduler,"
+        " failure_handler, priority, cancel_on_failure, supports_termination, definition_digest)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             (
                 job_id, workflow_id, job.name, job.command, job.invocation_script,
                 encode(job.env).decode() if job.env else "{}",
                 requirements[job.requirement] if job.requirement >= 0 else None,
-                job.scheduler, job.priority, job.cancel_on_blocking_job_failure, job.supports_termination,
-                job.definition_digest,
+                job.scheduler, job.failure_handler, job.priority, job.cancel_on_blocking_job_failure,
+                job.supports_termination, job.definition_digest,
             )
             for job_id, job in zip(ids, jobs, strict=True)
         ),

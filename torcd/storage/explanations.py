@@ -11,6 +11,7 @@ from torcd.core.plan import ShownPlan, Summary, find_other, unpack_plan
 from torcd.core.status import reason_name, status_name
 from torcd.protocol.errors import NotFound
 from torcd.protocol.model import Decision, Explanation, Job, PlanJob
+from torcd.storage.handlings import load_handling
 from torcd.storage.plans import show_page
 from torcd.storage.rows import format_time
 
@@ -45,6 +46,7 @@ def show_explanation(
         waits=[_show_wait(db, wait, jobs) for wait in explained.waits[:MOST_WAITS]],
         decisions=_load_decisions(db, job, task_id),
         warnings=list(warnings),
+        handling=load_handling(db, job),
     )
 
 

@@ -21,9 +21,8 @@ class Exported:
     requirements: Rows
     """id, name"""
     jobs: Rows
-    """id, name, command, invocation_script, env, requirement_id, scheduler, priority, cancel_on_failure,
-    supports_termination, status, reason, attempt, run_id, worker_id, counter,
-    may_return"""
+    """id, name, command, invocation_script, env, requirement_id, scheduler, failure_handler, priority,
+    cancel_on_failure, supports_termination, status, reason, attempt, run_id, worker_id, counter, may_return, retries"""
     definitions: Rows
     """job_id, version, definition"""
     files: Rows
@@ -63,10 +62,10 @@ def load_exported(db: sqlite3.Connection, workflow_id: int, *, results: bool) ->
         workflow=workflow[0],
         requirements=rows("SELECT id, name FROM requirement WHERE workflow_id = ?"),
         jobs=rows(
-            "SELECT j.id, j.name, j.command, j.invocation_script, j.env, j.requirement_id, j.scheduler, j.priority,"
-            " j.cancel_on_failure, j.supports_termination, s.status, s.reason, s.attempt, s.run_id, s.worker_id,"
-            " s.counter, s.may_return FROM job_state s JOIN job j ON j.id = s.job_id WHERE s.workflow_id = ?"
-            " ORDER BY s.job_id"
+            "SELECT j.id, j.name, j.command, j.invocation_script, j.env, j.requirement_id, j.scheduler,"
+            " j.failure_handler, j.priority, j.cancel_on_failure, j.supports_termination, s.status, s.reason,"
+            " s.attempt, s.run_id, s.worker_id, s.counter, s.may_return, s.retries FROM job_state s"
+            " JOIN job j ON j.id = s.job_id WHERE s.workflow_id = ? ORDER BY s.job_id"
         ),
         definitions=rows(
             "SELECT job_id, version, definition FROM job_definition WHERE workflow_id = ? ORDER BY job_id, version"

@@ -7,6 +7,7 @@ each text far below SQLite's limit.
 import sqlite3
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,12 +17,19 @@ from torcd.core.placement import Requirement
 from torcd.core.ranges import find_blocks
 from torcd.core.state import DIGEST, NEVER, Digests, Files, Ids, Jobs, State, Values
 from torcd.protocol.errors import NotFound
+from torcd.protocol.specification import FailureHandlerSpec
 
 Int64 = NDArray[np.int64]
 STEP = 200_000
 """Ids in one block."""
 GAP = 50
 """Rows of other workflows between two of a workflow's: more cost more to read over than a statement of its own."""
+
+
+class _Header(msgspec.Struct, frozen=True):
+    """What decisions need of a workflow's header."""
+
+    failure_handlers: list[FailureHandlerSpec] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +49,12 @@ def load_state(db: sqlite3.Connection, workflow_id: int) -> State:
     """The state of one workflow; raises NotFound."""
     row = db.execute(
         "SELECT name, submission_directory, detect, sort_method, run_id, counter, event_seq,"
-        " attempt_floor, is_canceled, is_archived FROM workflow WHERE id = ?",
+        " attempt_floor, is_canceled, is_archived, header FROM workflow WHERE id = ?",
         (workflow_id,),
     ).fetchone()
     if row is None:
         raise NotFound(f"there is no workflow {workflow_id}", noun="workflow", id=workflow_id)
-    name, directory, detect, sort_method, run_id, counter, event_seq, floor, is_canceled, is_archived = row
+    name, directory, detect, sort_method, run_id, counter, event_seq, floor, is_canceled, is_archived, header = row
     job_region = _find_region(db, "SELECT group_concat(job_id, ' ') FROM job_state", workflow_id)
     file_region = _find_region(db, "SELECT group_concat(id, ' ') FROM file INDEXED BY file_by_workflow", workflow_id)
     job_ids, file_ids = job_region.ids, file_region.ids
@@ -70,7 +78,9 @@ def load_state(db: sqlite3.Connection, workflow_id: int) -> State:
     place[order] = np.arange(len(order))
 
     requirements, requirement_index = _load_requirements(db, workflow_id)
-    jobs = _load_jobs(db, job_region, Ids(job_ids[order]), order, requirement_index)
+    handlers = msgspec.json.decode(header, type=_Header).failure_handlers
+    handler = _load_handlers(db, job_region, by_id, [each.name for each in handlers])[order]
+    jobs = _load_jobs(db, job_region, Ids(job_ids[order]), order, requirement_index, handler)
     files = _load_files(db, file_region, files_by_id, place, input_of, output_of, len(job_ids))
     for job, index in zip(*_lists(data_inputs), strict=True):
         values.inputs.append((int(place[job]), index))
@@ -94,6 +104,7 @@ def load_state(db: sqlite3.Connection, workflow_id: int) -> State:
         values=values,
         requirements=requirements,
         sort_method=sort_method,
+        handlers=handlers,
         definitions=_load_definitions(db, workflow_id, jobs.ids),
     )
 
@@ -151,12 +162,27 @@ def _load_requirements(db: sqlite3.Connection, workflow_id: int) -> tuple[list[R
     return [Requirement(*row[1:]) for row in rows], {row[0]: index for index, row in enumerate(rows)}
 
 
+def _load_handlers(db: sqlite3.Connection, region: Region, jobs: Ids, names: list[str]) -> NDArray[np.int32]:
+    """Of each job, in the order of the ids, which of the handlers it has; -1: none."""
+    handler = np.full(len(jobs), -1, dtype=np.int32)
+    place = {name: index for index, name in enumerate(names)}
+    for first, last in region.blocks if names else ():
+        for name, text in db.execute(
+            "SELECT failure_handler, group_concat(id, ' ') FROM job WHERE +workflow_id = ? AND id BETWEEN ? AND ?"
+            " AND failure_handler IS NOT NULL GROUP BY failure_handler",
+            (region.workflow_id, first, last),
+        ):
+            handler[jobs.find(_numbers([text]))] = place[name]
+    return handler
+
+
 def _load_jobs(
     db: sqlite3.Connection,
     region: Region,
     ids: Ids,
     order: Int64,
     requirement_index: dict[int, int],
+    handler: NDArray[np.int32],
 ) -> Jobs:
     wide = {
         name: _column(db, f"SELECT group_concat({expression}, ' ') FROM job", "id", region)[order]
@@ -169,7 +195,7 @@ def _load_jobs(
     }
     narrow = {
         name: _column(db, f"SELECT group_concat({name}, ' ') FROM job_state", "job_id", region)[order]
-        for name in ("reason", "attempt", "run_id", "worker_id", "claim_counter", "counter")
+        for name in ("reason", "attempt", "run_id", "worker_id", "claim_counter", "counter", "retries")
     }
     standing = _column(db, "SELECT group_concat(2 * status + may_return, ' ') FROM job_state", "job_id", region)[order]
     requirement = np.full(len(order), -1, dtype=np.int32)
@@ -191,6 +217,8 @@ def _load_jobs(
         priority=wide["priority"].astype(np.int32),
         requirement=requirement,
         length=wide["length"].astype(np.int32),
+        handler=handler,
+        retries=narrow["retries"].astype(np.int32),
         may_return=(standing & 1).astype(np.bool_),
     )
 

@@ -80,6 +80,8 @@ def _make_job(row: Row) -> Job:
         worker_id=row[9],
         priority=row[10],
         resource_requirements=row[11],
+        failure_handler=row[12],
+        retries=row[13],
     )
 
 
@@ -90,7 +92,8 @@ _RETURN_CODE = f"CASE WHEN {IS_CURRENT} THEN r.return_code END"
 _WORKER = f"CASE WHEN s.status IN {LIVE} THEN s.worker_id END"
 JOBS = Listing(
     select=f"SELECT j.id, j.workflow_id, j.name, j.command, s.status, s.reason, s.run_id, s.attempt, {_RETURN_CODE},"
-    f" {_WORKER}, j.priority, q.name FROM job_state s JOIN job j ON j.id = s.job_id AND +j.workflow_id = s.workflow_id"
+    f" {_WORKER}, j.priority, q.name, j.failure_handler, s.retries FROM job_state s"
+    " JOIN job j ON j.id = s.job_id AND +j.workflow_id = s.workflow_id"
     " LEFT JOIN result r ON r.workflow_id = j.workflow_id AND r.job_id = j.id AND r.attempt_id = s.attempt"
     " LEFT JOIN requirement q ON q.id = j.requirement_id",
     where="s.workflow_id = ?",
@@ -108,6 +111,8 @@ JOBS = Listing(
         "worker_id": (_WORKER, NUMBER),
         "priority": ("j.priority", NUMBER),
         "resource_requirements": ("q.name", TEXT),
+        "failure_handler": ("j.failure_handler", TEXT),
+        "retries": ("s.retries", NUMBER),
     },
     make=_make_job,
 )

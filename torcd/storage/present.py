@@ -26,8 +26,8 @@ def load_present(db: sqlite3.Connection, workflow_id: int) -> Present:
     if row is None:
         raise NotFound(f"there is no workflow {workflow_id}", noun="workflow", id=workflow_id)
     jobs = db.execute(
-        "SELECT j.name, j.id, s.status, j.definition_digest, j.priority, q.name, j.scheduler, j.cancel_on_failure,"
-        " j.supports_termination FROM job_state s JOIN job j ON j.id = s.job_id"
+        "SELECT j.name, j.id, s.status, j.definition_digest, j.priority, q.name, j.scheduler, j.failure_handler,"
+        " j.cancel_on_failure, j.supports_termination FROM job_state s JOIN job j ON j.id = s.job_id"
         " LEFT JOIN requirement q ON q.id = j.requirement_id WHERE s.workflow_id = ?",
         (workflow_id,),
     )
@@ -50,13 +50,18 @@ def load_present(db: sqlite3.Connection, workflow_id: int) -> Present:
         is_archived=bool(row[1]),
         header=msgspec.json.decode(row[0], type=Header),
         jobs={
-            name: PresentJob(job_id, status, digest, Attributes(priority, need, scheduler, bool(cancel), bool(stops)))
-            for name, job_id, status, digest, priority, need, scheduler, cancel, stops in jobs
+            name: PresentJob(job_id, status, digest, _attributes(*row)) for name, job_id, status, digest, *row in jobs
         },
         files={name: PresentFile(file_id, path, bool(flag)) for name, file_id, path, flag in files},
         user_data={name: PresentValue(each, bool(flag), digest) for name, each, flag, digest in values},
         requirements={row[1]: PresentRequirement(row[0], _requirement(row)) for row in needs},
     )
+
+
+def _attributes(
+    priority: int, need: str | None, scheduler: str | None, handler: str | None, cancel: int, stops: int
+) -> Attributes:
+    return Attributes(priority, need, scheduler, handler, bool(cancel), bool(stops))
 
 
 def _requirement(row: tuple[Any, ...]) -> NewRequirement:

@@ -33,7 +33,7 @@ def _restore_jobs(db: sqlite3.Connection, workflow_id: int, new: Restoration) ->
     jobs = _ids(db, "SELECT job_id FROM job_state WHERE workflow_id = ? ORDER BY job_id", workflow_id)
     db.executemany(
         "UPDATE job_state SET status = ?, reason = ?, attempt = ?, run_id = ?, worker_id = ?, counter = ?,"
-        " may_return = ? WHERE workflow_id = ? AND job_id = ?",
+        " may_return = ?, retries = ? WHERE workflow_id = ? AND job_id = ?",
         ((*row, workflow_id, job_id) for row, job_id in zip(new.jobs, jobs, strict=True)),
     )
     db.executemany(

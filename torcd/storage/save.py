@@ -18,6 +18,7 @@ from torcd.core.delta import (
     Rebase,
     Records,
     ResultRow,
+    Retries,
     Start,
     TaskBegin,
     TaskEnd,
@@ -79,6 +80,9 @@ def save_delta(db: sqlite3.Connection, keys: Keys, delta: Delta) -> None:
                 )
             case Mark():
                 _update(db, keys, change.jobs, "may_return = ?", (int(change.may_return),))
+            case Retries():
+                for count in np.unique(change.counts).tolist():
+                    _update(db, keys, change.jobs[change.counts == count], "retries = ?", (count,))
             case Rebase():
                 db.executemany(
                     "UPDATE job_state SET counter = ?, worker_id = ? WHERE workflow_id = ? AND job_id = ?",

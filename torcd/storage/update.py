@@ -190,12 +190,13 @@ class _Update:
     def _change_jobs(self, version: int, scripts: Mapping[str, int]) -> None:
         jobs, requirements = self._expansion.jobs, self._numbering.requirements
         self._db.executemany(
-            "UPDATE job SET requirement_id = ?, scheduler = ?, priority = ?, cancel_on_failure = ?,"
-            " supports_termination = ? WHERE id = ?",
+            "UPDATE job SET requirement_id = ?, scheduler = ?, failure_handler = ?, priority = ?,"
+            " cancel_on_failure = ?, supports_termination = ? WHERE id = ?",
             [
                 (
                     requirements[job.requirement] if job.requirement >= 0 else None,
-                    job.scheduler, job.priority, job.cancel_on_blocking_job_failure, job.supports_termination, job_id,
+                    job.scheduler, job.failure_handler, job.priority, job.cancel_on_blocking_job_failure,
+                    job.supports_termination, job_id,
                 )
                 for job_id, job in ((change.id, jobs[change.new]) for change in self._differences.jobs.changed)
             ],
