@@ -74,9 +74,8 @@ def _handling_text(handling: Handling) -> str:
         case "no_rule":
             return f"{failed}, for which failure handler {handler} has no rule"
         case "exhausted":
-            return (
-                f"{failed}; failure handler {handler} had it tried again {handling.retries} times, which is all it may"
-            )
+            times = {0: "never", 1: "once"}.get(handling.retries, f"{handling.retries} times")
+            return f"{failed}; failure handler {handler} had it tried again {times}, which is all it may"
         case "recovery_failed":
             return f"{failed} in the recovery script of failure handler {handler}, which does not try it again then"
         case "canceled":

@@ -116,7 +116,7 @@ def scatter(db: sqlite3.Connection, workflow_id: int) -> None:
             for table in tables:
                 db.execute(f"UPDATE {table} SET {column} = {column} * 1000 + 1 WHERE workflow_id = ?", (workflow_id,))
         others = [(each, str(each)) for each in range(1500, 1600)]
-        db.executemany("INSERT INTO job VALUES (?, 77, ?, 'x', NULL, '{}', NULL, NULL, 0, 1, 0, x'', 0)", others)
+        db.executemany("INSERT INTO job VALUES (?, 77, ?, 'x', NULL, '{}', NULL, NULL, 0, 1, 0, x'', 0, NULL)", others)
         db.executemany("INSERT INTO file VALUES (?, 77, ?, '/x', 0, 0)", others)
 
 
