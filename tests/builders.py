@@ -211,6 +211,7 @@ def sketch(
         requirements=list(requirements),
         sort_method=sort_method,
         handlers=list(handlers),
+        actions=[],
         definitions={place[name]: list(versions) for name, versions in (definitions or {}).items()},
     )
     return Sketch(state=state, place=place, file=file_at, value=value_at)

@@ -356,6 +356,10 @@ def _assert_same(where: str, left: object, right: object) -> None:
     elif is_dataclass(left) and type(left).__eq__ is not object.__eq__ and fields(left):
         for field in fields(left):
             _assert_same(f"{where}.{field.name}", getattr(left, field.name), getattr(right, field.name))
+    elif where == "actions":
+        assert len(left) == len(right), where  # type: ignore[arg-type]
+        for index, pair in enumerate(zip(left, right, strict=True)):  # type: ignore[call-overload]
+            _assert_same(f"{where}[{index}]", *pair)
     elif where == "values.inputs":
         assert sorted(left) == sorted(right), where  # type: ignore[type-var,call-overload]
     elif isinstance(left, dict) and where == "values.outputs_of":

@@ -21,6 +21,7 @@ NOUNS = {
     "events": Noun("torcctl.commands.events", "The log of a workflow: list, watch."),
     "worker": Noun("torcctl.commands.worker", "Run a workflow's jobs here, with what a Slurm job was given."),
     "workers": Noun("torcctl.commands.workers", "Processes that run jobs."),
+    "actions": Noun("torcctl.commands.actions", "What a workflow has done at its start, its end, and between."),
     "reports": Noun("torcctl.commands.reports", "Resources: what jobs asked for, and what they used."),
     "slurm": Noun("torcctl.commands.slurm", "Have a Slurm cluster run a workflow: schedule-nodes (also: hpc slurm)."),
     "allocations": Noun("torcctl.commands.allocations", "Slurm jobs that run workers of a workflow."),

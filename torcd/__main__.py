@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--version", action="version", version=f"torcd {__version__}")
     options = parser.parse_args()
     start_log(options.log_level)
-    os.umask(0o077)
+    umask = os.umask(0o077)
     faulthandler.enable()  # a watchdog's SIGABRT leaves in the log what every thread was at
     try:
         places = find_places(
@@ -68,7 +68,7 @@ def main() -> None:
         if options.restore is not None:
             _restore(places, Path(options.restore))
         else:
-            trio.run(run_daemon, places)
+            trio.run(run_daemon, places, umask)
     except* TorcError as group:
         error = _first(group)
         print(f"error: {error.message}", file=sys.stderr)

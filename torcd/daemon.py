@@ -15,6 +15,7 @@ from torcd import __version__, systemd
 from torcd.actors.allocator import Allocator, parse_poll
 from torcd.actors.clock import now_ms
 from torcd.actors.lease import parse_lease
+from torcd.actors.means import Means
 from torcd.actors.messages import Nudge
 from torcd.actors.supervisor import Supervisor
 from torcd.api.allocations import Allocations, wakes_allocator
@@ -34,6 +35,7 @@ from torcd.protocol.errors import TorcError
 from torcd.protocol.model import Daemon, Event
 from torcd.protocol.requests import CancelWorkflow
 from torcd.slurm.client import Slurm
+from torcd.storage.actions import find_workflows_with_open_firings
 from torcd.storage.database import Database, open_database
 from torcd.storage.lock import Lock, acquire_lock
 from torcd.storage.nouns import load_events
@@ -48,8 +50,11 @@ STALL_SWITCH_S = 0.001
 """How long Python code in a thread may keep the event loop waiting: expanding a large specification, say."""
 
 
-async def run_daemon(places: Places) -> None:
-    """Runs until SIGTERM, SIGINT or `daemon.stop`; raises a TorcError when it cannot start."""
+async def run_daemon(places: Places, umask: int = 0o077) -> None:
+    """Runs until SIGTERM, SIGINT or `daemon.stop`; raises a TorcError when it cannot start.
+
+    `umask` is that of whoever started it: commands of actions get it back.
+    """
     sys.setswitchinterval(STALL_SWITCH_S)
     set_up_memory()
     lease_s, poll_s = parse_lease(places.lease), parse_poll(places.slurm_poll)
@@ -78,7 +83,8 @@ async def run_daemon(places: Places) -> None:
             if remote.listener is not None:
                 listeners.append(remote.listener)
             bus = Bus()
-            supervisor = Supervisor(database, bus, scanner, lease_s)
+            means = Means(url=unix_url(places.socket), umask=umask)
+            supervisor = Supervisor(database, bus, scanner, lease_s, means)
             allocator = Allocator(
                 database,
                 supervisor,
@@ -120,6 +126,8 @@ async def run_daemon(places: Places) -> None:
                 await nursery.start(supervisor.run)
                 for workflow_id in await database.read(find_workflows_with_workers):
                     supervisor.post(workflow_id, Nudge())  # their leases start now
+                for workflow_id in await database.read(find_workflows_with_open_firings):
+                    supervisor.post(workflow_id, Nudge())
                 server = trio.CancelScope()
 
                 async def run_server(*, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:

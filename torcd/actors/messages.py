@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -15,9 +15,10 @@ from torcd.core.explanation import Explained
 from torcd.core.planning import Known
 from torcd.core.state import State
 from torcd.operations.operate import Planned
+from torcd.protocol.actions import Firing
 from torcd.protocol.edits import DisableJobs, EnableJobs
 from torcd.protocol.errors import TorcError
-from torcd.protocol.requests import DeleteWorkflow, Operation
+from torcd.protocol.requests import DeleteWorkflow, Operation, Undo
 from torcd.protocol.worker_requests import RegisterWorker
 from torcd.storage.update import Specification
 
@@ -192,7 +193,36 @@ class Nudge:
     """Nothing but a reason to look again at the reports that wait."""
 
 
-OwnMessage = Disconnected | LeaseEnded | WaitEnded | Nudge
+class Outcome(msgspec.Struct, frozen=True):
+    """What came of carrying out an action."""
+
+    status: Literal["succeeded", "failed"]
+    return_code: int | None = None
+    error: str | None = None
+    allocations: list[int] | None = None
+
+    def columns(self) -> dict[str, Any]:
+        """As they are stored."""
+        allocations = None if self.allocations is None else msgspec.json.encode(self.allocations).decode()
+        return {"return_code": self.return_code, "error": self.error, "allocations": allocations}
+
+
+@dataclass(frozen=True, slots=True)
+class FiringBegins:
+    """An action is to be carried out now."""
+
+    firing: Firing
+
+
+@dataclass(frozen=True, slots=True)
+class FiringEnded:
+    """An action has been carried out."""
+
+    firing: Firing
+    outcome: Outcome
+
+
+OwnMessage = Disconnected | LeaseEnded | WaitEnded | Nudge | FiringBegins | FiringEnded
 """What sessions and timers tell, once: nobody waits for an answer and repeats it."""
 
 Unattended = (
@@ -200,3 +230,18 @@ Unattended = (
     | EnableJobs | MakeUpdate
 )  # fmt: skip
 """What an actor handles alone, not in a group with other messages."""
+
+
+def needs_loading(body: object) -> bool:
+    """Whether a message leaves more to know than the state in memory holds.
+
+    That is so after an edit that adds or removes files, and after an undo: what a job has run with may be a definition
+    again that was not loaded because it was of no use.
+    """
+    match body:
+        case CommitEdit():
+            return body.changes_files
+        case Apply():
+            return isinstance(body.preparation.request, Undo)
+        case _:
+            return False

@@ -288,6 +288,8 @@ class Roster:
     def _hand_out(self, turn: Turn, entry: Entry, capacity: Capacity | None) -> Pending[list[JobLaunch]] | None:
         if capacity is None or turn.state.counts[Status.READY] == 0 or turn.state.is_archived:
             return None
+        if turn.holds_jobs or self._actor.firings.holds_jobs:
+            return None
         capacity = entry.capacity_now(capacity)
         claim = hand_out(turn.draft, entry.worker_id, capacity, entry.total, self.stops.stopping(turn))
         if claim is None:
@@ -379,6 +381,8 @@ class Roster:
         job_id = int(state.jobs.ids.ids[job])
         if job_id in self.stops.stopping():
             return [Wait(kind="former_attempt", why="its former attempt may still be alive")]
+        if self._actor.firings.holds_jobs:
+            return [Wait(kind="action", why="for the end of the commands of on_workflow_start")]
         need = state.ready.requirements[int(state.jobs.requirement[job])]
         waits = []
         for entry in self._entries.values():

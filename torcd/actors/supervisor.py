@@ -15,9 +15,11 @@ import trio
 from torcd.actors.clock import now_ms
 from torcd.actors.lease import LEASE_S
 from torcd.actors.mailbox import Mailbox, Message, Reply
+from torcd.actors.means import Means
 from torcd.actors.messages import Nudge
+from torcd.actors.published import Published
 from torcd.actors.survey import survey_actor, survey_faulted
-from torcd.actors.workflow import Published, WorkflowActor
+from torcd.actors.workflow import WorkflowActor
 from torcd.bus import Bus
 from torcd.files.scan import Scanner
 from torcd.protocol.errors import NotFound, TorcError, Unavailable
@@ -38,12 +40,15 @@ REVIVE_S = 5.0
 class Supervisor:
     """All actors. `run` holds them; everything else is called by handlers."""
 
-    def __init__(self, database: Database, bus: Bus, scanner: Scanner, lease_s: float = LEASE_S) -> None:
+    def __init__(
+        self, database: Database, bus: Bus, scanner: Scanner, lease_s: float = LEASE_S, means: Means | None = None
+    ) -> None:
         self.lease_s = lease_s
         """That of workers which begin one from now on."""
         self._database = database
         self._bus = bus
         self._scanner = scanner
+        self._means = means or Means()
         self._mailboxes: dict[int, Mailbox] = {}
         self._actors: dict[int, WorkflowActor] = {}
         self._crashes: dict[int, deque[float]] = {}
@@ -118,7 +123,9 @@ class Supervisor:
             event.set()
 
     def _start(self, workflow_id: int, mailbox: Mailbox, orphan: int | None = None) -> None:
-        actor = WorkflowActor(workflow_id, mailbox, self._database, self._bus, self._scanner, self.note_task_end)
+        actor = WorkflowActor(
+            workflow_id, mailbox, self._database, self._bus, self._scanner, self.note_task_end, self._means
+        )
         actor.orphan = self._orphans.pop(workflow_id, None) if orphan is None else orphan
         actor.lease_s = self.lease_s
         self._actors[workflow_id] = actor

@@ -40,6 +40,8 @@ class Turn:
         self.knows_stopping = False
         self.redrawn: Callable[[], Draft] | None = None
         """After a commit whose queries have changed what the workflow consists of: the draft on what it is now."""
+        self.holds_jobs = False
+        """Whether something begins with this turn whose end jobs have to wait for."""
         self.waits: dict[int, object] = {}
         """Of each worker whose report begins to wait with this turn, what waits."""
 

@@ -16,21 +16,27 @@ from torcd.actors.activity import Activity
 from torcd.actors.allocation_notes import AllocationMessage, on_allocation_message
 from torcd.actors.clock import now_ms
 from torcd.actors.explain import Explainer
+from torcd.actors.firings import Firings
 from torcd.actors.lease import LEASE_S
 from torcd.actors.mailbox import Mailbox, Message, Reply
+from torcd.actors.means import Means
 from torcd.actors.messages import (
     Apply,
     CommitEdit,
     Deleted,
     Explain,
     ExplainReady,
+    FiringBegins,
+    FiringEnded,
     MakeUpdate,
     Nudge,
     OwnMessage,
     Preview,
     PreviewReady,
     Unattended,
+    needs_loading,
 )
+from torcd.actors.published import Published
 from torcd.actors.roster import Roster
 from torcd.actors.tasks import INLINE_JOBS, TaskSlot
 from torcd.actors.turn import Turn
@@ -47,7 +53,7 @@ from torcd.operations.update_workflow import apply_update, find_update
 from torcd.protocol.edits import ArchiveWorkflow, DisableJobs, EnableJobs, UnarchiveWorkflow
 from torcd.protocol.errors import TorcError, Unavailable
 from torcd.protocol.model import Event
-from torcd.protocol.requests import CancelTask, CancelWorkflow, DeleteWorkflow, Operation, Undo, UpdateUserData
+from torcd.protocol.requests import CancelTask, CancelWorkflow, DeleteWorkflow, Operation, UpdateUserData
 from torcd.protocol.worker_requests import LeaveWorker, ReportWorker
 from torcd.storage.create import delete_workflow
 from torcd.storage.database import Database
@@ -71,17 +77,6 @@ REPEAT_S = 1.0
 Finish = Callable[[], object]
 
 
-class Published:
-    """What everybody may read of an actor without asking it; true as of its last commit."""
-
-    def __init__(self, state: State) -> None:
-        self.run_id = state.run_id
-        self.total = state.count
-        self.counts = state.counts_by_name()
-        self.complete = state.is_complete
-        self.is_canceled = state.is_canceled
-
-
 class WorkflowActor:
     """One workflow. `run` goes on until the workflow is deleted, the actor is idle, or something is a bug."""
 
@@ -93,6 +88,7 @@ class WorkflowActor:
         bus: Bus,
         scanner: Scanner,
         on_task_end: Callable[[int], None],
+        means: Means,
     ) -> None:
         self.workflow_id = workflow_id
         self.mailbox = mailbox
@@ -100,6 +96,7 @@ class WorkflowActor:
         self.bus = bus
         self.scanner = scanner
         self.on_task_end = on_task_end
+        self.means = means
         self.published: Published | None = None
         self.activity = Activity()
         self.current: list[Message] = []
@@ -110,6 +107,7 @@ class WorkflowActor:
         self.tasks = TaskSlot(self)
         self.roster = Roster(self)
         self.explainer = Explainer(self)
+        self.firings = Firings(self)
         self.state: State
         self.paths: Paths
         self.nursery: trio.Nursery
@@ -123,6 +121,7 @@ class WorkflowActor:
         self._tell_of_ended_tasks([task_id for _, task_id in ended])
         async with trio.open_nursery() as self.nursery:
             await self.roster.load()
+            await self.firings.load()
             self.activity.rest()
             try:
                 await self._serve()
@@ -162,7 +161,12 @@ class WorkflowActor:
             with trio.move_on_after(IDLE_S) as idle:
                 self.current = await self.mailbox.get_group()
             if idle.cancelled_caught:
-                is_busy = self.tasks.active is not None or self.tasks.previews or self.explainer.waiting
+                is_busy = (
+                    self.tasks.active is not None
+                    or self.tasks.previews
+                    or self.explainer.waiting
+                    or self.firings.is_busy
+                )
                 if not is_busy and self.roster.is_empty and self.mailbox.is_empty:
                     return
                 continue
@@ -222,6 +226,7 @@ class WorkflowActor:
                 turn.answer(message, self._handle(turn, message))
             except TorcError as error:
                 message.reply.fail(await self.tell(error))
+        self.firings.decide(turn)
         self.roster.serve_waiting(turn)
         try:
             await turn.commit(self.database)
@@ -240,6 +245,7 @@ class WorkflowActor:
         try:
             finish = await self._handle_alone(turn, message)
             if not isinstance(message.body, DeleteWorkflow | MakeUpdate):
+                self.firings.decide(turn)
                 self.roster.serve_waiting(turn)
             await turn.commit(self.database)
         except InDoubt:
@@ -256,7 +262,7 @@ class WorkflowActor:
         self.conclude(turn)
         if isinstance(message.body, DeleteWorkflow):
             raise Deleted
-        if _needs_loading(message.body):
+        if needs_loading(message.body):
             await self.load()
 
     async def tell(self, error: TorcError) -> TorcError:
@@ -302,6 +308,10 @@ class WorkflowActor:
                 return self._on_update_user_data(turn, update)
             case AllocationMessage() as about:
                 return on_allocation_message(turn, about)
+            case FiringBegins() as begins:
+                return self.firings.on_begins(turn, begins.firing)
+            case FiringEnded() as ended:
+                return self.firings.on_ended(turn, ended)
             case _:
                 return self.roster.on_own_message(turn, message.body)
 
@@ -346,6 +356,7 @@ class WorkflowActor:
 
     def _on_delete(self, turn: Turn) -> Finish:
         self.tasks.check_free("workflows delete")
+        self.firings.check_idle("workflows delete")
         live = np.flatnonzero(mask_of(LIVE)[self.state.jobs.status])
         if len(live):
             raise live_conflict(self.state, f"workflow {self.workflow_id} has", live)
@@ -354,6 +365,8 @@ class WorkflowActor:
 
     def _on_archive(self, turn: Turn, *, archived: bool) -> Finish:
         self.tasks.check_free("workflows archive" if archived else "workflows unarchive")
+        if archived:
+            self.firings.check_idle("workflows archive")
         set_archived(turn.draft, archived)
         return lambda: None
 
@@ -382,18 +395,3 @@ class WorkflowActor:
         update_user_data(turn.draft, index, request)
         user_data_id = int(self.state.values.ids.ids[index])
         return lambda: user_data_id
-
-
-def _needs_loading(body: object) -> bool:
-    """Whether a message leaves more to know than the state in memory holds.
-
-    That is so after an edit that adds or removes files, and after an undo: what a job has run with may be a definition
-    again that was not loaded because it was of no use.
-    """
-    match body:
-        case CommitEdit():
-            return body.changes_files
-        case Apply():
-            return isinstance(body.preparation.request, Undo)
-        case _:
-            return False

@@ -15,6 +15,7 @@ from torcd.actors.clock import now_ms
 from torcd.actors.messages import CommitEdit, Disconnected, Preview, Register
 from torcd.actors.supervisor import Supervisor
 from torcd.actors.turn import Turn
+from torcd.api.actions import Actions
 from torcd.api.backups import Backups
 from torcd.api.edits import Edits
 from torcd.api.explanations import Explanations
@@ -108,6 +109,7 @@ class Dispatch:
         for operation in OPERATIONS:
             table[operation] = self._operate
         for others in (
+            Actions(self._database),
             Backups(self._database),
             Edits(self._database, self._supervisor),
             Explanations(self._database, self._supervisor),

@@ -134,6 +134,34 @@ class JobEdit:
 
 
 @dataclass(frozen=True, slots=True)
+class Arm:
+    """Actions that are to fire when their moment comes, or not to."""
+
+    actions: list[int]
+    """Ids."""
+    is_armed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fire:
+    """A new firing of an action, which is disarmed by it."""
+
+    action_id: int
+    number: int
+    run_id: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class FiringMove:
+    """New values of a firing's columns."""
+
+    action_id: int
+    number: int
+    columns: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class TaskBegin:
     """A new active task."""
 
@@ -174,7 +202,10 @@ class Notice:
     data: dict[str, Any]
 
 
-Change = Move | Claim | Start | Records | UserDataWrite | UserDataRestored | Mark | Retries | Rebase | JobEdit | TaskEnd
+Change = (
+    Move | Claim | Start | Records | UserDataWrite | UserDataRestored | Mark | Retries | Rebase | JobEdit | Arm | Fire
+    | FiringMove | TaskEnd
+)  # fmt: skip
 
 
 @dataclass(slots=True)

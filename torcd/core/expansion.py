@@ -66,3 +66,5 @@ class Expansion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     files: list[NewFile]
     user_data: list[NewUserData]
     requirements: list[NewRequirement]
+    actions: list[list[int]]
+    """Of each action of the header, the jobs that it is about, ascending; none: the workflow as a whole."""

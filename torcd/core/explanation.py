@@ -22,7 +22,7 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: str
     """`dependency` (directly upstream), `behind` (further upstream, what they wait for in turn), `failed_upstream`,
-    `not_evaluated`, `worker`, `no_worker`, `former_attempt`, `archived`."""
+    `not_evaluated`, `worker`, `no_worker`, `former_attempt`, `action`, `archived`."""
     job: int = -1
     worker_id: int = 0
     why: str = ""

@@ -45,6 +45,8 @@ class Restored:
     values: list[tuple[int, int]]
     """(user data, version) of values that were cleared: that version is taken back."""
     is_canceled: bool
+    armed: list[int]
+    """The ids of the actions that were armed."""
 
     def columns(self, state: State) -> list[NDArray[Any]]:
         """All of it, by ids."""

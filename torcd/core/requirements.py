@@ -29,18 +29,9 @@ def check_env(env: dict[str, str], where: str, problems: Problems) -> None:
 
 
 def check_header(header: Header, problems: Problems) -> None:
-    """Notes what is wrong in a header, apart from its requirements and parameters.
-
-    What this version does not carry out is refused: to ignore it silently would surprise.
-    """
+    """Notes what is wrong in a header, apart from its requirements, parameters, failure handlers and actions."""
     if is_bad_name(header.name):
         problems.add("name", header.name, BAD_NAME)
-    if header.actions:
-        problems.add(
-            "actions",
-            header.actions[0].action_type,
-            "this version does not carry out actions; leave actions out",
-        )
     for field, value in (("metadata", header.metadata), ("slurm_defaults", header.slurm_defaults)):
         if is_too_deep(value):
             problems.add(field, None, f"nested more than {MAX_DEPTH} deep")

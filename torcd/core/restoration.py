@@ -63,6 +63,8 @@ class Restoration(msgspec.Struct, frozen=True, kw_only=True):
     values: list[tuple[int, int, str | None, bytes | None]]
     """User data, version, JSON, digest."""
     results: list[ResultRow]
+    unarmed: list[int]
+    """The numbers of the actions that have fired."""
     live: int
     """How many jobs were pending or running."""
 
@@ -103,6 +105,7 @@ class Restorer:
             replaced=replaced,
             values=self._take_values(),
             results=self._take_results(),
+            unarmed=self._take_unarmed(),
             live=sum(STATUS_OF.get(job.status) in LIVE for job in document.jobs),
         )
 
@@ -218,6 +221,16 @@ class Restorer:
                 value = self._checks.read_value(f"user_data[{index}].versions[{place}].data", bytes(each.data))
                 found.append((index, each.version, msgspec.json.encode(value).decode(), user_data_digest(value)))
         return found
+
+    # ---- actions ----
+
+    def _take_unarmed(self) -> list[int]:
+        count = len(self._document.head.actions)
+        for place, number in enumerate(self._state.unarmed_actions):
+            if not 1 <= number <= count:
+                message = f"there is no action {number}: the document has {count}, counted from 1"
+                self._problems.add(f"state.unarmed_actions[{place}]", number, message)
+        return self._state.unarmed_actions
 
     # ---- results ----
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from torcd.core.action_checks import resolve_actions
 from torcd.core.dependencies import Dependencies
 from torcd.core.expansion import Expansion, NewFile, NewUserData
 from torcd.core.fingerprint import user_data_digest
@@ -65,11 +66,14 @@ def expand(
     resolver = Resolver(header, jobs, files.specs, names, problems, is_literal=is_literal)
     new_jobs = [resolver.resolve(index) for index in range(len(jobs.specs))]
     new_user_data = _build_user_data(user_data, problems)
+    actions = resolve_actions(header.actions, names[0], header.slurm_schedulers, problems)
     problems.raise_any()
 
     Dependencies(new_jobs, names, resolver, problems).check()
     problems.raise_any()
-    return Expansion(jobs=new_jobs, files=new_files, user_data=new_user_data, requirements=requirements)
+    return Expansion(
+        jobs=new_jobs, files=new_files, user_data=new_user_data, requirements=requirements, actions=actions
+    )
 
 
 def _name(unfolded: Unfolded[SpecT], noun: str, plural: str, problems: Problems, patience: Patience) -> Names:

@@ -15,7 +15,7 @@ from torcd.core.graph import Graph, Rows, make_rows, pack, sorted_unique
 from torcd.core.holder import as_current, as_history
 from torcd.core.placement import ReadyQueue, Requirement
 from torcd.core.status import BAD, SETTLED, Status, ends_attempt, mask_of, revives_attempt, status_name
-from torcd.protocol.specification import FailureHandlerSpec
+from torcd.protocol.specification import ActionSpec, FailureHandlerSpec
 
 NEVER = -3
 """`Files.size` of a file that was never recorded."""
@@ -182,6 +182,27 @@ class Values:
         return self.history[index][-1] if self.history[index] else (-1, None)
 
 
+@dataclass(slots=True)
+class Action:
+    """Something to do when the workflow, or some of its jobs, get somewhere."""
+
+    id: int
+    number: int
+    """Its place in the specification, from 1."""
+    spec: ActionSpec
+    jobs: NDArray[np.int64]
+    """Those that it is about, ascending; none: the workflow as a whole."""
+    is_armed: bool
+    """Whether it fires when its moment comes."""
+    fired: int
+    """How often it has fired."""
+
+    @property
+    def is_of_workflow(self) -> bool:
+        """Whether it is about the workflow as a whole."""
+        return self.spec.trigger_type in {"on_workflow_start", "on_workflow_complete"}
+
+
 @dataclass
 class State:
     """All of one workflow that decisions need."""
@@ -204,6 +225,7 @@ class State:
     requirements: list[Requirement]
     sort_method: str
     handlers: list[FailureHandlerSpec]
+    actions: list[Action]
     definitions: dict[int, list[tuple[int, Definition | str]]]
     """Of each job that was edited since its last attempt began, and perhaps of others: (version, definition), oldest
     first. What was in force before the first one is that one."""

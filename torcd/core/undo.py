@@ -57,6 +57,8 @@ class Before(msgspec.Struct, frozen=True, kw_only=True):
     """Other jobs that did not run, downstream of jobs that it settled: that may make them runnable later on."""
     below_attempt: Column = _NO_COLUMN
     """The latest attempt of each of those."""
+    armed: list[int] | None = None
+    """The ids of the actions that were armed. What the first versions packed lacks it: there were none."""
     retries: Column | None = None
     """What the first versions packed lacks it: no job was retried then."""
 
@@ -90,6 +92,7 @@ class Notebook:
         self._files = plan.records.files
         self._stopped = len(plan.stopped)
         self._is_canceled = state.is_canceled
+        self._armed = [action.id for action in state.actions if action.is_armed]
         self._columns: dict[str, NDArray[Any]] = {
             "status": jobs.status[self._jobs],
             "reason": jobs.reason[self._jobs],
@@ -123,6 +126,7 @@ class Notebook:
                 values=[(int(values.ids.ids[index]), values.latest(index)[0]) for index in self._cleared],
                 is_canceled=self._is_canceled,
                 stopped=self._stopped,
+                armed=self._armed,
                 **columns,
             )
         )
@@ -188,6 +192,7 @@ def plan_undo(state: State, request: Undo, steps: tuple[Step, ...]) -> Plan:
             retries=former.retries[jobs],
             values=former.values(),
             is_canceled=last.before.is_canceled or state.is_canceled,
+            armed=last.before.armed or [],
         ),
     )
 

@@ -49,7 +49,11 @@ def _write(entries: "_Entries", workflow_id: int, now_ms: int) -> Iterator[bytes
         "torcd": __version__,
     }
     state = Standing(
-        run_id=run_id, version_counter=counter, is_canceled=bool(is_canceled), is_archived=bool(is_archived)
+        run_id=run_id,
+        version_counter=counter,
+        is_canceled=bool(is_canceled),
+        is_archived=bool(is_archived),
+        unarmed_actions=exported.unarmed,
     )
     head = {
         "format": FORMAT,

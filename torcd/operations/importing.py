@@ -6,18 +6,22 @@ import sqlite3
 import msgspec
 
 from torcd.core.document import Document, read_document
+from torcd.core.draft import Draft
 from torcd.core.expansion import Expansion
 from torcd.core.problems import Problems
 from torcd.core.refusals import count_jobs
 from torcd.core.requirements import check_env
 from torcd.core.restoration import Restoration, Restorer
 from torcd.core.specification import expand
+from torcd.operations.fire import arm_new
 from torcd.protocol.document import Head
 from torcd.protocol.errors import Refused
 from torcd.protocol.specification import FileSpec, Header, JobSpec, Piece, UserDataSpec
 from torcd.protocol.transfer_requests import ImportWorkflow
 from torcd.storage.create import NewWorkflow, find_created, insert_workflow
+from torcd.storage.load import load_state
 from torcd.storage.restore import count_contents, load_origin, restore_state
+from torcd.storage.save import keys_of, save_delta
 
 
 class Import(msgspec.Struct, frozen=True):
@@ -107,6 +111,10 @@ def write_import(db: sqlite3.Connection, wanted: Import) -> int:
         return created
     workflow_id = insert_workflow(db, wanted.new)
     restore_state(db, workflow_id, wanted.restoration)
+    if wanted.new.header.actions:
+        draft = Draft(load_state(db, workflow_id), wanted.new.created_at_ms)
+        arm_new(draft)
+        save_delta(db, keys_of(draft.state), draft.finish())
     return workflow_id
 
 

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from torcd.core.actions import find_disarmed
 from torcd.core.changes import Record
 from torcd.core.delta import TaskEnd
 from torcd.core.draft import Draft
@@ -19,6 +20,7 @@ from torcd.core.selection import Selection
 from torcd.core.state import State
 from torcd.core.status import By, Status, StatusReason
 from torcd.core.undo import Notebook, Step, unpack_before
+from torcd.operations.fire import rearm, set_armed
 from torcd.operations.report import lost_row
 from torcd.protocol.errors import Conflict
 from torcd.protocol.requests import (
@@ -139,6 +141,9 @@ def apply_plan(draft: Draft, planned: Planned, task_id: int | None) -> None:
     if plan.restored is not None:  # after the moves, which have their own idea of what attempts count for
         draft.put_attempts_back(plan.restored.jobs, plan.restored.counters, plan.restored.workers)
         draft.count_retries(plan.restored.jobs, plan.restored.retries)
+        set_armed(draft, find_disarmed(draft.state, plan.restored.armed), armed=False)
+    else:
+        rearm(draft, plan.jobs)
     draft.mark(plan.marked, may_return=True)
     draft.mark(plan.unmarked, may_return=False)
     draft.notify(

@@ -15,7 +15,9 @@ from torcd.core.draft import Draft
 from torcd.core.evaluation import evaluate_downstream
 from torcd.core.refusals import SHOWN, count_jobs
 from torcd.core.status import LIVE, status_name
+from torcd.operations.fire import arm_new
 from torcd.protocol.errors import Conflict, Refused
+from torcd.storage.actions import find_open, match_actions
 from torcd.storage.create import Numbering
 from torcd.storage.definitions import load_definitions
 from torcd.storage.load import load_state
@@ -62,6 +64,7 @@ def find_update(db: sqlite3.Connection, workflow_id: int, specification: Specifi
         load_values(db, workflow_id, new_values),
     )
     _check_live(db, present, differences)
+    _check_firing(db, workflow_id, specification)
     results = count_results(db, workflow_id, [job.id for job in differences.jobs.removed])
     shown = list(show_differences(differences, expansion, results))
     digest = digest_differences(workflow_id, differences, expansion, specification.scripts, shown)
@@ -103,6 +106,18 @@ def _check_live(db: sqlite3.Connection, present: Present, differences: Differenc
     )
 
 
+def _check_firing(db: sqlite3.Connection, workflow_id: int, specification: Specification) -> None:
+    """Refuses to remove, or to replace, an action that is being carried out: its outcome would be lost."""
+    _, removed = match_actions(db, workflow_id, specification.header.actions)
+    if busy := find_open(db, removed):
+        raise Conflict(
+            f"workflows update would remove action(s) {', '.join(map(str, busy))} of workflow {workflow_id}, which "
+            "have not ended. Nothing was changed. Wait for them: `torcctl actions list` shows when they have",
+            workflow_id=workflow_id,
+            actions=busy,
+        )
+
+
 def count_changes(differences: Differences) -> dict[str, dict[str, int]]:
     """Of each section: how many objects are added, changed and removed."""
     return {
@@ -117,6 +132,7 @@ def apply_update(db: sqlite3.Connection, update: Update, now_ms: int) -> Updated
     state = load_state(db, update.present.workflow_id)
     draft = Draft(state, now_ms)
     _evaluate_waiting(draft)
+    arm_new(draft)
     draft.notify(
         "workflow_updated",
         {

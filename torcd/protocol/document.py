@@ -32,6 +32,8 @@ class Standing(Part, frozen=True, kw_only=True):
     version_counter: Version
     is_canceled: bool = False
     is_archived: bool = False
+    unarmed_actions: list[Number] = field(default_factory=list)
+    """The actions, counted from 1, that have fired, and that no operation has armed since."""
 
 
 class Head(Header, frozen=True, kw_only=True):

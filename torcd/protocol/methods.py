@@ -1,6 +1,7 @@
 """Every method that the daemon understands."""
 
 from torcd.protocol import (
+    actions,
     backups,
     edits,
     health,
@@ -17,6 +18,7 @@ from torcd.protocol.requests import Request
 
 __all__ = [
     "METHODS",
+    "actions",
     "backups",
     "edits",
     "health",

@@ -13,6 +13,7 @@ import msgspec
 
 from torcd.core.expansion import Expansion, NewFile, NewJob, NewRequirement, NewUserData
 from torcd.protocol.specification import Header
+from torcd.storage.actions import insert_actions
 from torcd.storage.allocations import check_none_open
 from torcd.storage.rows import next_ids
 
@@ -64,6 +65,8 @@ def insert_workflow(db: sqlite3.Connection, new: NewWorkflow) -> int:
     insert_user_data(db, workflow_id, numbering.user_data, expansion.user_data)
     insert_edges(db, workflow_id, numbering.jobs, expansion.jobs, numbering)
     insert_scripts(db, workflow_id, [(numbering.jobs[job], path) for job, path in new.scripts], {})
+    action_jobs = [[numbering.jobs[job] for job in jobs] for jobs in expansion.actions]
+    insert_actions(db, workflow_id, new.header.actions, action_jobs)
     db.execute(
         "INSERT INTO event VALUES (?, 1, ?, 'workflow_created', ?)",
         (
@@ -227,7 +230,7 @@ def insert_edges(
 
 DELETED_TABLES = (
     "job_state", "job_definition", "job_dependency", "file_record", "file_history", "job_input", "job_output",
-    "user_data_version", "job_user_data", "result", "event", "job", "file",
+    "user_data_version", "job_user_data", "result", "event", "action_job", "firing", "action", "job", "file",
 )  # fmt: skip
 
 

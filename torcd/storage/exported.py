@@ -20,6 +20,8 @@ class Exported:
     """name, user, submission_directory, header, run_id, counter, is_canceled, is_archived, created_at_ms"""
     requirements: Rows
     """id, name"""
+    unarmed: list[int]
+    """The numbers of the actions that do not fire before an operation arms them again."""
     jobs: Rows
     """id, name, command, invocation_script, env, requirement_id, scheduler, failure_handler, priority,
     cancel_on_failure, supports_termination, status, reason, attempt, run_id, worker_id, counter, may_return, retries"""
@@ -60,6 +62,9 @@ def load_exported(db: sqlite3.Connection, workflow_id: int, *, results: bool) ->
         raise NotFound(f"there is no workflow {workflow_id}", noun="workflow", id=workflow_id)
     return Exported(
         workflow=workflow[0],
+        unarmed=[
+            row[0] for row in rows("SELECT number FROM action WHERE workflow_id = ? AND NOT is_armed ORDER BY number")
+        ],
         requirements=rows("SELECT id, name FROM requirement WHERE workflow_id = ?"),
         jobs=rows(
             "SELECT j.id, j.name, j.command, j.invocation_script, j.env, j.requirement_id, j.scheduler,"

@@ -18,6 +18,7 @@ from torcd.core.ranges import find_blocks
 from torcd.core.state import DIGEST, NEVER, Digests, Files, Ids, Jobs, State, Values
 from torcd.protocol.errors import NotFound
 from torcd.protocol.specification import FailureHandlerSpec
+from torcd.storage.actions import load_actions
 
 Int64 = NDArray[np.int64]
 STEP = 200_000
@@ -105,6 +106,7 @@ def load_state(db: sqlite3.Connection, workflow_id: int) -> State:
         requirements=requirements,
         sort_method=sort_method,
         handlers=handlers,
+        actions=load_actions(db, workflow_id, jobs.ids),
         definitions=_load_definitions(db, workflow_id, jobs.ids),
     )
 

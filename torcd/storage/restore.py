@@ -16,6 +16,11 @@ def restore_state(db: sqlite3.Connection, workflow_id: int, new: Restoration) ->
         "UPDATE workflow SET run_id = ?, counter = ?, is_canceled = ? WHERE id = ?",
         (new.run_id, new.version_counter, new.is_canceled, workflow_id),
     )
+    db.execute("UPDATE action SET is_armed = 0, fired = 0 WHERE workflow_id = ?", (workflow_id,))
+    db.executemany(
+        "UPDATE action SET fired = 1 WHERE workflow_id = ? AND number = ?",
+        [(workflow_id, number) for number in new.unarmed],
+    )
     _restore_jobs(db, workflow_id, new)
     _restore_files(db, workflow_id, new)
     values = _ids(db, "SELECT id FROM user_data WHERE workflow_id = ? ORDER BY id", workflow_id)

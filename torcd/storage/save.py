@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torcd.core.delta import (
+    Arm,
     Claim,
     Delta,
+    Fire,
+    FiringMove,
     JobEdit,
     Mark,
     Move,
@@ -29,6 +32,7 @@ from torcd.core.ranges import find_ranges
 from torcd.core.state import NEVER, State, has_digest
 from torcd.core.status import Status, ends_attempt, revives_attempt
 from torcd.storage import holder
+from torcd.storage.actions import save_action_change
 
 Int64 = NDArray[np.int64]
 DENSE = 4
@@ -96,6 +100,8 @@ def save_delta(db: sqlite3.Connection, keys: Keys, delta: Delta) -> None:
                 )
             case JobEdit():
                 _save_edit(db, keys, change)
+            case Arm() | Fire() | FiringMove():
+                save_action_change(db, keys.workflow_id, change)
             case TaskEnd():
                 end_task(db, change)
             case _:

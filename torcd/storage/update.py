@@ -14,6 +14,7 @@ import msgspec
 from torcd.core.differences import LINKS, TEXTS, Differences, Present, Section
 from torcd.core.expansion import Expansion
 from torcd.protocol.specification import Header
+from torcd.storage.actions import update_actions
 from torcd.storage.create import (
     Numbering,
     header_columns,
@@ -76,6 +77,7 @@ class _Update:
         self._change_jobs(version, scripts)
         self._add_jobs()
         self._write_scripts(scripts)
+        self._write_actions()
         self._remove_rest(scripts)
         return self._numbering
 
@@ -233,6 +235,11 @@ class _Update:
                 for number, definition in ((0, old), (version, new))
             ),
         )
+
+    def _write_actions(self) -> None:
+        ids = self._numbering.jobs
+        jobs = [[ids[job] for job in each] for each in self._expansion.actions]
+        update_actions(self._db, self._workflow_id, self._specification.header.actions, jobs)
 
     # ---- scripts (SEMANTICS 4.5) ----
 

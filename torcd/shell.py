@@ -1,0 +1,111 @@
+"""Commands of actions: run by bash on the daemon's host, in a session of their own, their output in files.
+
+What was started is never ended from here: when the daemon stops, or whoever waits is cancelled, it runs on to its end,
+and nobody hears of that. Jobs are the workers' business.
+"""
+
+import errno
+import os
+import stat
+import subprocess
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import trio
+
+SCRIPT = """for command in "$@"; do
+    number=$((number + 1))
+    bash -c "$command" || {
+        code=$?
+        echo "torcd: command $number of $# failed with return code $code; the rest was not run" >&2
+        exit $code
+    }
+done"""
+"""Runs its arguments one after the other, up to the first that fails; one process, so that a daemon that ends meanwhile
+does not leave half of them undone."""
+
+OF_SERVICE = frozenset(
+    {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "INVOCATION_ID"}
+)
+"""Variables by which systemd speaks with the daemon, and with nobody else."""
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """Commands, and how they are to be run."""
+
+    commands: Sequence[str]
+    directory: str
+    output_dir: str
+    """Made if it is not there."""
+    stdout_path: str
+    stderr_path: str
+    environment: Mapping[str, str]
+    """Over the daemon's own."""
+    umask: int
+
+
+async def run_commands(order: Order) -> int:
+    """Runs commands and waits for their end; their return code, 128 + n for a signal. Raises OSError."""
+    pid, pidfd = await trio.to_thread.run_sync(_start, order)
+    try:
+        await trio.lowlevel.wait_readable(pidfd)
+    finally:
+        os.close(pidfd)
+    return _reap(pid)
+
+
+def _start(order: Order) -> tuple[int, int]:
+    """The pid of the process, and a descriptor that is readable once it has ended."""
+    _make_output_dir(order)
+    stdout = _create_log(order.stdout_path)
+    try:
+        stderr = _create_log(order.stderr_path)
+        try:
+            popen = subprocess.Popen(
+                ["bash", "-c", SCRIPT, "torcd", *order.commands],
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                cwd=order.directory,
+                env={**_own_environment(), **order.environment},
+                start_new_session=True,
+                umask=order.umask,
+            )
+        finally:
+            os.close(stderr)
+    finally:
+        os.close(stdout)
+    popen.returncode = 0  # it is ours to reap
+    return popen.pid, os.pidfd_open(popen.pid)
+
+
+def _reap(pid: int) -> int:
+    """The return code of a process that has ended."""
+    _, status = os.waitpid(pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def _own_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in OF_SERVICE}
+
+
+def _make_output_dir(order: Order) -> None:
+    os.stat(order.directory)  # never made anew: it may lie on a file system that is not mounted now
+    os.makedirs(order.output_dir, mode=0o700, exist_ok=True)
+    path, owners = order.output_dir, {os.getuid(), 0}
+    while path.startswith(os.path.join(order.directory, "")):
+        found = os.lstat(path)
+        if stat.S_ISLNK(found.st_mode) and found.st_uid not in owners:
+            raise PermissionError(errno.EPERM, "it is a link that another user made", path)
+        path = os.path.dirname(path)
+
+
+def _create_log(path: str) -> int:
+    """A descriptor of a new file; what was in its place is removed, never written through."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o600)
+    except FileExistsError:
+        os.unlink(path)
+        return os.open(path, flags, 0o600)
