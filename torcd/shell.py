@@ -24,10 +24,13 @@ done"""
 """Runs its arguments one after the other, up to the first that fails; one process, so that a daemon that ends meanwhile
 does not leave half of them undone."""
 
-OF_SERVICE = frozenset(
-    {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "INVOCATION_ID"}
-)
-"""Variables by which systemd speaks with the daemon, and with nobody else."""
+OWN = frozenset(
+    {
+        "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "INVOCATION_ID",
+        "TORC_TOKEN", "TORC_FINGERPRINT",
+    }
+)  # fmt: skip
+"""What is the daemon's alone: systemd's way to speak with it, and what whoever started it needed to find another one."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +90,7 @@ def _reap(pid: int) -> int:
 
 
 def _own_environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in OF_SERVICE}
+    return {name: value for name, value in os.environ.items() if name not in OWN}
 
 
 def _make_output_dir(order: Order) -> None:

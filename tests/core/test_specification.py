@@ -583,14 +583,6 @@ def test_bad_schedulers_are_refused(field: str, value: Any) -> None:
     assert refusal(job("a"), slurm_schedulers=[{"name": "s", field: value}])[0] == f"slurm_schedulers[0].{field}"
 
 
-def test_what_this_version_does_not_carry_out_is_refused() -> None:
-    errors = refusals(
-        job("a"),
-        actions=[{"trigger_type": "on_workflow_start", "action_type": "run_commands"}],
-    )
-    assert [error["path"] for error in errors] == ["actions"]
-
-
 def test_two_producers_of_a_file_or_user_data_are_refused() -> None:
     """SEMANTICS 3.5"""
     first, second = refusals(
