@@ -28,6 +28,11 @@ async def run(wanted: Order) -> tuple[int, str, str]:
     return code, await trio.Path(wanted.stdout_path).read_text(), await trio.Path(wanted.stderr_path).read_text()
 
 
+def rights(path: str | Path) -> int:
+    """What a file's mode allows."""
+    return os.stat(path).st_mode & 0o777
+
+
 async def test_commands_run_one_after_the_other_in_the_directory(tmp_path: Path) -> None:
     code, out, err = await run(order(tmp_path, "echo one > f; pwd", "cat f; echo $A", environment={"A": "b"}))
     assert (code, out, err) == (0, f"{tmp_path}\none\nb\n", "")
@@ -47,9 +52,8 @@ async def test_a_signal_is_told_as_shells_do(tmp_path: Path) -> None:
 async def test_files_have_the_rights_of_whoever_started_the_daemon_and_logs_are_private(tmp_path: Path) -> None:
     wanted = order(tmp_path, "touch f", umask=0o027)
     await run(wanted)
-    assert (tmp_path / "f").stat().st_mode & 0o777 == 0o640
-    assert Path(wanted.stdout_path).stat().st_mode & 0o777 == 0o600
-    assert Path(wanted.output_dir).stat().st_mode & 0o777 == 0o700
+    modes = [rights(path) for path in (tmp_path / "f", wanted.stdout_path, wanted.output_dir)]
+    assert modes == [0o640, 0o600, 0o700]
 
 
 async def test_what_is_the_daemons_alone_is_not_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,9 +66,9 @@ async def test_what_is_the_daemons_alone_is_not_passed_on(tmp_path: Path, monkey
 
 async def test_nothing_is_written_through_what_lies_in_the_place_of_a_log(tmp_path: Path) -> None:
     wanted = order(tmp_path, "echo new")
-    Path(wanted.output_dir).mkdir(parents=True)
+    os.makedirs(wanted.output_dir)
     (tmp_path / "precious").write_text("old")
-    Path(wanted.stdout_path).symlink_to(tmp_path / "precious")
+    os.symlink(tmp_path / "precious", wanted.stdout_path)
     _, out, _ = await run(wanted)
     assert out == "new\n"
     assert (tmp_path / "precious").read_text() == "old"

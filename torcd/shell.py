@@ -26,8 +26,8 @@ does not leave half of them undone."""
 
 OWN = frozenset(
     {
-        "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "INVOCATION_ID",
-        "TORC_TOKEN", "TORC_FINGERPRINT",
+        "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
+        "INVOCATION_ID", "TORC_TOKEN", "TORC_FINGERPRINT",
     }
 )  # fmt: skip
 """What is the daemon's alone: systemd's way to speak with it, and what whoever started it needed to find another one."""
