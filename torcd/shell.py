@@ -30,7 +30,7 @@ OWN = frozenset(
         "INVOCATION_ID", "TORC_TOKEN", "TORC_FINGERPRINT",
     }
 )  # fmt: skip
-"""What is the daemon's alone: systemd's way to speak with it, and what whoever started it needed to find another one."""
+"""What is the daemon's alone: systemd's way to speak with it, and how whoever started it finds another one."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
