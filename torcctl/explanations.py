@@ -70,7 +70,7 @@ def _handling_text(handling: Handling) -> str:
         case "retry":
             retry = f"retry {handling.retries} of {handling.max_retries or handling.retries}"
             script = "" if handling.recovery_script is None else f", after {cell(handling.recovery_script)}"
-            return f"{failed}; failure handler {handler} has it tried again ({retry}{script})"
+            return f"{failed}; failure handler {handler} had it tried again ({retry}{script})"
         case "no_rule":
             return f"{failed}, for which failure handler {handler} has no rule"
         case "exhausted":

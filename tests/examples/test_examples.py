@@ -14,6 +14,7 @@ FORMATS = ["yaml", "json", "json5", "toml"]
 SIZES = {
     "three_inputs.yaml": (4, 7),
     "diamond.yaml": (4, 5),
+    "retries.yaml": (2, 1),
     "user_data_chain.yaml": (3, 0),
     "sweep.yaml": (25, 25),
     "barrier.yaml": (2001, 0),
