@@ -83,8 +83,7 @@ async def run_daemon(places: Places, umask: int = 0o077) -> None:
             if remote.listener is not None:
                 listeners.append(remote.listener)
             bus = Bus()
-            means = Means(url=unix_url(places.socket), umask=umask)
-            supervisor = Supervisor(database, bus, scanner, lease_s, means)
+            supervisor = Supervisor(database, bus, scanner, lease_s)
             allocator = Allocator(
                 database,
                 supervisor,
@@ -93,6 +92,7 @@ async def run_daemon(places: Places, umask: int = 0o077) -> None:
                 poll_s=poll_s,
                 is_reachable=lambda: remote.listener is not None,
             )
+            supervisor.means = Means(url=unix_url(places.socket), umask=umask)
             stop = trio.Event()
 
             def describe() -> Daemon:
@@ -126,8 +126,6 @@ async def run_daemon(places: Places, umask: int = 0o077) -> None:
                 await nursery.start(supervisor.run)
                 for workflow_id in await database.read(find_workflows_with_workers):
                     supervisor.post(workflow_id, Nudge())  # their leases start now
-                for workflow_id in await database.read(find_workflows_with_open_firings):
-                    supervisor.post(workflow_id, Nudge())
                 server = trio.CancelScope()
 
                 async def run_server(*, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:
@@ -150,6 +148,8 @@ async def run_daemon(places: Places, umask: int = 0o077) -> None:
                 nursery.start_soon(desk.pulse.run)
                 await nursery.start(allocator.run)
                 await nursery.start(run_server)
+                for workflow_id in await database.read(find_workflows_with_open_firings):
+                    supervisor.post(workflow_id, Nudge())
                 systemd.notify("READY=1")
                 nursery.start_soon(database.watch)
                 logger.info("torcd %s serves %s at %s", __version__, places.database, unix_url(places.socket))

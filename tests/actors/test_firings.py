@@ -132,7 +132,7 @@ async def test_commands_that_fail_or_cannot_be_run_hold_nothing_up(house: House,
 
 async def test_nodes_are_asked_for_under_a_key_of_the_firing(house: House) -> None:
     slurm = Slurm()
-    house.supervisor._means = Means(schedule=slurm)
+    house.supervisor.means = Means(schedule=slurm)
     action = nodes(num_allocations=2, max_parallel_jobs=4)
     workflow_id = await house.create(chained("a>b"), actions=[action], slurm_schedulers=[SCHEDULER])
     await house.run(Initialize, workflow_id)
@@ -153,10 +153,27 @@ async def test_nodes_are_asked_for_under_a_key_of_the_firing(house: House) -> No
     assert await house.rows("SELECT allocations FROM firing") == [("[31,32]",)]
 
 
+async def test_nodes_are_asked_for_again_under_the_same_key_after_a_crash(tmp_path: Path) -> None:
+    """Whoever schedules knows what was asked under a key: nothing is submitted twice, and nothing forgotten."""
+    slurm = Slurm()
+    async with open_house(tmp_path / "torc.db") as house:
+        workflow_id = await house.create([job("a")], actions=[nodes("on_workflow_start")], slurm_schedulers=[SCHEDULER])
+        house.supervisor.means = Means(schedule=slurm)
+        await house.run(Initialize, workflow_id)
+        await until(house, (1, 1, "succeeded"))
+    async with open_house(tmp_path / "torc.db") as house:
+        await house.database.commit(lambda db: db.execute("UPDATE firing SET status = 'running'").rowcount)
+        house.supervisor.means = Means(schedule=slurm)
+        await house.send(workflow_id, Nudge())
+        await until(house, (1, 1, "succeeded"))
+    first, second = slurm.asked
+    assert first == second
+
+
 async def test_what_the_scheduler_says_is_kept(house: House) -> None:
     slurm = Slurm()
     slurm.error = Refused("sbatch: error: invalid account")
-    house.supervisor._means = Means(schedule=slurm)
+    house.supervisor.means = Means(schedule=slurm)
     workflow_id = await house.create([job("a")], actions=[nodes("on_workflow_start")], slurm_schedulers=[SCHEDULER])
     await house.run(Initialize, workflow_id)
     await until(house, (1, 1, "failed"))

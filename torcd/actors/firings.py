@@ -1,8 +1,9 @@
 """Carries out what actions ask for, once and only once, across crashes.
 
 A firing is noted `queued` by the transaction of the change that it follows from, and `running` by one of its own before
-anything is done. So one that is found queued was not begun, and is; one that is found running may have been done, all
-or in part, and is not repeated: it is `interrupted`. Part of the workflow's actor.
+anything is done. So one that is found queued was not begun, and is. Commands that are found running may have been run,
+all or in part, and are not repeated: that is `interrupted`. Nodes are asked for again under the same key, by which
+nothing is submitted twice. Part of the workflow's actor.
 """
 
 import logging
@@ -59,15 +60,17 @@ class Firings:
         if not found:
             return
         turn = Turn(actor.state, now_ms())
+        again: list[Firing] = []
         for firing, status in found:
-            if status == "running":
+            if status == "queued" or self._is_repeatable(turn, firing):
+                again.append(firing)
+            else:
                 move_firing(turn.draft, firing, "interrupted", ended_at_ms=turn.now_ms, error=INTERRUPTED)
                 logger.warning("workflow %d: action %d was interrupted", actor.workflow_id, firing.action_id)
         await turn.commit(actor.database)
         actor.conclude(turn)
-        queued = [firing for firing, status in found if status == "queued"]
-        self._holding.update(firing for firing in queued if self._holds(turn, firing))
-        self._queue.extend(queued)
+        self._holding.update(firing for firing in again if self._holds(turn, firing))
+        self._queue.extend(again)
         self._start_next()
 
     def check_idle(self, what: str) -> None:
@@ -101,6 +104,11 @@ class Firings:
             self._start_next()
 
         turn.after(enqueue)
+
+    def _is_repeatable(self, turn: Turn, firing: Firing) -> bool:
+        """Whether to ask again is to ask once: nodes are asked for under a key."""
+        action = find_action(turn.draft, firing.action_id)
+        return action is not None and action.spec.action_type == "schedule_nodes"
 
     def _holds(self, turn: Turn, firing: Firing) -> bool:
         action = find_action(turn.draft, firing.action_id)

@@ -40,15 +40,14 @@ REVIVE_S = 5.0
 class Supervisor:
     """All actors. `run` holds them; everything else is called by handlers."""
 
-    def __init__(
-        self, database: Database, bus: Bus, scanner: Scanner, lease_s: float = LEASE_S, means: Means | None = None
-    ) -> None:
+    def __init__(self, database: Database, bus: Bus, scanner: Scanner, lease_s: float = LEASE_S) -> None:
         self.lease_s = lease_s
         """That of workers which begin one from now on."""
+        self.means = Means()
+        """Those of actors that start from now on."""
         self._database = database
         self._bus = bus
         self._scanner = scanner
-        self._means = means or Means()
         self._mailboxes: dict[int, Mailbox] = {}
         self._actors: dict[int, WorkflowActor] = {}
         self._crashes: dict[int, deque[float]] = {}
@@ -123,11 +122,9 @@ class Supervisor:
             event.set()
 
     def _start(self, workflow_id: int, mailbox: Mailbox, orphan: int | None = None) -> None:
-        actor = WorkflowActor(
-            workflow_id, mailbox, self._database, self._bus, self._scanner, self.note_task_end, self._means
-        )
+        actor = WorkflowActor(workflow_id, mailbox, self._database, self._bus, self._scanner, self.note_task_end)
         actor.orphan = self._orphans.pop(workflow_id, None) if orphan is None else orphan
-        actor.lease_s = self.lease_s
+        actor.lease_s, actor.means = self.lease_s, self.means
         self._actors[workflow_id] = actor
         self._nursery.start_soon(self._run_actor, actor)
 

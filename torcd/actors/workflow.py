@@ -88,7 +88,6 @@ class WorkflowActor:
         bus: Bus,
         scanner: Scanner,
         on_task_end: Callable[[int], None],
-        means: Means,
     ) -> None:
         self.workflow_id = workflow_id
         self.mailbox = mailbox
@@ -96,7 +95,6 @@ class WorkflowActor:
         self.bus = bus
         self.scanner = scanner
         self.on_task_end = on_task_end
-        self.means = means
         self.published: Published | None = None
         self.activity = Activity()
         self.current: list[Message] = []
@@ -104,6 +102,7 @@ class WorkflowActor:
         self.orphan: int | None = None
         """The task that a former life of this actor was at when it crashed: it has ended, or ends now."""
         self.lease_s = LEASE_S
+        self.means = Means()
         self.tasks = TaskSlot(self)
         self.roster = Roster(self)
         self.explainer = Explainer(self)
