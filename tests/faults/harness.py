@@ -40,6 +40,27 @@ CODES = {0, 1, 4, 5, 6, 7}
 """With which a client may end when its daemon comes and goes: not with a usage error, not with something unknown."""
 JOB = Path(__file__).with_name("job.sh")
 
+NOTE = 'echo "$TORC_WORKFLOW_ID $TORC_ACTION" >> "$FAULTS_JOURNAL/actions"'
+
+RETRIES_AND_ACTIONS = {
+    "failure_handlers": [
+        {
+            "name": "again",
+            "rules": [{"match_all_exit_codes": True, "max_retries": 10_000, "recovery_script": "sleep 0.05"}],
+        }
+    ],
+    "actions": [
+        {"trigger_type": trigger, "action_type": "run_commands", "commands": ["sleep 0.1", NOTE], **about}
+        for trigger, about in (
+            ("on_workflow_start", {}),
+            ("on_workflow_complete", {}),
+            ("on_jobs_ready", {"jobs": ["join"]}),
+            ("on_jobs_complete", {"job_name_regexes": ["make.*"]}),
+        )
+    ],
+}
+"""Of every workflow; each time that an action is carried out it tells the journal."""
+
 Luck = tuple[float, float, float]
 """The numbers that an action may use."""
 
@@ -185,7 +206,10 @@ class Harness:
         names = [f"{kind}{n}" for kind in "ab" for n in range(width)] + ["c", "d0", "d1"]
         files = [{"name": f"in{n}", "path": f"in{number}/{n}"} for n in range(width)]
         files += [{"name": name, "path": f"out{number}/{name}"} for name in names]
-        return {"name": f"flow{number}", "files": files, "jobs": jobs}
+        flaky = jobs[width]
+        flaky["command"] += "; test $((TORC_ATTEMPT_ID % 3)) != 1"
+        flaky["failure_handler"] = "again"
+        return {"name": f"flow{number}", "files": files, "jobs": jobs, **RETRIES_AND_ACTIONS}
 
     def _hire(self) -> None:
         self._workers = [worker for worker in self._workers if self._is_at_work(worker)]

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ class Invariants:
         """Raises Violation."""
         self._check_overlaps()
         acknowledged = self._acknowledged.ends()  # before the look: what is acknowledged later may be missing in it
+        carried_out = self._count_carried_out()
         db = sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=30)
         try:
             db.execute("BEGIN")
@@ -39,6 +41,8 @@ class Invariants:
             self._check_results(db, acknowledged)
             self._check_tasks(db)
             self._check_events(db)
+            self._check_retries(db)
+            self._check_actions(db, carried_out)
         finally:
             db.close()
 
@@ -102,6 +106,33 @@ class Invariants:
 
     def _known(self, db: sqlite3.Connection) -> set[int]:
         return {task_id for (task_id,) in db.execute("SELECT id FROM task")}
+
+    def _check_retries(self, db: sqlite3.Connection) -> None:
+        query = (
+            "SELECT job_id, retries, (SELECT count(*) FROM result r WHERE r.job_id = s.job_id AND r.status = 6)"
+            " AS failures FROM job_state s WHERE retries > failures"
+        )
+        if found := db.execute(query).fetchall():
+            raise Violation(f"jobs were retried more often than they failed (job, retries, failures): {found}")
+
+    def _count_carried_out(self) -> Counter[tuple[int, int]]:
+        """How often each action, (workflow, number), was carried out; counted before the database is looked at."""
+        path = self._journal / "actions"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return Counter((int(workflow), int(number)) for workflow, number in map(str.split, lines))
+
+    def _check_actions(self, db: sqlite3.Connection, carried_out: Counter[tuple[int, int]]) -> None:
+        fired = {(row[0], row[1]): row[2] for row in db.execute("SELECT workflow_id, number, fired FROM action")}
+        for action, count in carried_out.items():
+            if count > fired[action]:
+                raise Violation(f"action {action} has fired {fired[action]} times and was carried out {count} times")
+        rows = db.execute("SELECT action_id, count(*) FROM firing WHERE status = 'running' GROUP BY action_id")
+        if found := [row for row in rows if row[1] > 1]:
+            raise Violation(f"actions are under way more than once at the same time: {found}")
+        counted = dict(db.execute("SELECT action_id, count(*) FROM firing GROUP BY action_id"))
+        for action_id, times in db.execute("SELECT id, fired FROM action"):
+            if counted.get(action_id, 0) != times:
+                raise Violation(f"action {action_id} has fired {times} times and has {counted.get(action_id)} firings")
 
     def _check_events(self, db: sqlite3.Connection) -> None:
         query = "SELECT w.id, w.event_seq, count(e.seq), max(e.seq) FROM workflow w LEFT JOIN event e ON"
