@@ -298,7 +298,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(STEPS)
 def test_nothing_fires_twice_unless_an_operation_changed_a_job_in_between(steps: list[str]) -> None:
     bench = make()
