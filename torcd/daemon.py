@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -34,6 +35,7 @@ from torcd.protocol.address import Places, unix_url
 from torcd.protocol.errors import TorcError
 from torcd.protocol.model import Daemon, Event
 from torcd.protocol.requests import CancelWorkflow
+from torcd.protocol.slurm import ScheduleNodes
 from torcd.slurm.client import Slurm
 from torcd.storage.actions import find_workflows_with_open_firings
 from torcd.storage.database import Database, open_database
@@ -92,7 +94,14 @@ async def run_daemon(places: Places, umask: int = 0o077) -> None:
                 poll_s=poll_s,
                 is_reachable=lambda: remote.listener is not None,
             )
-            supervisor.means = Means(url=unix_url(places.socket), umask=umask)
+            can_submit = trio.Event()
+
+            async def schedule(workflow_id: int, **what: Any) -> tuple[list[int], list[str]]:
+                await can_submit.wait()  # actors are there before the allocator is
+                made = await allocator.schedule(workflow_id, ScheduleNodes(workflow_id=workflow_id, **what))
+                return [each.id for each in made.allocations], made.warnings
+
+            supervisor.means = Means(url=unix_url(places.socket), umask=umask, schedule=schedule)
             stop = trio.Event()
 
             def describe() -> Daemon:
@@ -147,6 +156,7 @@ async def run_daemon(places: Places, umask: int = 0o077) -> None:
                 nursery.start_soon(_wait_for_signal, stop)
                 nursery.start_soon(desk.pulse.run)
                 await nursery.start(allocator.run)
+                can_submit.set()
                 await nursery.start(run_server)
                 for workflow_id in await database.read(find_workflows_with_open_firings):
                     supervisor.post(workflow_id, Nudge())
