@@ -98,7 +98,8 @@ async def run_daemon(places: Places, umask: int = 0o077) -> None:
 
             async def schedule(workflow_id: int, **what: Any) -> tuple[list[int], list[str]]:
                 await can_submit.wait()  # actors are there before the allocator is
-                made = await allocator.schedule(workflow_id, ScheduleNodes(workflow_id=workflow_id, **what))
+                request = ScheduleNodes(workflow_id=workflow_id, umask=umask, **what)
+                made = await allocator.schedule(workflow_id, request)
                 return [each.id for each in made.allocations], made.warnings
 
             supervisor.means = Means(url=unix_url(places.socket), umask=umask, schedule=schedule)
