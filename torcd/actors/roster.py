@@ -16,7 +16,6 @@ from torcd.actors.messages import Disconnected, LeaseEnded, Nudge, Register, Str
 from torcd.actors.stops import Stops, keys_of
 from torcd.actors.sync import sync_workers
 from torcd.actors.turn import Pending, Turn
-from torcd.core.delta import Claim
 from torcd.core.explanation import Wait
 from torcd.core.placement import describe_lack, describe_need
 from torcd.core.refusals import check_not_archived
@@ -294,9 +293,6 @@ class Roster:
         claim = hand_out(turn.draft, entry.worker_id, capacity, entry.total, self.stops.stopping(turn))
         if claim is None:
             return None
-        return self._load_launches(turn, claim)
-
-    def _load_launches(self, turn: Turn, claim: Claim) -> Pending[list[JobLaunch]]:
         return turn.query(lambda db: load_launches(db, turn.state, claim))
 
     def _answer(
