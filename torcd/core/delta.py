@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from torcd.core.placement import Requirement
+
 Indexes = NDArray[np.int64]
 
 
@@ -122,6 +124,22 @@ class Rebase:
 
 
 @dataclass(frozen=True, slots=True)
+class Adjustment:
+    """Jobs that get other resource requirements; None: none any more. `is_new`: the workflow gets them with it."""
+
+    jobs: Indexes
+    need: Requirement | None
+    is_new: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RequirementsDropped:
+    """Names of resource requirements that go, unless a job has them."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class JobEdit:
     """New values of a job's columns; `before` is the first definition, unless the job is known to have been edited."""
 
@@ -203,8 +221,8 @@ class Notice:
 
 
 Change = (
-    Move | Claim | Start | Records | UserDataWrite | UserDataRestored | Mark | Retries | Rebase | JobEdit | Arm | Fire
-    | FiringMove | TaskEnd
+    Move | Claim | Start | Records | UserDataWrite | UserDataRestored | Mark | Retries | Rebase | Adjustment
+    | RequirementsDropped | JobEdit | Arm | Fire | FiringMove | TaskEnd
 )  # fmt: skip
 
 

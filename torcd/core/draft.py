@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torcd.core.cascade import cancel_downstream
 from torcd.core.cutoff import find_returning
 from torcd.core.delta import (
+    Adjustment,
     Change,
     Claim,
     Delta,
@@ -180,6 +181,16 @@ class Draft:
     def add_results(self, rows: list[ResultRow]) -> None:
         """Stores what ended attempts left behind."""
         self.delta.results += rows
+
+    def adjust(self, adjustment: Adjustment) -> None:
+        """Gives jobs, none of which waits in the queue, other resource requirements."""
+        state, need = self.state, adjustment.need
+        if adjustment.is_new and need is not None:
+            state.requirements.append(need)
+            state.ready.add_requirement(need)
+        names = [each.name for each in state.requirements]
+        state.jobs.requirement[adjustment.jobs] = -1 if need is None else names.index(need.name)
+        self.write(adjustment)
 
     # ---- files and user data ----
 

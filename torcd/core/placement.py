@@ -148,6 +148,10 @@ class ReadyQueue:
         self.buckets: dict[tuple[int, int], Bucket] = {}
         self.order: list[tuple[int, int]] = []
 
+    def add_requirement(self, need: Requirement) -> None:
+        """Takes in requirements that the workflow gets, under the next index."""
+        self.requirements.insert(-1, need)
+
     def _bucket(self, priority: int, requirement: int) -> Bucket:
         key = (priority, requirement)
         bucket = self.buckets.get(key)

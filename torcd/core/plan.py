@@ -11,14 +11,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from torcd.core.changes import COLUMNS, Kind, Reasons
 from torcd.core.columns import Column, pack_column
-from torcd.core.delta import Records
+from torcd.core.delta import Adjustment, Records
 from torcd.core.evaluation import held_canceled
 from torcd.core.observation import Observation
 from torcd.core.state import State
+from torcd.protocol.recover import Diagnosed
 
 Int64 = NDArray[np.int64]
 _NONE: Int64 = np.empty(0, dtype=np.int64)
@@ -91,6 +93,12 @@ class Plan:
     """Jobs that count as run with the present files, definition and user data."""
     restored: Restored | None = None
     """What is put back as it was, by an undo."""
+    adjustments: tuple[Adjustment, ...] = ()
+    """Jobs that get other resource requirements."""
+    dropped: tuple[str, ...] = ()
+    """Names of resource requirements that go."""
+    diagnoses: list[Diagnosed] | None = None
+    """What a recover has found out about each job that failed."""
     warnings: tuple[str, ...] = ()
     clears_cancel: bool = False
 
@@ -144,7 +152,14 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[str]
     cause: str
     spared: int
+    diagnoses: list[Diagnosed] | UnsetType = UNSET
+    """The first `MOST_DIAGNOSES`; unset: nothing was diagnosed, which only a recover does."""
+    diagnosed: dict[str, dict[str, int]] | UnsetType = UNSET
+    """Of each kind of failure: how many jobs had it, and how many of them run again."""
 
+
+MOST_DIAGNOSES = 1000
+"""Diagnoses that are kept with a plan: more would not fit into a message."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(PackedPlan).decode
@@ -248,7 +263,18 @@ def summarize(plan: Plan, state: State) -> Summary:
         warnings=list(plan.warnings),
         cause=plan.cause,
         spared=plan.spared,
+        diagnoses=UNSET if plan.diagnoses is None else plan.diagnoses[:MOST_DIAGNOSES],
+        diagnosed=UNSET if plan.diagnoses is None else _count_diagnoses(plan.diagnoses),
     )
+
+
+def _count_diagnoses(diagnoses: list[Diagnosed]) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
+    for each in diagnoses:
+        count = counts.setdefault(each.kind, {"count": 0, "recoverable": 0})
+        count["count"] += 1
+        count["recoverable"] += each.recoverable
+    return counts
 
 
 def digest_plan(plan: Plan, state: State) -> str:
@@ -266,6 +292,9 @@ def digest_plan(plan: Plan, state: State) -> str:
     ]  # fmt: skip
     if plan.restored is not None:
         columns += plan.restored.columns(state)
+    for adjustment in plan.adjustments:
+        effects.update(_encode(adjustment.need))
+        columns.append(jobs[adjustment.jobs])
     for column in columns:
         effects.update(column.tobytes())
         effects.update(b"|")

@@ -3,6 +3,7 @@
 Nothing here changes the state: a dry run and the real operation call the same functions.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,7 +15,9 @@ from torcd.core.consequences import Findings, follow
 from torcd.core.graph import sorted_unique
 from torcd.core.observation import Observation, leave_to_workers, needs_recording
 from torcd.core.plan import Plan
+from torcd.core.propagation import find_closure
 from torcd.core.purged import set_aside
+from torcd.core.recovery import prescribe
 from torcd.core.refusals import (
     accept_unknown,
     check_missing_inputs,
@@ -29,6 +32,7 @@ from torcd.core.state import IS_SETTLED, State
 from torcd.core.status import BAD, ENDED, LIVE, WAITING, Status, StatusReason, mask_of
 from torcd.core.undo import Step, plan_undo
 from torcd.protocol.errors import Refused
+from torcd.protocol.recover import Recover
 from torcd.protocol.requests import (
     AcceptJobs,
     Initialize,
@@ -80,6 +84,8 @@ def make_plan(state: State, request: Operation, known: Known) -> Plan:
             return _plan_reset(state, request, known)
         case AcceptJobs():
             return plan_acceptance(state, request, known.seen, select_jobs(state, request, known.selection))
+        case Recover():
+            return _plan_recover(state, request, known)
         case Undo():
             return plan_undo(state, request, known.undo)
         case _:
@@ -129,6 +135,10 @@ def files_to_observe(state: State, request: Operation, selection: Selection) -> 
         chosen[state.files.outputs.gather(jobs)[0]] = True
     else:  # the inputs of uninitialized jobs (5.1); and of all, when some may have to be made again
         jobs = np.flatnonzero(state.jobs.status == Status.UNINITIALIZED)
+        if isinstance(request, Recover):
+            recovered = prescribe(state, request, selection.cases).jobs
+            stops = state.jobs.status == Status.DISABLED
+            jobs = np.concatenate((jobs, find_closure(state.graph, recovered, stops).jobs))
         chosen[:] = state.files.may_be_missing.any()
         if isinstance(request, Prepare):
             chosen[_files_of_returnable(state)] = True
@@ -178,8 +188,26 @@ def _plan_initialize(state: State, request: Operation, known: Known) -> Plan:
     )
 
 
-def _plan_evaluation(state: State, request: Operation, known: Known, cause: str) -> Plan:
-    """Uninitialized jobs become ready or blocked; what was seen of their inputs is accepted."""
+def _plan_recover(state: State, request: Recover, known: Known) -> Plan:
+    """Jobs whose failure may be cured run again, with everything downstream; they ask for more of what they lacked."""
+    prescription = prescribe(state, request, known.selection.cases)
+    failures = len(prescription.diagnoses)
+    cause = f"of {failures} that failed or {'was' if failures == 1 else 'were'} terminated"
+    plan = _plan_evaluation(state, request, known, cause, [_not_completed(state, prescription.jobs)])
+    missed = (f"{count_jobs(prescription.missed)} failed while the others were looked at: recover again",)
+    return replace(
+        plan,
+        adjustments=prescription.adjustments,
+        diagnoses=prescription.diagnoses,
+        warnings=plan.warnings + (missed if prescription.missed else ()),
+    )
+
+
+def _plan_evaluation(state: State, request: Operation, known: Known, cause: str, own: Sequence[Reasons] = ()) -> Plan:
+    """Uninitialized jobs, and those with a reason of their `own`, become ready or blocked.
+
+    What was seen of their inputs is accepted.
+    """
     warnings: list[str] = []
     seen = accept_unknown(state, request, known.seen, warnings)
     kept, purged = set_aside(state, seen)
@@ -190,12 +218,14 @@ def _plan_evaluation(state: State, request: Operation, known: Known, cause: str)
         state,
         request,
         Findings(
+            own=list(own),
             records=kept.rows(needs_recording(state.files, kept)),
             purged=purged,
             by_content=detects_content(state, request),
             cause=cause,
             run_id=state.run_id,
             evaluates=True,
+            is_rerun=isinstance(request, Recover),
         ),
     )
     runs = np.zeros(state.count, dtype=np.bool_)

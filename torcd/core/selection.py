@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from torcd.core.diagnosis import Case
 from torcd.core.holder import is_current
 from torcd.core.refusals import find_jobs
 from torcd.core.state import State
@@ -17,10 +18,12 @@ _NONE: Int64 = np.empty(0, dtype=np.int64)
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Results of look-ups that a request asks for: (job id, attempt) pairs with the return code it names."""
+    """Results of look-ups that a request asks for: (job id, attempt) pairs with the return code it names; or cases."""
 
     job_ids: Int64 = field(default_factory=lambda: _NONE)
     attempts: Int64 = field(default_factory=lambda: _NONE)
+    cases: tuple[Case, ...] = ()
+    """What is known of the jobs that failed or were terminated."""
 
 
 def select_jobs(state: State, request: JobsOperation, selection: Selection) -> Int64:

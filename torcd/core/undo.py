@@ -3,6 +3,7 @@
 `run_id` and the version counter never decrease; records get back the numbers they had.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from torcd.core.changes import Kind, make_reasons
 from torcd.core.columns import Column, pack_column
-from torcd.core.delta import Records
+from torcd.core.delta import Adjustment, Records
 from torcd.core.evaluation import evaluate
 from torcd.core.plan import Plan, Restored
 from torcd.core.propagation import find_closure
@@ -61,6 +62,10 @@ class Before(msgspec.Struct, frozen=True, kw_only=True):
     """The ids of the actions that were armed. What the first versions packed lacks it: there were none."""
     retries: Column | None = None
     """What the first versions packed lacks it: no job was retried then."""
+    adjusted: list[tuple[str | None, str, Column]] = msgspec.field(default_factory=list)
+    """(name, new name, jobs) of the resource requirements that jobs had, and got."""
+    added: list[str] = msgspec.field(default_factory=list)
+    """The names of those that the workflow got."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,13 @@ class Notebook:
         }
         self._digest = files.digest[self._files].tobytes()
         self._cleared = plan.cleared.tolist()
+        self._added = [each.need.name for each in plan.adjustments if each.is_new and each.need is not None]
+        self._adjusted = [
+            (_name_of(state, base), each.need.name, pack_column(state.jobs.ids.ids[jobs]))
+            for each in plan.adjustments
+            if each.need is not None
+            for base, jobs in _split(each.jobs, state.jobs.requirement)
+        ]
 
     def pack(self) -> bytes:
         """All that is needed to take the plan back, now that it was applied."""
@@ -127,9 +139,21 @@ class Notebook:
                 is_canceled=self._is_canceled,
                 stopped=self._stopped,
                 armed=self._armed,
+                adjusted=self._adjusted,
+                added=self._added,
                 **columns,
             )
         )
+
+
+def _split(jobs: Int64, column: NDArray[np.int32]) -> list[tuple[int, Int64]]:
+    """Jobs by what they have in a column."""
+    values = column[jobs]
+    return [(value, jobs[values == value]) for value in sorted(set(values.tolist()))]
+
+
+def _name_of(state: State, requirement: int) -> str | None:
+    return None if requirement < 0 else state.requirements[requirement].name
 
 
 def _find_below(state: State, plan: Plan, touched: Mask) -> Int64:
@@ -152,7 +176,7 @@ def plan_undo(state: State, request: Undo, steps: tuple[Step, ...]) -> Plan:
     if not steps:
         raise Refused(
             f"workflow {state.workflow_id} has no operation that could be taken back: undo is for the last reset, "
-            "reinit, restart or accept",
+            "reinit, restart, recover or accept",
             workflow_id=state.workflow_id,
         )
     last = steps[-1]
@@ -181,6 +205,8 @@ def plan_undo(state: State, request: Undo, steps: tuple[Step, ...]) -> Plan:
         reasons=make_reasons(Kind.UNDONE, changed, last.task_id),
         count=len(changed),
         spared=0,
+        adjustments=tuple(_put_needs_back(state, steps)),
+        dropped=tuple(name for step in steps for name in step.before.added),
         cause=f"by taking back task {last.task_id} ({last.operation})",
         marked=np.flatnonzero(marked & ~state.jobs.may_return),
         unmarked=np.flatnonzero(former.known & ~former.may_return & state.jobs.may_return),
@@ -195,6 +221,20 @@ def plan_undo(state: State, request: Undo, steps: tuple[Step, ...]) -> Plan:
             armed=last.before.armed or [],
         ),
     )
+
+
+def _put_needs_back(state: State, steps: tuple[Step, ...]) -> Iterator[Adjustment]:
+    """The jobs that still have the resource requirements that an operation gave them, with those of before.
+
+    Where those are gone, or others have been chosen since, nothing is put back.
+    """
+    needs = {need.name: index for index, need in enumerate(state.requirements)}
+    for former, given, column in (each for step in steps for each in step.before.adjusted):
+        found = state.jobs.ids.find(column.values())
+        jobs = found[found >= 0]
+        jobs = jobs[state.jobs.requirement[jobs] == needs.get(given, -2)]
+        if len(jobs) and (former is None or former in needs):
+            yield Adjustment(jobs=jobs, need=None if former is None else state.requirements[needs[former]])
 
 
 def _find_released(state: State, former: "_Former", after: NDArray[np.uint8], reason: NDArray[np.uint8]) -> Mask:

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from torcd.core.actions import find_disarmed
 from torcd.core.changes import Record
-from torcd.core.delta import TaskEnd
+from torcd.core.delta import Adjustment, RequirementsDropped, TaskEnd
 from torcd.core.draft import Draft
 from torcd.core.graph import sorted_unique
 from torcd.core.plan import Plan, Restored, Summary, pack_plan, summarize
 from torcd.core.planning import Known, make_plan
+from torcd.core.ranges import format_ranges
 from torcd.core.selection import Selection
 from torcd.core.state import State
 from torcd.core.status import By, Status, StatusReason
@@ -23,6 +24,7 @@ from torcd.core.undo import Notebook, Step, unpack_before
 from torcd.operations.fire import rearm, set_armed
 from torcd.operations.report import lost_row
 from torcd.protocol.errors import Conflict
+from torcd.protocol.recover import Recover
 from torcd.protocol.requests import (
     AcceptJobs,
     JobsOperation,
@@ -34,6 +36,7 @@ from torcd.protocol.requests import (
     Restart,
     Undo,
 )
+from torcd.storage.failures import load_cases
 
 Int64 = NDArray[np.int64]
 
@@ -91,7 +94,9 @@ def load_history(
 
 
 def select_attempts(db: sqlite3.Connection, workflow_id: int, request: Operation) -> Selection:
-    """The attempts with the return code by which an operation selects jobs."""
+    """What an operation selects jobs by: the attempts with a return code, or all that failed."""
+    if isinstance(request, Recover):
+        return Selection(cases=load_cases(db, workflow_id))
     if not isinstance(request, JobsOperation) or request.return_code is None:
         return Selection()
     rows = db.execute(
@@ -103,7 +108,7 @@ def select_attempts(db: sqlite3.Connection, workflow_id: int, request: Operation
 
 
 UNDOABLE = (
-    Reinit.NAME, Restart.NAME, ResetStatus.NAME, ResetJobs.NAME, AcceptJobs.NAME, Prepare.NAME,
+    Reinit.NAME, Restart.NAME, ResetStatus.NAME, ResetJobs.NAME, Recover.NAME, AcceptJobs.NAME, Prepare.NAME,
 )  # fmt: skip
 """The operations that an undo takes back; preparing a run only together with what came before it."""
 
@@ -135,6 +140,7 @@ def apply_plan(draft: Draft, planned: Planned, task_id: int | None) -> None:
     draft.rebase(plan.accepted)
     if plan.restored is not None:
         _put_back(draft, plan.restored)
+    _adjust(draft, plan)  # before the moves, which queue jobs by what they need
     if len(plan.jobs):
         by = By.UNDO if plan.restored is not None else By.ACCEPTANCE if len(plan.accepted) else By.RESET
         draft.place(plan.jobs, plan.after, plan.after_reason, by)
@@ -169,6 +175,28 @@ def apply_plan(draft: Draft, planned: Planned, task_id: int | None) -> None:
             )
         )
         draft.notify("task_ended", {"task_id": task_id, "status": "succeeded"})
+
+
+def _adjust(draft: Draft, plan: Plan) -> None:
+    """Gives jobs other resource requirements, and tells of it."""
+    for adjustment in plan.adjustments:
+        draft.adjust(adjustment)
+    if plan.adjustments:
+        draft.notify("requirements_adjusted", {"adjustments": [_describe(draft, each) for each in plan.adjustments]})
+    if plan.dropped:
+        draft.write(RequirementsDropped(plan.dropped))
+
+
+def _describe(draft: Draft, adjustment: Adjustment) -> dict[str, object]:
+    need = adjustment.need
+    given = None if need is None else {field: getattr(need, field) for field in ("memory_bytes", "runtime_s")}
+    jobs = np.sort(draft.state.jobs.ids.ids[adjustment.jobs])
+    return {
+        "resource_requirements": None if need is None else need.name,
+        **(given or {}),
+        "count": len(jobs),
+        "jobs": format_ranges(jobs),
+    }
 
 
 def _stop(draft: Draft, plan: Plan) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 
 from torcd.core.changes import Kind
 from torcd.core.plan import FILE_KINDS, JOB_IN_OLD, JOB_IN_REF, ShownPlan, Summary
@@ -142,4 +143,5 @@ def _look_up(db: sqlite3.Connection, select: str, ids: list[int]) -> dict[int, s
 
 def show_summary(summary: Summary, jobs: list[PlanJob], *, dry_run: bool) -> dict[str, Any]:
     """A plan as users see it, with a page of its jobs."""
-    return {**msgspec.structs.asdict(summary), "dry_run": dry_run, "jobs": jobs}
+    known = {name: value for name, value in msgspec.structs.asdict(summary).items() if value is not UNSET}
+    return {**known, "dry_run": dry_run, "jobs": jobs}

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torcd.core.delta import (
+    Adjustment,
     Arm,
     Claim,
     Delta,
@@ -20,6 +21,7 @@ from torcd.core.delta import (
     Move,
     Rebase,
     Records,
+    RequirementsDropped,
     ResultRow,
     Retries,
     Start,
@@ -97,6 +99,14 @@ def save_delta(db: sqlite3.Connection, keys: Keys, delta: Delta) -> None:
                         keys.jobs[change.jobs].tolist(),
                         strict=True,
                     ),
+                )
+            case Adjustment():
+                _save_adjustment(db, keys, change)
+            case RequirementsDropped():
+                db.execute(
+                    "DELETE FROM requirement WHERE workflow_id = ? AND name IN (SELECT value FROM json_each(?))"
+                    " AND id NOT IN (SELECT requirement_id FROM job WHERE workflow_id = ? AND requirement_id NOT NULL)",
+                    (keys.workflow_id, msgspec.json.encode(change.names).decode(), keys.workflow_id),
                 )
             case JobEdit():
                 _save_edit(db, keys, change)
@@ -225,6 +235,26 @@ def save_results(db: sqlite3.Connection, keys: Keys, rows: list[ResultRow]) -> N
             for row in rows
         ],
     )  # fmt: skip
+
+
+def _save_adjustment(db: sqlite3.Connection, keys: Keys, adjustment: Adjustment) -> None:
+    need = adjustment.need
+    if need is not None and adjustment.is_new:
+        db.execute(
+            "INSERT INTO requirement (workflow_id, name, num_cpus, memory_bytes, num_gpus, num_nodes, runtime_s)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (keys.workflow_id, need.name, need.num_cpus, need.memory_bytes, need.num_gpus, need.num_nodes,
+             need.runtime_s),
+        )  # fmt: skip
+    db.execute(
+        "UPDATE job SET requirement_id = (SELECT id FROM requirement WHERE workflow_id = :workflow_id AND name = :name)"
+        " WHERE id IN (SELECT value FROM json_each(:jobs))",
+        {
+            "workflow_id": keys.workflow_id,
+            "name": None if need is None else need.name,
+            "jobs": str(keys.jobs[adjustment.jobs].tolist()),
+        },
+    )
 
 
 def _save_edit(db: sqlite3.Connection, keys: Keys, edit: JobEdit) -> None:

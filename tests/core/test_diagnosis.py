@@ -1,0 +1,136 @@
+"""What a failure is put down to: the evidence that decides, and the evidence that must not."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from torcd.core.diagnosis import Case, Finding, diagnose, find_line
+from torcd.core.status import Status, StatusReason
+
+GIB = 2**30
+
+
+def case(**known: Any) -> Case:
+    """A job that asked for 1 GiB and an hour, and failed with return code 1."""
+    given: dict[str, Any] = {
+        "job_id": 1, "name": "a", "status": Status.FAILED, "reason": StatusReason.NONE, "attempt": 1, "return_code": 1,
+        "requirement": "big", "memory_bytes": GIB, "runtime_s": 3600.0,
+    }  # fmt: skip
+    return Case(**(given | known))
+
+
+def find(**known: Any) -> Finding:
+    return diagnose(case(**known)).finding
+
+
+def lost(**known: Any) -> Finding:
+    """Of a job whose worker did not come back."""
+    return find(status=Status.TERMINATED, reason=StatusReason.WORKER_LOST, return_code=None, **known)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "MemoryError",
+        "numpy.core._exceptions._ArrayMemoryError: Unable to allocate 7.45 GiB for an array",
+        "terminate called after throwing an instance of 'std::bad_alloc'",
+        "fork: Cannot allocate memory",
+        "java.lang.OutOfMemoryError: Java heap space",
+        "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory",
+        "slurmstepd: error: Detected 1 oom_kill event in StepId=7.batch",
+        "slurmstepd: error: Step 7.0 exceeded memory limit (1200 > 1000), being killed",
+        "xmalloc: virtual memory exhausted",
+    ],
+)
+def test_a_line_about_memory_in_stderr_is_believed(line: str) -> None:
+    stderr = f"reading input\n{line}\nin cleanup\n"
+    assert find(stderr=stderr) is Finding.OUT_OF_MEMORY
+    assert diagnose(case(stderr=stderr)).evidence["stderr"] == line
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB", "KeyError: 'memory'", "memory: 12 MB used", ""],
+)
+def test_other_lines_about_memory_are_not(line: str) -> None:
+    assert find_line(line) is None
+    assert find(stderr=line) is Finding.FAILED
+
+
+def test_a_killed_job_that_had_used_what_it_asked_for_ran_out_of_memory() -> None:
+    assert find(return_code=137, peak_memory_bytes=GIB * 10 // 11) is Finding.OUT_OF_MEMORY
+    assert find(return_code=137, peak_memory_bytes=9 * GIB) is Finding.OUT_OF_MEMORY
+    assert find(return_code=134, peak_memory_bytes=GIB) is Finding.OUT_OF_MEMORY
+    assert find(return_code=137, peak_memory_bytes=GIB // 10) is Finding.FAILED, "somebody killed it"
+    assert find(return_code=137, peak_memory_bytes=None) is Finding.FAILED
+
+
+def test_a_bug_in_a_job_that_was_not_held_to_its_request_stays_a_bug() -> None:
+    """The default request is 1 MiB: every program uses more than that."""
+    assert find(peak_memory_bytes=50 * 2**20, memory_bytes=2**20) is Finding.FAILED
+    assert find(peak_memory_bytes=GIB) is Finding.OUT_OF_MEMORY
+    assert find(peak_memory_bytes=GIB // 2) is Finding.FAILED
+
+
+def test_a_job_that_asked_for_nothing_is_compared_with_its_workers_memory() -> None:
+    asked = {"requirement": None, "memory_bytes": None, "runtime_s": None, "return_code": 137}
+    assert find(**asked, peak_memory_bytes=6 * GIB, worker_memory_bytes=8 * GIB) is Finding.OUT_OF_MEMORY
+    assert find(**asked, peak_memory_bytes=GIB, worker_memory_bytes=8 * GIB) is Finding.FAILED
+
+
+def test_time_is_what_ran_out_at_the_walltime_and_near_the_request() -> None:
+    assert find(status=Status.TERMINATED, reason=StatusReason.WALLTIME, return_code=143) is Finding.TIMEOUT
+    assert find(return_code=124, exec_time_s=3590) is Finding.TIMEOUT
+    assert find(return_code=143, exec_time_s=3300) is Finding.TIMEOUT
+    assert find(return_code=152) is Finding.TIMEOUT
+    assert find(return_code=124, exec_time_s=60) is Finding.FAILED, "its own timeout"
+    assert find(return_code=1, exec_time_s=3590) is Finding.FAILED
+
+
+def test_what_slurm_says_of_an_allocation_decides_about_those_it_lost() -> None:
+    assert lost() is Finding.WORKER_LOST
+    assert lost(slurm_state="OUT_OF_MEMORY") is Finding.OUT_OF_MEMORY
+    assert lost(slurm_state="TIMEOUT") is Finding.TIMEOUT
+    assert lost(slurm_state="NODE_FAIL") is Finding.NODE_FAILURE
+    assert lost(slurm_state="PREEMPTED") is Finding.WORKER_LOST
+    assert find(return_code=137, slurm_state="OUT_OF_MEMORY") is Finding.OUT_OF_MEMORY
+    assert find(return_code=1, slurm_state="OUT_OF_MEMORY") is Finding.FAILED, "it had ended before"
+
+
+def test_a_worker_that_was_told_to_end_is_not_the_jobs_fault() -> None:
+    shutdown = {"status": Status.TERMINATED, "reason": StatusReason.WORKER_SHUTDOWN}
+    assert find(**shutdown, return_code=143, exec_time_s=4000) is Finding.WORKER_SHUTDOWN
+
+
+def test_a_missing_output_is_told_from_an_error() -> None:
+    assert find(reason=StatusReason.OUTPUT_MISSING, return_code=0) is Finding.OUTPUT_MISSING
+
+
+def test_evidence_says_what_is_known_and_nothing_else() -> None:
+    found = diagnose(case(return_code=137, peak_memory_bytes=GIB, exec_time_s=1.23456))
+    assert found.evidence == {
+        "status": "failed", "return_code": 137, "signal": 9, "exec_time_s": 1.235, "runtime_s": 3600.0,
+        "peak_memory_bytes": GIB, "memory_bytes": GIB,
+    }  # fmt: skip
+
+
+@given(
+    st.builds(
+        case,
+        status=st.sampled_from([Status.FAILED, Status.TERMINATED]),
+        reason=st.sampled_from(StatusReason),
+        return_code=st.none() | st.integers(0, 255),
+        exec_time_s=st.floats(0, 1e6),
+        peak_memory_bytes=st.none() | st.integers(0, 2**40),
+        memory_bytes=st.none() | st.integers(0, 2**40),
+        runtime_s=st.none() | st.floats(0, 1e6),
+        slurm_state=st.sampled_from([None, "OUT_OF_MEMORY", "TIMEOUT", "NODE_FAIL", "COMPLETED"]),
+        stderr=st.text(max_size=50),
+    )
+)
+def test_every_case_has_one_diagnosis(some: Case) -> None:
+    found = diagnose(some)
+    assert found.finding in Finding
+    assert found.evidence["status"] in {"failed", "terminated"}

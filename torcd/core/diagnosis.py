@@ -1,0 +1,165 @@
+"""Why a job failed or was terminated, with the evidence: a judgement from what its last attempt left behind.
+
+Pure. It knows neither where the evidence comes from nor what is done about it (`recovery`). It would rather say that it
+does not know than ask for more memory because of a bug.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from torcd.core.status import Status, StatusReason, reason_name, status_name
+
+NEAR = 0.9
+"""From this share of what was asked for on, memory or time may have been what a job ran out of."""
+
+LIMITED = 1.25
+"""Up to this share of the request, something may have held a job to it: whoever got much more was not short of it."""
+
+LARGE = 0.5
+"""This share of all of a worker's memory is much, where a job has asked for nothing."""
+
+SIGKILL, SIGTERM, SIGXCPU = 128 + 9, 128 + 15, 128 + 24
+KILLED = frozenset({SIGKILL})
+BROKEN = frozenset({128 + 6, 128 + 7, 128 + 11})
+"""SIGABRT, SIGBUS and SIGSEGV: what programs die of that did not check an allocation."""
+OVERDUE = frozenset({124, SIGKILL, SIGTERM, SIGXCPU})
+"""How a job ends that somebody stopped because it took too long; 124 is what `timeout` returns."""
+
+SLURM_LOST = frozenset({"NODE_FAIL", "BOOT_FAIL"})
+
+OUT_OF_MEMORY = re.compile(
+    r"out[ -]of[ -]memory|\boom[-_ ]?kill|\bMemoryError\b|\bbad_alloc\b|cannot allocate memory|OutOfMemoryError"
+    r"|exceeded \w*\s?memory limit|unable to allocate [\d.]+ \w?i?B\b|memory exhausted|virtual memory exhausted",
+    re.IGNORECASE,
+)
+"""What kernels, Slurm and programs write when there is no memory left."""
+
+OF_A_DEVICE = re.compile(r"\b(cuda|gpu|hip|xpu|device)\b", re.IGNORECASE)
+"""A line about a device's own memory, which no request for memory enlarges."""
+
+SHOWN = 200
+"""Characters of a line that are shown."""
+
+
+class Finding(StrEnum):
+    """What a job's failure is put down to."""
+
+    OUT_OF_MEMORY = "out_of_memory"
+    TIMEOUT = "timeout"
+    WORKER_LOST = "worker_lost"
+    NODE_FAILURE = "node_failure"
+    WORKER_SHUTDOWN = "worker_shutdown"
+    OUTPUT_MISSING = "output_missing"
+    FAILED = "failed"
+    """It ended with an error of its own, or nobody knows why."""
+
+
+NEEDS_NO_CURE = frozenset({Finding.WORKER_LOST, Finding.NODE_FAILURE, Finding.WORKER_SHUTDOWN})
+"""The job did nothing wrong: it is run again as it is."""
+
+CURABLE = frozenset({Finding.OUT_OF_MEMORY, Finding.TIMEOUT})
+"""More of what it ran out of may help."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What is known of a job that failed or was terminated; None: it is not known."""
+
+    job_id: int
+    name: str
+    status: int
+    reason: int
+    attempt: int
+    return_code: int | None = None
+    exec_time_s: float = 0.0
+    peak_memory_bytes: int | None = None
+    requirement: str | None = None
+    """The name of its resource requirements; None: it has none, and so asked for nothing."""
+    memory_bytes: int | None = None
+    """What it asked for."""
+    runtime_s: float | None = None
+    worker_memory_bytes: int | None = None
+    """What its worker had in all."""
+    allocation_id: int | None = None
+    slurm_state: str | None = None
+    """Of the allocation that its worker belonged to."""
+    stderr_path: str | None = None
+    stderr: str = ""
+    """The end of what it wrote to stderr."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """A finding and what speaks for it, by name as users see it."""
+
+    finding: Finding
+    evidence: dict[str, Any]
+
+
+def diagnose(case: Case) -> Diagnosis:
+    """What a job's failure is put down to."""
+    line = find_line(case.stderr)
+    return Diagnosis(_find(case, line), _list_evidence(case, line))
+
+
+def find_line(stderr: str) -> str | None:
+    """The last line that tells of too little memory, but for a device's."""
+    for line in reversed(stderr.splitlines()):
+        if OUT_OF_MEMORY.search(line) and not OF_A_DEVICE.search(line):
+            return line.strip()[:SHOWN]
+    return None
+
+
+def _find(case: Case, line: str | None) -> Finding:
+    is_lost = case.reason == StatusReason.WORKER_LOST
+    if case.status == Status.FAILED and case.reason == StatusReason.OUTPUT_MISSING:
+        return Finding.OUTPUT_MISSING
+    if case.reason == StatusReason.WALLTIME:
+        return Finding.TIMEOUT
+    if case.slurm_state == "OUT_OF_MEMORY" and (is_lost or case.return_code in KILLED):
+        return Finding.OUT_OF_MEMORY
+    if is_lost:
+        if case.slurm_state == "TIMEOUT":
+            return Finding.TIMEOUT
+        return Finding.NODE_FAILURE if case.slurm_state in SLURM_LOST else Finding.WORKER_LOST
+    if case.reason == StatusReason.WORKER_SHUTDOWN:
+        return Finding.WORKER_SHUTDOWN
+    if line is not None or _is_short_of_memory(case):
+        return Finding.OUT_OF_MEMORY
+    if case.return_code == SIGXCPU or (
+        case.return_code in OVERDUE and _share(case.exec_time_s, case.runtime_s) >= NEAR
+    ):
+        return Finding.TIMEOUT
+    return Finding.FAILED
+
+
+def _is_short_of_memory(case: Case) -> bool:
+    """Whether a job used as much as it had asked for, or more, and ended as one does that gets no more."""
+    if case.return_code in KILLED | BROKEN:
+        if case.memory_bytes:
+            return _share(case.peak_memory_bytes, case.memory_bytes) >= NEAR
+        return _share(case.peak_memory_bytes, case.worker_memory_bytes) >= LARGE
+    return NEAR <= _share(case.peak_memory_bytes, case.memory_bytes) <= LIMITED
+
+
+def _share(used: float | None, whole: float | None) -> float:
+    return used / whole if used is not None and whole else 0.0
+
+
+def _list_evidence(case: Case, line: str | None) -> dict[str, Any]:
+    evidence: dict[str, Any] = {
+        "status": status_name(case.status),
+        "status_reason": reason_name(case.reason),
+        "return_code": case.return_code,
+        "signal": None if case.return_code is None or not 128 < case.return_code < 165 else case.return_code - 128,
+        "exec_time_s": round(case.exec_time_s, 3),
+        "runtime_s": case.runtime_s,
+        "peak_memory_bytes": case.peak_memory_bytes,
+        "memory_bytes": case.memory_bytes,
+        "allocation_id": case.allocation_id,
+        "slurm_state": case.slurm_state,
+        "stderr": line,
+    }
+    return {name: value for name, value in evidence.items() if value is not None}

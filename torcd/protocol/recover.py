@@ -1,0 +1,50 @@
+"""Recovering failed jobs: the request, and what a plan of it tells besides its jobs."""
+
+from typing import Annotated, Any
+
+import msgspec
+
+from torcd.protocol.model import Answer
+from torcd.protocol.requests import Operation
+
+Multiplier = Annotated[float, msgspec.Meta(ge=1, le=1000)]
+"""How many times as much of what ran out is asked for."""
+
+MEMORY_MULTIPLIER, RUNTIME_MULTIPLIER = 1.5, 1.4
+
+
+class Recover(Operation, frozen=True, kw_only=True):
+    """Diagnoses each job that failed or was terminated, raises what it ran out of, and makes it ready again.
+
+    Jobs whose failure has no known cure stay as they are; with `retry_unknown` they are run again unchanged. A job that
+    asks for as much as a ceiling allows already stays as it is, too. The plan has `diagnoses` and `diagnosed`.
+    """
+
+    METHOD = "workflows.recover"
+    NAME = "recover"
+    EFFECT = (
+        "force", "stop_live", "memory_multiplier", "runtime_multiplier", "max_memory_bytes", "max_runtime_s",
+        "retry_unknown",
+    )  # fmt: skip
+    memory_multiplier: Multiplier = MEMORY_MULTIPLIER
+    runtime_multiplier: Multiplier = RUNTIME_MULTIPLIER
+    max_memory_bytes: Annotated[int, msgspec.Meta(ge=1, le=2**62)] | None = None
+    max_runtime_s: Annotated[float, msgspec.Meta(gt=0, le=1e10)] | None = None
+    retry_unknown: bool = False
+
+
+class Diagnosed(Answer, frozen=True, kw_only=True):
+    """What is found out about one job, and what is done about it."""
+
+    id: int
+    name: str
+    kind: str
+    """`out_of_memory`, `timeout`, `worker_lost`, `node_failure`, `worker_shutdown`, `output_missing` or `failed`."""
+    recoverable: bool
+    why: str | None = None
+    """Why it is not: `unknown_cause`, `at_ceiling` or `no_request` (it asked for nothing that could be raised)."""
+    evidence: dict[str, Any]
+    adjustments: dict[str, dict[str, float]]
+    """Of `memory_bytes` or `runtime_s`: `from`, what it asked for (0: nothing), and `to`."""
+    resource_requirements: str | None = None
+    """The name of the requirements that it is given, where something is adjusted."""

@@ -1,0 +1,40 @@
+"""What is stored about jobs that failed or were terminated: the evidence for diagnoses."""
+
+import sqlite3
+
+from torcd.core.diagnosis import Case
+from torcd.core.recovery import FAILURES
+
+STATUSES = f"({', '.join(str(int(status)) for status in sorted(FAILURES))})"
+
+SELECT = (
+    "SELECT j.id, j.name, s.status, s.reason, s.attempt, r.return_code, coalesce(r.exec_time_s, 0),"
+    " r.peak_memory_bytes, q.name, q.memory_bytes, q.runtime_s, w.memory_bytes, w.allocation_id, r.stderr_path"
+    " FROM job_state s JOIN job j ON j.id = s.job_id AND +j.workflow_id = s.workflow_id"
+    " LEFT JOIN result r ON r.workflow_id = s.workflow_id AND r.job_id = s.job_id AND r.attempt_id = s.attempt"
+    " LEFT JOIN requirement q ON q.id = j.requirement_id LEFT JOIN worker w ON w.id = r.worker_id"
+    f" WHERE s.workflow_id = ? AND s.status IN {STATUSES} ORDER BY j.id"
+)
+
+
+def load_cases(db: sqlite3.Connection, workflow_id: int) -> tuple[Case, ...]:
+    """Every job that failed or was terminated, with its last attempt; not yet what it wrote to stderr."""
+    return tuple(
+        Case(
+            job_id=row[0],
+            name=row[1],
+            status=row[2],
+            reason=row[3],
+            attempt=row[4],
+            return_code=row[5],
+            exec_time_s=row[6],
+            peak_memory_bytes=row[7],
+            requirement=row[8],
+            memory_bytes=row[9],
+            runtime_s=row[10],
+            worker_memory_bytes=row[11],
+            allocation_id=row[12],
+            stderr_path=row[13],
+        )
+        for row in db.execute(SELECT, (workflow_id,))
+    )
