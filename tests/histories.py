@@ -9,6 +9,7 @@ from workbench import Workbench
 from torcd.operations.disable import disable_jobs, enable_jobs
 from torcd.operations.resume import resume_attempts
 from torcd.protocol.errors import Conflict, Refused
+from torcd.protocol.recover import Recover
 from torcd.protocol.requests import (
     AcceptJobs,
     Initialize,
@@ -20,7 +21,7 @@ from torcd.protocol.requests import (
     Restart,
     Undo,
 )
-from torcd.protocol.specification import JobSpec, UserDataSpec
+from torcd.protocol.specification import JobSpec, ResourceRequirementsSpec, UserDataSpec
 from torcd.protocol.worker_requests import AttemptRef
 from torcd.storage.load import load_state
 
@@ -39,7 +40,12 @@ OPERATIONS: list[tuple[type[Operation], dict[str, object]]] = [
     (ResetStatus, {}),
     (ResetStatus, {"failed_only": True}),
     (ResetStatus, {"failed_only": True, "reinitialize": True}),
+    (Recover, {}),
+    (Recover, {"retry_unknown": True, "max_memory_bytes": 3 * 2**20}),
 ]
+SMALL = ResourceRequirementsSpec(name="small", memory="1m")
+ENDS = [(0, None), (0, None), (1, None), (137, 2**20)]
+"""(return code, peak memory) of attempts: of the last one memory may be what it lacked."""
 
 
 @st.composite
@@ -63,6 +69,7 @@ def specifications(draw: st.DrawFn) -> list[JobSpec]:
                 output_user_data=["made"] if says and number == 0 else [],
                 cancel_on_blocking_job_failure=draw(st.booleans()),
                 priority=draw(st.integers(0, 1)),
+                resource_requirements=draw(st.sampled_from([None, "small"])),
             )
         )
     return specs
@@ -75,7 +82,15 @@ def benches(draw: st.DrawFn) -> Callable[[], Workbench]:
     purgeable = sorted(draw(st.sets(st.sampled_from([spec.output_files[0] for spec in specs]))))
     detect = draw(st.sampled_from(["mtime", "content"]))
     return lambda: Workbench(
-        new_workflow(specs, ["x", "z"], values, scripts=[("j0", "tool.sh")], purgeable=purgeable, detect=detect)
+        new_workflow(
+            specs,
+            ["x", "z"],
+            values,
+            scripts=[("j0", "tool.sh")],
+            purgeable=purgeable,
+            detect=detect,
+            resource_requirements=[SMALL],
+        )
     )
 
 
@@ -126,7 +141,8 @@ class Machine:
                 if name in self.held(worker, "pending", "running"):
                     self.bench.answers = {"made": self.draw(st.integers(0, 1))}
                     self.bench.write_answers(name)
-            ends.append(self.bench.end(name, self.draw(st.sampled_from([0, 0, 1]))))
+            code, peak = self.draw(st.sampled_from(ENDS))
+            ends.append(self.bench.end(name, code, peak_memory_bytes=peak))
         self.bench.report(worker, ended=ends)
 
     def hand_back(self) -> None:
@@ -210,7 +226,13 @@ class Machine:
         before = self.bench.dump()
         try:
             self.bench.update(
-                specs, ["x", "z"], values, scripts=[("j0", "tool.sh")], purgeable=purgeable, detect=detect
+                specs,
+                ["x", "z"],
+                values,
+                scripts=[("j0", "tool.sh")],
+                purgeable=purgeable,
+                detect=detect,
+                resource_requirements=[SMALL],
             )
         except Conflict:
             assert self.bench.dump() == before, "what is refused changes nothing"

@@ -10,6 +10,7 @@ from workbench import Workbench
 
 from torcd.operations.operate import UNDOABLE
 from torcd.protocol.errors import Conflict, Refused
+from torcd.protocol.recover import Recover
 from torcd.protocol.requests import (
     AcceptJobs,
     Initialize,
@@ -22,7 +23,16 @@ from torcd.protocol.requests import (
     Undo,
 )
 
-TABLES = ("job_state", "file_record", "file_history", "user_data_version", "result", "job_definition")
+TABLES = (
+    "job_state",
+    "file_record",
+    "file_history",
+    "user_data_version",
+    "result",
+    "job_definition",
+    "job",
+    "requirement",
+)
 TAKEN_BACK: list[tuple[type[Operation], dict[str, Any]]] = [
     (Reinit, {}),
     (Reinit, {"detect": "content"}),
@@ -31,6 +41,8 @@ TAKEN_BACK: list[tuple[type[Operation], dict[str, Any]]] = [
     (ResetStatus, {}),
     (ResetStatus, {"failed_only": True}),
     (ResetStatus, {"reinitialize": True}),
+    (Recover, {}),
+    (Recover, {"retry_unknown": True}),
 ]
 
 

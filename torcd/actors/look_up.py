@@ -1,6 +1,7 @@
 """What has to be looked up before an operation can be planned: files, results, history. Reads only, beside the loop."""
 
 import sqlite3
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,11 +9,13 @@ from numpy.typing import NDArray
 
 from torcd.actors.messages import ActiveTask
 from torcd.core.changes import History
+from torcd.core.diagnosis import with_tails
 from torcd.core.observation import Observation, needs_reading, with_contents
 from torcd.core.planning import Known, detects_content, files_to_observe
 from torcd.core.selection import Selection
 from torcd.core.undo import Step
 from torcd.files.assembly import OnProgress
+from torcd.files.tails import read_tails
 from torcd.operations.operate import find_replaced, load_history, load_steps, select_attempts
 from torcd.protocol.requests import Operation
 
@@ -43,6 +46,9 @@ class LookUp:
             return select_attempts(db, workflow_id, self._request), load_steps(db, workflow_id, self._request)
 
         selection, undo = await database.read(look)
+        if selection.cases:
+            tails = await read_tails([case.stderr_path for case in selection.cases if case.stderr_path is not None])
+            selection = replace(selection, cases=with_tails(selection.cases, tails))
         if files is None:
             files = files_to_observe(self._state, self._request, selection)
         seen = await self._observe(files) if len(files) else Observation()

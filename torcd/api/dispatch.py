@@ -33,6 +33,7 @@ from torcd.protocol import model
 from torcd.protocol import requests as r
 from torcd.protocol import worker_requests as w
 from torcd.protocol.errors import BadRequest, NotFound, Refused, TimedOut, TorcError
+from torcd.protocol.recover import Recover
 from torcd.protocol.specification import Piece
 from torcd.storage import nouns
 from torcd.storage.create import find_created, insert_workflow
@@ -45,7 +46,7 @@ T = TypeVar("T")
 Answer = dict[str, Any]
 
 OPERATIONS = (
-    r.Initialize, r.Reinit, r.Restart, r.ResetStatus, r.ResetJobs, r.AcceptJobs, r.Undo, r.Prepare,
+    r.Initialize, r.Reinit, r.Restart, r.ResetStatus, r.ResetJobs, Recover, r.AcceptJobs, r.Undo, r.Prepare,
 )  # fmt: skip
 
 CREATES_AT_ONCE = 2

@@ -5,7 +5,8 @@ does not know than ask for more memory because of a bug.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -88,6 +89,11 @@ class Case:
     stderr_path: str | None = None
     stderr: str = ""
     """The end of what it wrote to stderr."""
+
+
+def with_tails(cases: Iterable[Case], tails: Mapping[str, str]) -> tuple[Case, ...]:
+    """The cases with what they wrote to stderr, by its path."""
+    return tuple(replace(case, stderr=tails.get(case.stderr_path or "", "")) for case in cases)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,315 @@
+"""recover: what runs again, what is asked for then, and what it leaves alone."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from builders import chained, job
+from histories import STEPS, Machine, benches
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from workbench import Workbench, as_json
+
+from torcd.core.status import Status, StatusReason
+from torcd.operations.operate import Planned
+from torcd.protocol.errors import Conflict, Refused
+from torcd.protocol.recover import Recover
+from torcd.protocol.requests import Initialize, Prepare, Reinit, ResetStatus, Undo
+from torcd.protocol.specification import ResourceRequirementsSpec
+
+Make = Callable[..., Workbench]
+GIB = 2**30
+NEEDS = [
+    ResourceRequirementsSpec(name="big", num_cpus=2, memory="1g", runtime="PT1H"),
+    ResourceRequirementsSpec(name="small", memory="1m", runtime="PT10M"),
+]
+KILLED: dict[str, Any] = {"code": 137, "peak_memory_bytes": GIB}
+OVERDUE: dict[str, Any] = {"code": 143, "stopped": "walltime", "exec_time_s": 3700.0}
+
+
+@pytest.fixture
+def bench(make_bench: Make) -> Workbench:
+    """Three jobs that need much, of which each has one that depends on it, and one that depends on all; started."""
+    jobs = [job(name, resource_requirements="big", output_files=[f"{name}.out"]) for name in "abc"]
+    jobs += [job(f"{name}2", input_files=[f"{name}.out", "x"]) for name in "abc"]
+    made = make_bench([*jobs, job("last", depends_on=["a2", "b2", "c2"])], resource_requirements=NEEDS)
+    made.disk.write("x")
+    made.operate(Initialize)
+    made.claim()
+    made.report(started=[made.attempt(name) for name in "abc"])
+    return made
+
+
+def end(bench: Workbench, name: str, **fields: Any) -> None:
+    assert bench.report(ended=[bench.end(name, **fields)]) == []
+
+
+def diagnoses(planned: Planned) -> dict[str, dict[str, Any]]:
+    return {each["name"]: each for each in as_json(planned.summary.diagnoses)}
+
+
+def needs(bench: Workbench) -> dict[str, str | None]:
+    """The name of what each job asks for."""
+    sql = "SELECT j.name, q.name FROM job j LEFT JOIN requirement q ON q.id = j.requirement_id"
+    return dict(bench.rows(sql))
+
+
+def test_a_job_that_lacked_memory_gets_more_and_runs_again_with_what_follows(bench: Workbench) -> None:
+    """SEMANTICS 5.8"""
+    end(bench, "a", **KILLED)
+    end(bench, "b", code=1)
+    bench.write_outputs("c")
+    end(bench, "c")
+    bench.run_all()
+    assert bench.status()["last"] == "canceled"
+    planned = bench.operate(Recover)
+    assert bench.status() == {
+        "a": "ready", "a2": "blocked", "b": "failed", "b2": "canceled", "c": "completed", "c2": "completed",
+        "last": "blocked",
+    }  # fmt: skip
+    assert planned.summary.count == 3
+    found = diagnoses(planned)
+    assert found["a"] == {
+        "id": bench.id("a"), "name": "a", "kind": "out_of_memory", "recoverable": True, "why": None,
+        "evidence": {"status": "failed", "return_code": 137, "signal": 9, "exec_time_s": 0.5, "runtime_s": 3600.0,
+                     "peak_memory_bytes": GIB, "memory_bytes": GIB},
+        "adjustments": {"memory_bytes": {"from": GIB, "to": GIB * 3 // 2}}, "resource_requirements": "big_r1",
+    }  # fmt: skip
+    assert (found["b"]["kind"], found["b"]["recoverable"], found["b"]["why"]) == ("failed", False, "unknown_cause")
+    assert as_json(planned.summary.diagnosed) == {
+        "out_of_memory": {"count": 1, "recoverable": 1}, "failed": {"count": 1, "recoverable": 0},
+    }  # fmt: skip
+    assert (needs(bench)["a"], needs(bench)["b"]) == ("big_r1", "big")
+    assert bench.rows("SELECT num_cpus, memory_bytes, runtime_s FROM requirement WHERE name = 'big_r1'") == [
+        (2, GIB * 3 // 2, 3600.0)
+    ]
+    (launch,) = bench.claim()
+    assert (launch.name, launch.memory_bytes) == ("a", GIB * 3 // 2)
+
+
+def test_jobs_that_lacked_the_same_share_new_requirements_and_others_get_their_own(bench: Workbench) -> None:
+    end(bench, "a", **KILLED)
+    end(bench, "b", **(KILLED | {"peak_memory_bytes": 2 * GIB}))
+    end(bench, "c", **OVERDUE)
+    found = diagnoses(bench.operate(Recover, memory_multiplier=2))
+    assert {name: needs(bench)[name] for name in "abc"} == {"a": "big_r1", "b": "big_r1", "c": "big_r2"}
+    assert found["a"]["adjustments"] == {"memory_bytes": {"from": GIB, "to": 4 * GIB}}, "the largest use counts"
+    assert found["c"]["adjustments"] == {"runtime_s": {"from": 3600.0, "to": 5180.0}}
+    assert found["c"]["kind"] == "timeout"
+
+
+def test_what_is_recovered_again_gets_the_next_number(bench: Workbench) -> None:
+    end(bench, "a", **KILLED)
+    bench.operate(Recover)
+    bench.claim()
+    bench.report(started=[bench.attempt("a")])
+    end(bench, "a", **(KILLED | {"peak_memory_bytes": 3 * GIB}))
+    end(bench, "b", **KILLED)
+    found = diagnoses(bench.operate(Recover))
+    assert found["a"]["adjustments"] == {"memory_bytes": {"from": GIB * 3 // 2, "to": GIB * 9 // 2}}
+    assert (needs(bench)["a"], needs(bench)["b"]) == ("big_r2", "big_r1"), "what is there already is used"
+
+
+def test_at_a_ceiling_a_job_stays_as_it_is(bench: Workbench) -> None:
+    end(bench, "a", **KILLED)
+    end(bench, "b", **(KILLED | {"peak_memory_bytes": 3 * GIB}))
+    end(bench, "c", **OVERDUE)
+    planned = bench.preview(Recover, max_memory_bytes=GIB, max_runtime_s=3600)
+    assert [each["why"] for each in diagnoses(planned).values()] == ["at_ceiling"] * 3
+    assert planned.summary.count == 0
+    found = diagnoses(bench.operate(Recover, max_memory_bytes=GIB * 5 // 4, max_runtime_s=4000))
+    assert found["a"]["adjustments"] == {"memory_bytes": {"from": GIB, "to": GIB * 5 // 4}}
+    assert found["b"]["why"] == "at_ceiling", "it is known to need more than that"
+    assert found["c"]["adjustments"] == {"runtime_s": {"from": 3600.0, "to": 4000.0}}
+
+
+def test_jobs_that_did_nothing_wrong_run_again_as_they_are(bench: Workbench) -> None:
+    end(bench, "a", code=143, stopped="worker_shutdown")
+    bench.lose()
+    found = diagnoses(bench.operate(Recover))
+    assert {name: found[name]["kind"] for name in "abc"} == {
+        "a": "worker_shutdown", "b": "worker_lost", "c": "worker_lost",
+    }  # fmt: skip
+    assert all(each["adjustments"] == {} for each in found.values())
+    assert {bench.status()[name] for name in "abc"} == {"ready"}
+    assert bench.rows("SELECT count(*) FROM requirement") == [(2,)]
+
+
+def test_jobs_of_unknown_cause_run_again_only_on_request(bench: Workbench) -> None:
+    end(bench, "a", code=1)
+    end(bench, "b")  # without its output
+    assert bench.reason("b") == StatusReason.OUTPUT_MISSING
+    planned = bench.preview(Recover)
+    assert {each["kind"] for each in diagnoses(planned).values()} == {"failed", "output_missing"}
+    assert planned.summary.listed == 0
+    bench.operate(Recover, retry_unknown=True)
+    assert (bench.status()["a"], bench.status()["b"]) == ("ready", "ready")
+    assert needs(bench)["a"] == "big"
+
+
+def test_a_job_without_requirements_gets_some_where_its_use_is_known(make_bench: Make) -> None:
+    bench = make_bench([job("a"), job("b")])
+    bench.operate(Initialize)
+    bench.db.execute("INSERT INTO worker (id, workflow_id, hostname, pid, num_cpus, memory_bytes, num_gpus,"
+                     " registered_at_ms) VALUES (1, 1, 'host', 1, 1, ?, 0, 0)", (2 * GIB,))  # fmt: skip
+    bench.claim()
+    bench.report(started=[bench.attempt("a"), bench.attempt("b")])
+    end(bench, "a", **(KILLED | {"peak_memory_bytes": GIB}))
+    end(bench, "b", code=152)
+    found = diagnoses(bench.operate(Recover))
+    assert found["a"]["adjustments"] == {"memory_bytes": {"from": 0, "to": GIB * 3 // 2}}
+    assert found["b"]["adjustments"] == {"runtime_s": {"from": 0.0, "to": 1.0}}
+    assert needs(bench) == {"a": "recovered_r1", "b": "recovered_r2"}
+
+
+def test_undo_takes_requirements_back_too(bench: Workbench) -> None:
+    """SEMANTICS 5.6"""
+    end(bench, "a", **KILLED)
+    tables = ("job", "requirement", "job_state", "file_record")
+    before = {name: bench.rows(f"SELECT * FROM {name}") for name in tables}
+    bench.operate(Recover)
+    bench.operate(Prepare)
+    bench.operate(Undo)
+    assert {name: bench.rows(f"SELECT * FROM {name}") for name in tables} == before
+
+
+def test_undo_leaves_requirements_that_were_chosen_since(bench: Workbench) -> None:
+    """SEMANTICS 5.6"""
+    end(bench, "a", **KILLED)
+    bench.operate(Recover)
+    bench.edit("a", resource_requirements="small")
+    bench.edit("b2", resource_requirements="big_r1")
+    bench.operate(Undo)
+    assert (needs(bench)["a"], needs(bench)["b2"]) == ("small", "big_r1")
+
+
+def test_a_recover_tells_of_itself_in_the_log(bench: Workbench) -> None:
+    """SEMANTICS 7.1"""
+    end(bench, "a", **KILLED)
+    bench.operate(Recover)
+    told = {kind: data for _, kind, data in bench.events()}
+    assert told["requirements_adjusted"] == {
+        "adjustments": [
+            {"resource_requirements": "big_r1", "memory_bytes": GIB * 3 // 2, "runtime_s": 3600.0, "count": 1,
+             "jobs": str(bench.id("a"))}
+        ]
+    }  # fmt: skip
+    assert told["operation"]["operation"] == "recover"
+
+
+def test_the_digest_tells_other_adjustments_apart(bench: Workbench) -> None:
+    """SEMANTICS 5.4"""
+    end(bench, "a", **KILLED)
+    digest = bench.preview(Recover).summary.plan_digest
+    assert bench.preview(Recover).summary.plan_digest == digest
+    assert bench.preview(Recover, memory_multiplier=2).summary.plan_digest != digest
+    with pytest.raises(Conflict, match="not the expected one"):
+        bench.preview(Recover, memory_multiplier=2, expect=digest)
+    bench.operate(Recover, expect=digest)
+
+
+def test_inputs_that_changed_meanwhile_are_accepted_for_the_jobs_that_run_again(bench: Workbench) -> None:
+    """SEMANTICS 5.1"""
+    end(bench, "a", **KILLED)
+    bench.write_outputs("b")
+    end(bench, "b")
+    bench.finish(*[launch.name for launch in bench.claim()])
+    bench.disk.write("x", size=77)
+    bench.operate(Recover)
+    assert bench.run_all()[:2] == ["a", "a2"]
+    end(bench, "c", code=1)
+    assert [each.name for each in bench.show(bench.preview(Reinit))][:1] == ["b2"], "a2 has seen the new x"
+
+
+def test_a_missing_input_refuses_unless_forced(bench: Workbench) -> None:
+    """SEMANTICS 5"""
+    end(bench, "a", **KILLED)
+    bench.disk.delete("x")
+    with pytest.raises(Refused, match="/submitted/x"):
+        bench.preview(Recover)
+    assert "/submitted/x" in bench.operate(Recover, force=True).summary.warnings[0]
+
+
+def test_live_jobs_that_are_not_downstream_run_on(bench: Workbench) -> None:
+    """SEMANTICS 5.2"""
+    end(bench, "a", **KILLED)
+    bench.operate(Recover)
+    assert (bench.status()["b"], bench.status()["c"]) == ("running", "running")
+
+
+def test_a_live_job_downstream_refuses(make_bench: Make) -> None:
+    """SEMANTICS 5.2"""
+    bench = make_bench(chained("a>b", cancel_on_blocking_job_failure=False))
+    bench.operate(Initialize)
+    bench.claim()
+    bench.report(started=[bench.attempt("a")])
+    end(bench, "a", code=143, stopped="walltime")
+    bench.claim()
+    with pytest.raises(Conflict, match="recover would change"):
+        bench.preview(Recover)
+    bench.operate(Recover, stop_live=True)
+    assert bench.status() == {"a": "ready", "b": "blocked"}
+
+
+def test_of_a_workflow_without_failures_nothing_changes(bench: Workbench) -> None:
+    planned = bench.operate(Recover)
+    assert (planned.summary.listed, planned.summary.diagnoses, planned.summary.diagnosed) == (0, [], {})
+
+
+def test_other_plans_have_no_diagnoses(bench: Workbench) -> None:
+    """INTERFACE 3"""
+    end(bench, "a", code=1)
+    assert "diagnoses" not in as_json(bench.preview(ResetStatus, failed_only=True, stop_live=True).summary)
+
+
+def would_rerun(bench: Workbench) -> set[str]:
+    """What a reinit would reset that has ended."""
+    planned = bench.plan(Reinit(workflow_id=bench.workflow_id, force=True, stop_live=True, detect="mtime"))
+    return {each.name for each in bench.show(planned) if each.from_ in ("completed", "failed", "terminated")}
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(benches(), st.data())
+def test_a_recover_makes_no_other_job_stale_and_resets_exactly_what_it_recovers(
+    make: Callable[[], Workbench], data: st.DataObject
+) -> None:
+    """SEMANTICS 4.2, 5.8"""
+    bench = make()
+    try:
+        machine = Machine(bench, data.draw)
+        bench.disk.write("x", "z", "tool.sh")
+        bench.operate(Initialize)
+        for step in data.draw(st.lists(st.sampled_from(STEPS), max_size=15)):
+            step(machine)
+        assume({"failed", "terminated"} & set(bench.status().values()))
+        stale, before = would_rerun(bench), bench.status()
+        parameters = {"retry_unknown": data.draw(st.booleans()), "force": True, "stop_live": True}
+        planned = bench.operate(Recover, **parameters)
+        recovered = {name for name, each in diagnoses(planned).items() if each["recoverable"]}
+        closure = below(bench, recovered)
+        moved = {name for name, status in bench.status().items() if status != before[name]}
+        remade = {
+            name for name, reasons in bench.reasons(planned).items()
+            if any(reason["kind"] == "output_missing" for reason in reasons)
+        }  # fmt: skip
+        waited = {name for name, status in before.items() if status in ("uninitialized", "blocked")}
+        assert recovered <= moved
+        assert moved <= closure | waited | below(bench, remade)
+        assert {bench.status()[name] for name in recovered} <= {"ready", "blocked", "canceled"}
+        assert would_rerun(bench) <= stale
+        bench.check()
+    finally:
+        bench.close()
+
+
+def below(bench: Workbench, roots: set[str]) -> set[str]:
+    """Jobs and everything downstream of them; it ends at disabled jobs."""
+    reached, todo = set(roots), [bench.index(name) for name in roots]
+    names, ids = bench.names(), bench.state.jobs.ids.ids
+    while todo:
+        for other in bench.state.graph.downstream.row(todo.pop()).tolist():
+            name = names[int(ids[other])]
+            if name not in reached and bench.state.jobs.status[other] != Status.DISABLED:
+                reached.add(name)
+                todo.append(other)
+    return reached
