@@ -41,7 +41,7 @@ OPERATIONS: list[tuple[type[Operation], dict[str, object]]] = [
     (ResetStatus, {"failed_only": True}),
     (ResetStatus, {"failed_only": True, "reinitialize": True}),
     (Recover, {}),
-    (Recover, {"retry_unknown": True, "max_memory_bytes": 3 * 2**20}),
+    (Recover, {"retry_unknown": True, "max_memory": "3m"}),
 ]
 SMALL = ResourceRequirementsSpec(name="small", memory="1m")
 ENDS = [(0, None), (0, None), (1, None), (137, 2**20)]

@@ -49,6 +49,7 @@ WORDS: dict[str, Any] = {
     "HpcJobs": Annotated[int, Parameter(name=("-n", "--num-hpc-jobs"), help="How many Slurm jobs to submit.")],
     "Reinitialize": Annotated[bool, Parameter(name=parameters.FLAG_NAMES["Reinitialize"])],
     "Detect": Annotated[parameters.Detect, Parameter(help="How changed files are told: mtime or content.")],
+    "RecoverOptions": Annotated[parameters.RecoverOptions, Parameter(name="*")],
     "PlanOptions": Annotated[parameters.PlanOptions, Parameter(name="*")],
     "OperationOptions": Annotated[parameters.OperationOptions, Parameter(name="*")],
     "RunOptions": Annotated[parameters.RunOptions, Parameter(name="*")],

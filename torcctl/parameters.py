@@ -128,7 +128,31 @@ class RunOptions(WorkerOptions):
     force: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class RecoverOptions:
+    """How failures are recovered.
+
+    Args:
+        memory_multiplier: Ask for so many times the memory where that ran out; 1.5 by default.
+        runtime_multiplier: Ask for so many times the runtime where that ran out; 1.4 by default.
+        max_memory: Never ask for more memory, as 512m, 2g; jobs at that ceiling are left as they are.
+        max_runtime: Never ask for more runtime, as PT1H or 01:00:00.
+        retry_unknown: Also run jobs again whose failure has no known cure, without any change.
+        recovery_hook: A command for bash to run first; if it fails nothing is changed.
+        no_schedule: Submit no Slurm jobs.
+    """
+
+    memory_multiplier: float | None = None
+    runtime_multiplier: float | None = None
+    max_memory: str | None = None
+    max_runtime: str | None = None
+    retry_unknown: bool = False
+    recovery_hook: str | None = None
+    no_schedule: bool = False
+
+
 PLAN_DEFAULTS = PlanOptions()
+RECOVER_DEFAULTS = RecoverOptions()
 OPERATION_DEFAULTS = OperationOptions()
 WORKER_DEFAULTS = WorkerOptions()
 RUN_DEFAULTS = RunOptions()

@@ -79,7 +79,7 @@ def _show_task(context: "Context", task: dict[str, Any], options: "PlanOptions")
 
 
 def _preview(context: "Context", request: Operation, options: "PlanOptions") -> int:
-    plan = context.persistently(lambda: _fetch_plan(context, request, options.wait_timeout))
+    plan = context.persistently(lambda: fetch_plan(context, request, options.wait_timeout))
     for warning in plan["warnings"]:
         context.warn(warning)
     if context.options.json:
@@ -92,7 +92,7 @@ def _preview(context: "Context", request: Operation, options: "PlanOptions") -> 
     return CHANGES if options.exit_code and (plan["count"] or plan["jobs"]) else DONE
 
 
-def _fetch_plan(context: "Context", request: Operation, timeout_s: float | None) -> dict[str, Any]:
+def fetch_plan(context: "Context", request: Operation, timeout_s: float | None) -> dict[str, Any]:
     """The plan of a dry run, put together from its pages. All of them come from one session."""
     session = context.connection
     try:

@@ -12,7 +12,7 @@ from torcd.protocol.model import Decision, Plan, PlanJob
 
 VERBS = {
     "restart": "restarted", "initialize": "initialized", "prepare": "made ready", "jobs accept": "accepted",
-    "undo": "put back",
+    "undo": "put back", "recover": "recovered",
 }  # fmt: skip
 """What an operation does to jobs, for a sentence; every other one resets them."""
 

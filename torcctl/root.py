@@ -25,7 +25,7 @@ NOUNS = {
     "reports": Noun("torcctl.commands.reports", "Resources: what jobs asked for, and what they used."),
     "slurm": Noun("torcctl.commands.slurm", "Have a Slurm cluster run a workflow: schedule-nodes (also: hpc slurm)."),
     "allocations": Noun("torcctl.commands.allocations", "Slurm jobs that run workers of a workflow."),
-    "recover": Noun("torcctl.commands.recover", "Say how many jobs failed, and which commands rerun them."),
+    "recover": Noun("torcctl.commands.recover", "Find out why jobs failed, raise what they ran out of, run them again."),
     "daemon": Noun("torcctl.commands.daemon", "The daemon: start, stop, status, logs, backup, install and more."),
     "doctor": Noun("torcctl.commands.doctor", "Check the daemon and what it depends on here; starts nothing."),
     "schema": Noun("torcctl.commands.schema", "Print the JSON Schema of every method and event."),

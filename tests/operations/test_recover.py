@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from builders import chained, job
-from histories import STEPS, Machine, benches
+from histories import ENDS, STEPS, Machine, benches
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from workbench import Workbench, as_json
@@ -114,10 +114,10 @@ def test_at_a_ceiling_a_job_stays_as_it_is(bench: Workbench) -> None:
     end(bench, "a", **KILLED)
     end(bench, "b", **(KILLED | {"peak_memory_bytes": 3 * GIB}))
     end(bench, "c", **OVERDUE)
-    planned = bench.preview(Recover, max_memory_bytes=GIB, max_runtime_s=3600)
+    planned = bench.preview(Recover, max_memory="1g", max_runtime="PT1H")
     assert [each["why"] for each in diagnoses(planned).values()] == ["at_ceiling"] * 3
     assert planned.summary.count == 0
-    found = diagnoses(bench.operate(Recover, max_memory_bytes=GIB * 5 // 4, max_runtime_s=4000))
+    found = diagnoses(bench.operate(Recover, max_memory="1.25g", max_runtime="01:06:40"))
     assert found["a"]["adjustments"] == {"memory_bytes": {"from": GIB, "to": GIB * 5 // 4}}
     assert found["b"]["why"] == "at_ceiling", "it is known to need more than that"
     assert found["c"]["adjustments"] == {"runtime_s": {"from": 3600.0, "to": 4000.0}}
@@ -262,13 +262,25 @@ def test_other_plans_have_no_diagnoses(bench: Workbench) -> None:
     assert "diagnoses" not in as_json(bench.preview(ResetStatus, failed_only=True, stop_live=True).summary)
 
 
+def run_with_failures(bench: Workbench, data: st.DataObject) -> None:
+    """Some jobs end, the first of them badly."""
+    is_first = True
+    while launches := bench.claim():
+        for launch in launches:
+            code, peak = (137, 2**20) if is_first else data.draw(st.sampled_from(ENDS))
+            is_first = False
+            bench.report(started=[bench.attempt(launch.name)])
+            bench.write_outputs(launch.name)
+            bench.report(ended=[bench.end(launch.name, code, peak_memory_bytes=peak)])
+
+
 def would_rerun(bench: Workbench) -> set[str]:
     """What a reinit would reset that has ended."""
     planned = bench.plan(Reinit(workflow_id=bench.workflow_id, force=True, stop_live=True, detect="mtime"))
     return {each.name for each in bench.show(planned) if each.from_ in ("completed", "failed", "terminated")}
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(benches(), st.data())
 def test_a_recover_makes_no_other_job_stale_and_resets_exactly_what_it_recovers(
     make: Callable[[], Workbench], data: st.DataObject
@@ -279,7 +291,8 @@ def test_a_recover_makes_no_other_job_stale_and_resets_exactly_what_it_recovers(
         machine = Machine(bench, data.draw)
         bench.disk.write("x", "z", "tool.sh")
         bench.operate(Initialize)
-        for step in data.draw(st.lists(st.sampled_from(STEPS), max_size=15)):
+        run_with_failures(bench, data)
+        for step in data.draw(st.lists(st.sampled_from(STEPS), max_size=6)):
             step(machine)
         assume({"failed", "terminated"} & set(bench.status().values()))
         stale, before = would_rerun(bench), bench.status()
@@ -313,3 +326,11 @@ def below(bench: Workbench, roots: set[str]) -> set[str]:
                 reached.add(name)
                 todo.append(other)
     return reached
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"max_memory": "12"}, {"max_memory": "0k"}, {"max_runtime": "1h"}, {"max_runtime": "0:00:00"}]
+)
+def test_a_ceiling_that_is_none_is_refused(bench: Workbench, wrong: dict[str, str]) -> None:
+    with pytest.raises(Refused):
+        bench.preview(Recover, **wrong)

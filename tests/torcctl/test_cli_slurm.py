@@ -1,4 +1,4 @@
-"""`slurm …`, `allocations …` and `recover`: what they ask the daemon for, and how they tell of it."""
+"""`slurm …` and `allocations …`: what they ask the daemon for, and how they tell of it."""
 
 from typing import Any
 
@@ -162,25 +162,3 @@ def test_a_wrong_command_line_exits_2(daemon: FakeDaemon, cli: Cli, argv: tuple[
     outcome = cli(*argv)
     assert (outcome.code, outcome.out, daemon.calls) == (2, "", [])
     assert text in outcome.err
-
-
-def test_with_no_failure_there_is_nothing_to_recover(daemon: FakeDaemon, cli: Cli) -> None:
-    daemon.on("workflows.status", status(completed=2, canceled=1, ready=1))
-    assert cli("recover", "7").out == "Workflow 7: no job failed or was terminated; there is nothing to recover\n"
-    outcome = cli("-f", "json", "-k", "7", "recover")
-    assert (outcome.code, outcome.json) == (0, {"workflow_id": 7, "failed": 0, "terminated": 0})
-
-
-def test_failures_are_counted_and_the_commands_named_that_rerun_the_jobs(daemon: FakeDaemon, cli: Cli) -> None:
-    daemon.on("workflows.status", status(completed=2, failed=3, terminated=1))
-    outcome = cli("-f", "json", "recover", "7")
-    assert outcome.code == 7
-    for text in (
-        "does not diagnose failures",
-        "3 failed and 1 were terminated",
-        "torcctl workflows reset-status 7 --failed-only --reinitialize",
-        "torcctl run 7",
-    ):
-        assert text in outcome.err
-    data = outcome.json["error"]["data"]
-    assert (data["failed"], data["terminated"]) == (3, 1)

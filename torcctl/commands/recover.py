@@ -1,38 +1,92 @@
-"""`torcctl recover`: counts failures and names the commands that rerun their jobs; this version diagnoses none."""
+"""`torcctl recover`: diagnoses failures, raises what jobs ran out of, and runs again those that this may cure."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from torcctl import output
+from torcctl.diagnoses import write_diagnoses
+from torcctl.exits import CHANGES, DONE, UsageError
+from torcctl.parameters import OPERATION_DEFAULTS, RECOVER_DEFAULTS, check_options
+from torcctl.plans import write_plan
+from torcctl.recovery import (
+    carry_out,
+    count_diagnosed,
+    diagnoses_of,
+    preview,
+    refusal_text,
+)
 from torcctl.selection import choose_workflow
 from torcd.protocol.errors import Refused
-from torcd.protocol.model import WorkflowStatus
-from torcd.protocol.requests import GetStatus
+from torcd.protocol.model import Plan
 
 if TYPE_CHECKING:
     from torcctl.context import Context
-    from torcctl.parameters import Command, WorkflowId
+    from torcctl.parameters import Command, HpcJobs, OperationOptions, RecoverOptions, WorkflowId
 
 
-def recover(workflow: WorkflowId = None, /, *, context: Context) -> None:
-    """Diagnose failures and rerun the jobs. This version does not: it names the commands that do."""
+def recover(
+    workflow: WorkflowId = None,
+    /,
+    *,
+    num_hpc_jobs: HpcJobs = 0,
+    recovery: RecoverOptions = RECOVER_DEFAULTS,
+    options: OperationOptions = OPERATION_DEFAULTS,
+    context: Context,
+) -> int:
+    """Find out why jobs failed, ask for more of what they ran out of, and make them ready to run again.
+
+    What would be done is shown first. Jobs that failed for a reason without a known cure stay as they are.
+    """
+    check_options(options)
+    if options.async_:
+        raise UsageError("--async: recover shows what it did, and so waits for it")
+    if num_hpc_jobs:
+        raise Refused("-n: this version of torcctl does not submit to Slurm; leave it out, and run the jobs here")
     workflow_id = choose_workflow(context, workflow)
-    status = context.get(GetStatus(workflow_id=workflow_id), WorkflowStatus)
-    failed, terminated = (status.counts.get(name, 0) for name in ("failed", "terminated"))
-    counts = {"workflow_id": workflow_id, "failed": failed, "terminated": terminated}
-    if failed or terminated:
-        raise Refused(
-            f"this version of torcctl does not diagnose failures: of the jobs of workflow {workflow_id}, {failed} "
-            f"failed and {terminated} were terminated. See why (torcctl jobs list {workflow_id} -f status=failed; "
-            f"torcctl jobs logs ID), mend it, and rerun them: torcctl workflows reset-status {workflow_id} "
-            f"--failed-only --reinitialize, then torcctl run {workflow_id}",
-            **counts,
-        )
+    plan = preview(context, workflow_id, recovery, options)
+    failed, recoverable = count_diagnosed(plan)
+    if options.dry_run:
+        return _show_preview(context, plan, options)
+    if not failed:
+        return _show_nothing(context, plan)
+    if not context.options.json:
+        write_diagnoses(diagnoses_of(plan))
+    if not recoverable:
+        raise Refused(refusal_text(workflow_id, plan), workflow_id=workflow_id, diagnosed=plan["diagnosed"])
+    context.confirm(f"Recover {output.count_jobs(recoverable)} of workflow {workflow_id}?")
+    task = carry_out(context, workflow_id, recovery, options)
+    for warning in task["result"]["warnings"]:
+        context.warn(warning)
     if context.options.json:
-        output.write_json(counts)
+        output.write_json(task)
     else:
-        print(f"Workflow {workflow_id}: no job failed or was terminated; there is nothing to recover")
+        write_plan(msgspec.convert(task["result"], Plan), explain=options.explain)
+    context.note("info", f"to run them here: torcctl run {workflow_id}")
+    return DONE
+
+
+def _show_preview(context: Context, plan: dict[str, Any], options: OperationOptions) -> int:
+    for warning in plan["warnings"]:
+        context.warn(warning)
+    if context.options.json:
+        output.write_json(plan)
+    else:
+        if plan["diagnoses"]:
+            write_diagnoses(diagnoses_of(plan))
+        write_plan(msgspec.convert(plan, Plan), explain=options.explain)
+    return CHANGES if options.exit_code and plan["jobs"] else DONE
+
+
+def _show_nothing(context: Context, plan: dict[str, Any]) -> int:
+    """Programs get the plan, which is empty."""
+    if context.options.json:
+        output.write_json(plan)
+    else:
+        print(f"Workflow {plan['workflow_id']}: no job failed or was terminated; there is nothing to recover")
+    return DONE
 
 
 VERBS: dict[str, Command] = {"": recover}

@@ -17,6 +17,8 @@ from torcd.core.diagnosis import CURABLE, NEAR, NEEDS_NO_CURE, Case, Diagnosis, 
 from torcd.core.placement import NO_REQUIREMENT, Requirement
 from torcd.core.state import State
 from torcd.core.status import Status, mask_of
+from torcd.core.units import parse_duration, parse_memory, parse_walltime
+from torcd.protocol.errors import Refused
 from torcd.protocol.recover import Diagnosed, Recover
 
 Int64 = NDArray[np.int64]
@@ -58,7 +60,8 @@ class _Group:
 
 
 def prescribe(state: State, request: Recover, cases: Iterable[Case]) -> Prescription:
-    """Diagnoses the cases that are still as they were looked up, and decides about each."""
+    """Diagnoses the cases that are still as they were looked up, and decides about each. Raises Refused."""
+    check_ceilings(request)
     places = {state.jobs.ids.find_one(case.job_id): case for case in cases}
     known = {job: places[job] for job in sorted(places) if job >= 0 and _is_as_it_was(state, job, places[job])}
     found = {job: diagnose(case) for job, case in known.items()}
@@ -104,12 +107,13 @@ def _consider(
     base = int(state.jobs.requirement[job])
     asked, used = _measure(state, base, case, finding)
     if finding == Finding.OUT_OF_MEMORY:
-        ceiling: float | None = request.max_memory_bytes
+        ceiling = None if request.max_memory is None else float(parse_memory(request.max_memory))
         factor, step = request.memory_multiplier, float(MIB)
         if not asked and not used:
             return "no_request"
     else:
-        ceiling, factor, step = request.max_runtime_s, request.runtime_multiplier, 1.0
+        ceiling = None if request.max_runtime is None else _parse_time(request.max_runtime)
+        factor, step = request.runtime_multiplier, 1.0
         if used < NEAR * asked or not (asked or used):  # it was cut off early: what it asked for was not too little
             return None
     if ceiling is not None and (asked >= ceiling or used > ceiling):
@@ -119,6 +123,18 @@ def _consider(
     group.to = max(group.to, wanted if ceiling is None else min(wanted, ceiling))
     group.jobs.append(job)
     return None
+
+
+def check_ceilings(request: Recover) -> None:
+    """Raises Refused for a ceiling that is no size or no time, also where nothing would meet it."""
+    if request.max_memory is not None and parse_memory(request.max_memory) == 0:
+        raise Refused("max_memory: a ceiling of no memory at all would let nothing run", value=request.max_memory)
+    if request.max_runtime is not None and _parse_time(request.max_runtime) == 0:
+        raise Refused("max_runtime: a ceiling of no time at all would let nothing run", value=request.max_runtime)
+
+
+def _parse_time(text: str) -> float:
+    return float(parse_walltime(text)) if ":" in text else parse_duration(text)
 
 
 def _measure(state: State, base: int, case: Case, finding: Finding) -> tuple[float, float]:

@@ -23,13 +23,14 @@ class Recover(Operation, frozen=True, kw_only=True):
     METHOD = "workflows.recover"
     NAME = "recover"
     EFFECT = (
-        "force", "stop_live", "memory_multiplier", "runtime_multiplier", "max_memory_bytes", "max_runtime_s",
-        "retry_unknown",
+        "force", "stop_live", "memory_multiplier", "runtime_multiplier", "max_memory", "max_runtime", "retry_unknown",
     )  # fmt: skip
     memory_multiplier: Multiplier = MEMORY_MULTIPLIER
     runtime_multiplier: Multiplier = RUNTIME_MULTIPLIER
-    max_memory_bytes: Annotated[int, msgspec.Meta(ge=1, le=2**62)] | None = None
-    max_runtime_s: Annotated[float, msgspec.Meta(gt=0, le=1e10)] | None = None
+    max_memory: str | None = None
+    """As in specifications: "512m", "2g"."""
+    max_runtime: str | None = None
+    """As in specifications, "PT1H", or as a walltime, "01:00:00"."""
     retry_unknown: bool = False
 
 

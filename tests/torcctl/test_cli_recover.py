@@ -1,0 +1,143 @@
+"""`recover`: the table, what it sends, the hook, its exit codes."""
+
+from pathlib import Path
+from typing import Any
+
+import cli_samples as samples
+import pytest
+from cli_outcome import Cli
+from cli_server import FakeDaemon
+
+GIB = 2**30
+
+
+def diagnosed(number: int, kind: str, **changes: Any) -> dict[str, Any]:
+    evidence = {"status": "failed", "return_code": 1}
+    fields = {
+        "id": number, "name": f"job-{number}", "kind": kind, "recoverable": True, "why": None, "evidence": evidence,
+        "adjustments": {}, "resource_requirements": None,
+    }  # fmt: skip
+    return {**fields, **changes}
+
+
+MEMORY = diagnosed(
+    1, "out_of_memory",
+    evidence={"status": "failed", "return_code": 137, "signal": 9, "peak_memory_bytes": GIB, "memory_bytes": GIB,
+              "exec_time_s": 75.2, "runtime_s": 3600.0, "stderr": "MemoryError"},
+    adjustments={"memory_bytes": {"from": GIB, "to": GIB * 3 // 2}}, resource_requirements="big_r1",
+)  # fmt: skip
+BUG = diagnosed(2, "failed", recoverable=False, why="unknown_cause")
+
+
+def plan(*diagnoses: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    counts: dict[str, dict[str, int]] = {}
+    for each in diagnoses:
+        count = counts.setdefault(each["kind"], {"count": 0, "recoverable": 0})
+        count["count"] += 1
+        count["recoverable"] += each["recoverable"]
+    jobs = [samples.plan_job(each["id"], **{"from": "failed"}) for each in diagnoses if each["recoverable"]]
+    cause = f"of {len(diagnoses)} that failed or were terminated"
+    found = {"operation": "recover", "cause": cause, "diagnoses": list(diagnoses), "diagnosed": counts}
+    return samples.plan(*jobs, **found, **changes)
+
+
+def answer(daemon: FakeDaemon, found: dict[str, Any]) -> None:
+    """Lets the daemon find this, and carry it out."""
+
+    def recover(params: dict[str, Any], session: object) -> Any:
+        if params.get("dry_run"):
+            return {"plan": {**found, "dry_run": True}, "next_cursor": None, "preview": None}
+        return samples.task(status="running", operation="recover")
+
+    daemon.on("workflows.recover", recover)
+    daemon.on("tasks.wait", samples.task(operation="recover", result=found))
+
+
+def test_it_shows_what_it_found_and_recovers(daemon: FakeDaemon, cli: Cli) -> None:
+    answer(daemon, plan(MEMORY, BUG))
+    outcome = cli("recover", "7")
+    assert outcome.code == 0
+    assert outcome.out.splitlines()[0].split() == ["id", "name", "diagnosis", "evidence", "change", "recovers"]
+    assert outcome.out.splitlines()[-1] == "Recovered 1 job of 2 that failed or were terminated"
+    for text in ("SIGKILL; used 1 GiB of 1 GiB; ran 1:15 of 1:00:00; stderr: MemoryError", "memory 1 GiB → 1.5 GiB"):
+        assert text in outcome.out
+    assert outcome.err == "to run them here: torcctl run 7\n"
+    dry, real = daemon.requests("workflows.recover")
+    assert (dry["dry_run"], real.get("dry_run", False), len(real["request_key"])) == (True, False, 32)
+
+
+def test_its_options_are_the_daemons(daemon: FakeDaemon, cli: Cli) -> None:
+    answer(daemon, plan(MEMORY))
+    options = ("--memory-multiplier", "2", "--runtime-multiplier=3", "--max-memory", "64g", "--max-runtime", "PT8H")
+    assert cli("recover", "7", "--retry-unknown", *options).code == 0
+    for request in daemon.requests("workflows.recover"):
+        assert {name: request[name] for name in request if name.startswith(("max", "mem", "run", "retry"))} == {
+            "memory_multiplier": 2.0, "runtime_multiplier": 3.0, "max_memory": "64g", "max_runtime": "PT8H",
+            "retry_unknown": True,
+        }  # fmt: skip
+
+
+def test_a_dry_run_changes_nothing_and_runs_no_hook(daemon: FakeDaemon, cli: Cli, tmp_path: Path) -> None:
+    """SEMANTICS 5.4"""
+    answer(daemon, plan(MEMORY, BUG))
+    outcome = cli("recover", "7", "--dry-run", "--exit-code", "--recovery-hook", "touch hooked")
+    assert outcome.code == 10
+    assert outcome.out.splitlines()[-2:] == [
+        "Dry run: 1 job would be recovered of 2 that failed or were terminated", "  - job-1",
+    ]  # fmt: skip
+    assert len(daemon.requests("workflows.recover")) == 1
+    assert not (tmp_path / "hooked").exists()
+    answer(daemon, plan(BUG))
+    assert cli("recover", "7", "--dry-run", "--exit-code").code == 0
+
+
+def test_programs_get_the_plan_or_the_task(daemon: FakeDaemon, cli: Cli) -> None:
+    answer(daemon, plan(MEMORY))
+    assert cli("-f", "json", "recover", "7", "--dry-run").json["diagnoses"] == [MEMORY]
+    task = cli("-f", "json", "recover", "7").json
+    assert (task["operation"], task["result"]["diagnosed"]) == (
+        "recover", {"out_of_memory": {"count": 1, "recoverable": 1}},
+    )  # fmt: skip
+
+
+def test_where_nothing_can_be_recovered_it_refuses(daemon: FakeDaemon, cli: Cli) -> None:
+    """INTERFACE 2 (exit 7)"""
+    answer(daemon, plan(BUG))
+    outcome = cli("recover", "7")
+    assert outcome.code == 7
+    assert "none of the 1 job of workflow 7" in outcome.err
+    assert "--retry-unknown" in outcome.err
+    assert cli("-f", "json", "recover", "7").json["error"]["data"]["diagnosed"]["failed"]["count"] == 1
+    assert all(request["dry_run"] for request in daemon.requests("workflows.recover"))
+
+
+def test_without_failures_there_is_nothing_to_recover(daemon: FakeDaemon, cli: Cli) -> None:
+    answer(daemon, plan())
+    outcome = cli("recover", "7")
+    assert outcome.out == "Workflow 7: no job failed or was terminated; there is nothing to recover\n"
+    assert cli("-f", "json", "-k", "7", "recover").json["diagnoses"] == []
+    assert len(daemon.requests("workflows.recover")) == 2
+
+
+def test_the_hook_runs_first_and_its_output_is_no_result(daemon: FakeDaemon, cli: Cli, tmp_path: Path) -> None:
+    answer(daemon, plan(MEMORY))
+    outcome = cli("-f", "json", "recover", "7", "--recovery-hook", "echo hooked; echo $TORC_WORKFLOW_ID > hooked")
+    assert outcome.json["operation"] == "recover"
+    assert "hooked" in outcome.err
+    assert (tmp_path / "hooked").read_text() == "7\n"
+
+
+def test_a_hook_that_fails_stops_everything(daemon: FakeDaemon, cli: Cli) -> None:
+    answer(daemon, plan(MEMORY))
+    outcome = cli("recover", "7", "--recovery-hook", "exit 3")
+    assert outcome.code == 1
+    assert "the recovery hook exited with 3: nothing of workflow 7 was changed" in outcome.err
+    assert len(daemon.requests("workflows.recover")) == 1
+
+
+@pytest.mark.parametrize(("option", "code"), [("--async", 2), ("-n2", 7)])
+def test_what_it_does_not_do_is_refused_before_anything_is_asked(
+    daemon: FakeDaemon, cli: Cli, option: str, code: int
+) -> None:
+    assert cli("recover", "7", option).code == code
+    assert daemon.calls == []

@@ -1,0 +1,105 @@
+"""One recovery from its preview to its allocations: `recover` does one, `watch --recover` as many as it takes."""
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from torcctl.exits import TaskFailed
+from torcctl.follow import add_plan_jobs, begin, finish, new_request_key
+from torcctl.output import count_jobs
+from torcctl.parameters import OPERATION_DEFAULTS, OperationOptions, RecoverOptions
+from torcctl.perform import fetch_plan, requester
+from torcd.protocol.errors import TorcError
+from torcd.protocol.recover import Diagnosed, Recover
+
+if TYPE_CHECKING:
+    from torcctl.context import Context
+
+
+class HookFailed(TorcError):
+    """The command of `--recovery-hook` did not succeed."""
+
+    code = 500
+    name = "hook_failed"
+
+
+def make_request(
+    context: "Context", workflow_id: int, recovery: RecoverOptions, options: OperationOptions, *, dry_run: bool
+) -> Recover:
+    """The operation that these options ask for; the daemon knows what is left out."""
+    request = Recover(
+        workflow_id=workflow_id,
+        requested_by=requester(context),
+        dry_run=dry_run,
+        force=options.force,
+        stop_live=options.stop_live,
+        expect=options.expect,
+        request_key=None if dry_run else new_request_key(),
+        max_memory=recovery.max_memory,
+        max_runtime=recovery.max_runtime,
+        retry_unknown=recovery.retry_unknown,
+    )
+    factors = {"memory_multiplier": recovery.memory_multiplier, "runtime_multiplier": recovery.runtime_multiplier}
+    return msgspec.structs.replace(request, **{name: factor for name, factor in factors.items() if factor is not None})
+
+
+def preview(
+    context: "Context", workflow_id: int, recovery: RecoverOptions, options: OperationOptions = OPERATION_DEFAULTS
+) -> dict[str, Any]:
+    """The plan; nothing is changed."""
+    request = make_request(context, workflow_id, recovery, options, dry_run=True)
+    return context.persistently(lambda: fetch_plan(context, request, options.wait_timeout))
+
+
+def carry_out(
+    context: "Context", workflow_id: int, recovery: RecoverOptions, options: OperationOptions = OPERATION_DEFAULTS
+) -> dict[str, Any]:
+    """Runs the hook, then the operation; its task, with all jobs of its plan."""
+    if recovery.recovery_hook is not None:
+        run_hook(context, workflow_id, recovery.recovery_hook)
+    handle = begin(context, make_request(context, workflow_id, recovery, options, dry_run=False))
+    if handle is None:
+        raise TaskFailed("the daemon answered the recovery without a task; nothing was changed")
+    task = finish(context, handle, Recover.NAME, options.wait_timeout)
+    add_plan_jobs(context, task)
+    return task
+
+
+def run_hook(context: "Context", workflow_id: int, command: str) -> None:
+    """Runs a command; what it prints goes to stderr, for stdout has the result. Raises HookFailed."""
+    context.close()  # nobody reads the session meanwhile
+    sys.stdout.flush()
+    environ = {**os.environ, "TORC_WORKFLOW_ID": str(workflow_id)}
+    done = subprocess.run(["bash", "-c", command], env=environ, stdout=sys.stderr.fileno(), check=False)
+    if done.returncode != 0:
+        raise HookFailed(
+            f"the recovery hook exited with {done.returncode}: nothing of workflow {workflow_id} was changed",
+            workflow_id=workflow_id,
+            return_code=done.returncode,
+        )
+
+
+def diagnoses_of(plan: dict[str, Any]) -> list[Diagnosed]:
+    """The first diagnoses of a plan, up to a thousand."""
+    return msgspec.convert(plan["diagnoses"], list[Diagnosed])
+
+
+def count_diagnosed(plan: dict[str, Any]) -> tuple[int, int]:
+    """How many jobs failed or were terminated, and how many of them run again."""
+    counts = plan["diagnosed"].values()
+    return sum(each["count"] for each in counts), sum(each["recoverable"] for each in counts)
+
+
+def refusal_text(workflow_id: int, plan: dict[str, Any]) -> str:
+    """Why nothing can be recovered, and what to do."""
+    failed, _ = count_diagnosed(plan)
+    kinds = ", ".join(f"{count_jobs(each['count'])} {kind}" for kind, each in sorted(plan["diagnosed"].items()))
+    return (
+        f"none of the {count_jobs(failed)} of workflow {workflow_id} that failed or were terminated can be recovered "
+        f"({kinds}). See why (torcctl recover {workflow_id} --dry-run; torcctl jobs logs ID) and mend it; "
+        f"then rerun what failed: torcctl recover {workflow_id} --retry-unknown, or torcctl workflows reset-status "
+        f"{workflow_id} --failed-only"
+    )
