@@ -1,6 +1,6 @@
 """recover for real: jobs that fail by a bug, by memory and by a signal, brought home on one machine."""
 
-from real_system import System
+from real_system import PATIENCE_S, System
 
 ALLOCATE = "import sys; data = bytearray(400 << 20); open(sys.argv[1], 'w').write('done')"
 PEAKS = "data = bytearray(60 << 20); import os; os.kill(os.getpid(), 9)"
@@ -69,13 +69,40 @@ def test_memory_and_bugs_are_told_apart_and_the_workflow_comes_home(alone: Syste
 
 def test_a_recovery_is_taken_back(alone: System) -> None:
     """SEMANTICS 5.6"""
-    alone.spec({"name": "one", "jobs": [{"name": "a", "command": "echo MemoryError >&2; exit 1",
-                                          "resource_requirements": "small"}], "resource_requirements": NEEDS})  # fmt: skip
+    job = {"name": "a", "command": "echo MemoryError >&2; exit 1", "resource_requirements": "small"}
+    alone.spec({"name": "one", "jobs": [job], "resource_requirements": NEEDS})
     alone.torcctl("run", "spec.json", check=False)
     alone.torcctl("recover")
     assert alone.torcctl("jobs", "list", json=True)["jobs"][0]["resource_requirements"] == "small_r1"
     alone.torcctl("workflows", "undo")
-    (job,) = alone.torcctl("jobs", "list", json=True)["jobs"]
-    assert (job["status"], job["resource_requirements"]) == ("failed", "small")
+    (found,) = alone.torcctl("jobs", "list", json=True)["jobs"]
+    assert (found["status"], found["resource_requirements"]) == ("failed", "small")
     kinds = [event["kind"] for event in alone.torcctl("events", "list", json=True)["events"]]
     assert kinds.count("requirements_adjusted") == 2
+
+
+def test_watch_recovers_until_all_is_done(alone: System) -> None:
+    """Somebody runs the jobs; it says when nobody does"""
+    alone.spec(SPEC)
+    alone.write("mended", "")
+    alone.torcctl("run", "spec.json", check=False)
+    watch = alone.spawn("watch", "1", "--recover")
+    assert watch.stderr is not None
+    lines = [watch.stderr.readline(), watch.stderr.readline()]
+    assert lines == [
+        "recovered 2 jobs of 2 that failed; 3 jobs will run again\n",
+        "3 jobs to run and nobody runs any; to run them here: torcctl run 1\n",
+    ]
+    alone.torcctl("run", "1")
+    out, _ = watch.communicate(timeout=PATIENCE_S)
+    assert watch.returncode == 0
+    assert out.splitlines()[-1] == "Workflow 1: 5 completed"
+
+
+def test_watch_stops_when_a_recovery_would_change_nothing(alone: System) -> None:
+    alone.spec({"name": "one", "jobs": [{"name": "a", "command": "exit 1"}]})
+    alone.torcctl("run", "spec.json", check=False)
+    ran = alone.torcctl("watch", "--recover", check=False)
+    assert ran.code == 1
+    assert "none of the 1 job of workflow 1" in ran.err
+    assert ran.out.splitlines()[-1] == "Workflow 1: 1 failed"
