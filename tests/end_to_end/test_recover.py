@@ -35,7 +35,7 @@ SPEC = {
 
 
 def test_memory_and_bugs_are_told_apart_and_the_workflow_comes_home(alone: System) -> None:
-    """SEMANTICS 5.8"""
+    """SEMANTICS 5.9"""
     alone.spec(SPEC)
     alone.torcctl("run", "spec.json", check=False)
     ran = alone.torcctl("recover", "1", "--dry-run")

@@ -55,7 +55,7 @@ def needs(bench: Workbench) -> dict[str, str | None]:
 
 
 def test_a_job_that_lacked_memory_gets_more_and_runs_again_with_what_follows(bench: Workbench) -> None:
-    """SEMANTICS 5.8"""
+    """SEMANTICS 5.9"""
     end(bench, "a", **KILLED)
     end(bench, "b", code=1)
     bench.write_outputs("c")
@@ -285,7 +285,7 @@ def would_rerun(bench: Workbench) -> set[str]:
 def test_a_recover_makes_no_other_job_stale_and_resets_exactly_what_it_recovers(
     make: Callable[[], Workbench], data: st.DataObject
 ) -> None:
-    """SEMANTICS 4.2, 5.8"""
+    """SEMANTICS 4.2, 5.9"""
     bench = make()
     try:
         machine = Machine(bench, data.draw)
