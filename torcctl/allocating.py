@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from torcctl import output
+from torcctl.follow import new_request_key
+from torcctl.perform import requester
 from torcctl.selection import check_id, check_workflow, choose_workflow, is_id
 from torcd.protocol.errors import NotFound
-from torcd.protocol.slurm import Allocation, GetAllocation, Scheduled
+from torcd.protocol.slurm import Allocation, GetAllocation, Scheduled, ScheduleNodes
 
 if TYPE_CHECKING:
     from torcctl.context import Context
@@ -66,6 +68,34 @@ def find_cancelable(context: "Context", keys: Sequence[str]) -> tuple[int, list[
     first = context.get(GetAllocation(allocation_id=ids[0]), Allocation)
     check_workflow(context, first.workflow_id, "allocation", ids[0])
     return first.workflow_id, ids
+
+
+def submit_allocations(
+    context: "Context",
+    workflow_id: int,
+    count: int,
+    scheduler: str | None = None,
+    max_parallel_jobs: int | None = None,
+) -> msgspec.Raw:
+    """Has Slurm jobs submitted with the environment of this command; the daemon's `Scheduled`."""
+    request = ScheduleNodes(
+        workflow_id=workflow_id,
+        count=count,
+        scheduler=scheduler,
+        max_parallel_jobs=max_parallel_jobs,
+        environment=user_environment(context),
+        umask=user_umask(),
+        requested_by=requester(context),
+        request_key=new_request_key(),
+    )
+    return context.persistently(lambda: context.connection.call(request, timeout_s=None))
+
+
+def submission_sentence(workflow_id: int, scheduled: Scheduled) -> str:
+    """What was submitted, in words."""
+    accepted = [each for each in scheduled.allocations if each.slurm_job_id is not None]
+    jobs = "1 Slurm job" if len(accepted) == 1 else f"{len(accepted)} Slurm jobs"
+    return f"Submitted {jobs} for workflow {workflow_id}: {', '.join(str(each.slurm_job_id) for each in accepted)}"
 
 
 def write_scheduled(

@@ -14,7 +14,7 @@ from torcctl.context import Context
 from torcctl.exits import BROKEN_PIPE, DONE, FAILED, INTERRUPTED, UsageError, exit_of
 from torcctl.options import split
 from torcctl.parameters import Command, PlainKey, cut_plain_keys
-from torcctl.root import ABSENT, GROUPS, NOUNS, root_help
+from torcctl.root import GROUPS, NOUNS, root_help
 from torcctl.streams import StdoutError, drop_stdout
 from torcd import __version__
 from torcd.protocol.errors import TorcError
@@ -74,8 +74,6 @@ def verbs_of(noun: str) -> Mapping[str, Command]:
 def _bind(context: Context, tokens: list[str]) -> Callable[[], int | None]:
     """What a command line asks for, ready to be called. Raises UsageError."""
     noun = tokens[0]
-    if noun in ABSENT:
-        raise UsageError(f"this version of torcctl has no {noun!r}: {ABSENT[noun]}", command=noun)
     if noun not in NOUNS:
         raise UsageError(f"there is no command {noun!r}{_near(noun, NOUNS) or '; see torcctl --help'}", command=noun)
     verbs = verbs_of(noun)

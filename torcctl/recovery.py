@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from torcctl.exits import TaskFailed
+from torcctl.allocating import submission_sentence, submit_allocations
+from torcctl.exits import TaskFailed, UsageError
 from torcctl.follow import add_plan_jobs, begin, finish, new_request_key
 from torcctl.output import count_jobs
 from torcctl.parameters import OPERATION_DEFAULTS, OperationOptions, RecoverOptions
 from torcctl.perform import fetch_plan, requester
 from torcd.protocol.errors import TorcError
-from torcd.protocol.recover import Diagnosed, Recover
+from torcd.protocol.recover import Diagnosed, Recover, SuggestAllocations, Suggestion, Suggestions
+from torcd.protocol.slurm import Scheduled
 
 if TYPE_CHECKING:
     from torcctl.context import Context
@@ -103,3 +105,58 @@ def refusal_text(workflow_id: int, plan: dict[str, Any]) -> str:
         f"then rerun what failed: torcctl recover {workflow_id} --retry-unknown, or torcctl workflows reset-status "
         f"{workflow_id} --failed-only"
     )
+
+
+def check_num_hpc_jobs(num_hpc_jobs: int, recovery: RecoverOptions) -> None:
+    """Raises UsageError for a number of Slurm jobs that is none, or is not wanted."""
+    if num_hpc_jobs < 0:
+        raise UsageError(f"-n: {num_hpc_jobs} Slurm jobs cannot be scheduled", value=num_hpc_jobs)
+    if num_hpc_jobs and recovery.no_schedule:
+        raise UsageError("-n submits Slurm jobs, which --no-schedule does not; leave one of them out")
+
+
+def submit(context: "Context", workflow_id: int, num_hpc_jobs: int, recovery: RecoverOptions) -> list[Scheduled] | None:
+    """Submits Slurm jobs for what is ready: so many, or as many as the daemon finds that it takes (0).
+
+    None: the workflow has no `slurm_schedulers`, or nothing was to be submitted.
+    """
+    if recovery.no_schedule:
+        return None
+    if num_hpc_jobs:
+        raw = submit_allocations(context, workflow_id, num_hpc_jobs)
+        return [msgspec.json.decode(raw, type=Scheduled)]
+    found = context.get(SuggestAllocations(workflow_id=workflow_id), Suggestions)
+    if found.undecided:
+        context.warn(
+            f"{count_jobs(found.undecided)} of workflow {workflow_id} name none of its slurm_schedulers: submit for "
+            f"them with torcctl slurm schedule-nodes -nX {workflow_id} --scheduler NAME"
+        )
+    for each in found.suggestions:
+        _warn_of_misfits(context, each)
+    wanted = [each for each in found.suggestions if each.count]
+    if not found.suggestions:
+        return None
+    raws = [submit_allocations(context, workflow_id, each.count, each.scheduler) for each in wanted]
+    return [msgspec.json.decode(raw, type=Scheduled) for raw in raws]
+
+
+def _warn_of_misfits(context: "Context", suggestion: Suggestion) -> None:
+    name = f"the scheduler {suggestion.scheduler!r}" if suggestion.scheduler else "the scheduler"
+    if suggestion.too_long:
+        context.warn(f"{count_jobs(suggestion.too_long)} would take longer than the walltime of {name}: raise that")
+    if suggestion.too_large:
+        context.warn(f"{count_jobs(suggestion.too_large)} would need more than a node of {name} has")
+    if suggestion.pending and not suggestion.count:
+        context.note("info", f"{suggestion.pending} Slurm jobs of {name} wait already: no more were submitted")
+
+
+def tell_submitted(context: "Context", workflow_id: int, submitted: list[Scheduled]) -> bool:
+    """Tells on stderr what was submitted; whether Slurm accepted all of it."""
+    for scheduled in submitted:
+        for warning in scheduled.warnings:
+            context.warn(warning)
+        context.note("info", submission_sentence(workflow_id, scheduled))
+        for each in scheduled.allocations:
+            if each.error is not None:
+                context.warn(f"allocation {each.id} ({each.status}): {each.error}")
+    return not any(each.status == "refused" for scheduled in submitted for each in scheduled.allocations)

@@ -25,7 +25,9 @@ NOUNS = {
     "reports": Noun("torcctl.commands.reports", "Resources: what jobs asked for, and what they used."),
     "slurm": Noun("torcctl.commands.slurm", "Have a Slurm cluster run a workflow: schedule-nodes (also: hpc slurm)."),
     "allocations": Noun("torcctl.commands.allocations", "Slurm jobs that run workers of a workflow."),
-    "recover": Noun("torcctl.commands.recover", "Find out why jobs failed, raise what they ran out of, run them again."),
+    "recover": Noun(
+        "torcctl.commands.recover", "Find out why jobs failed, raise what they ran out of, run them again."
+    ),
     "watch": Noun("torcctl.commands.watch", "Follow a workflow to its end; --recover recovers what failed."),
     "daemon": Noun("torcctl.commands.daemon", "The daemon: start, stop, status, logs, backup, install and more."),
     "doctor": Noun("torcctl.commands.doctor", "Check the daemon and what it depends on here; starts nothing."),
@@ -35,10 +37,6 @@ NOUNS = {
 
 GROUPS = {"hpc": "slurm"}
 """Words that may stand before a noun and change nothing: `hpc slurm schedule-nodes`."""
-
-ABSENT = {
-}
-"""Nouns that this version does not have, and what there is instead."""
 
 GLOBAL_OPTIONS = (
     ("-f, -F, --format table|json", "How results are printed (TORC_FORMAT)."),

@@ -26,6 +26,7 @@ from torcd.api.limits import Limits, Usage
 from torcd.api.listener import adopt_unix_listener, open_unix_listener
 from torcd.api.remote import Remote
 from torcd.api.server import Listener, serve
+from torcd.api.suggestions import Suggester
 from torcd.api.sync import Syncs
 from torcd.bus import Bus
 from torcd.descriptors import fit, raise_limit
@@ -129,6 +130,7 @@ async def run_daemon(places: Places, umask: int = 0o077) -> None:
                 **desk.handlers(),
                 **remote.handlers(),
                 **Allocations(database, allocator).handlers(),
+                **Suggester(database).handlers(),
                 **Syncs(database, supervisor, allocator.find_ended).handlers(),
             }
             handlers[CancelWorkflow] = wakes_allocator(handlers[CancelWorkflow], allocator)

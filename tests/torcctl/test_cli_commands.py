@@ -415,7 +415,6 @@ def test_no_daemon_is_started_to_have_its_token_replaced(cli: Cli, tmp_path: Pat
     [
         ("workflows status 1 2", "there is no place for '2'; see torcctl workflows status --help"),
         ("workflows lst", "torcctl workflows has no 'lst'; did you mean 'list'?; it has: create, update, list,"),
-        ("watch 7", "this version of torcctl has no 'watch': to follow a workflow: torcctl events watch"),
         ("hpc slurm sinfo", "torcctl slurm has no 'sinfo'; it has: schedule-nodes"),
         ("tasks wait abc", 'unable to convert "abc" into a whole number'),
         ("tasks wait 1 --timeout soon", 'unable to convert "soon" into a number'),

@@ -50,6 +50,7 @@ def answer(daemon: FakeDaemon, found: dict[str, Any]) -> None:
         return samples.task(status="running", operation="recover")
 
     daemon.on("workflows.recover", recover)
+    daemon.on("slurm.suggest", {"suggestions": []})
     daemon.on("tasks.wait", samples.task(operation="recover", result=found))
 
 
@@ -135,7 +136,7 @@ def test_a_hook_that_fails_stops_everything(daemon: FakeDaemon, cli: Cli) -> Non
     assert len(daemon.requests("workflows.recover")) == 1
 
 
-@pytest.mark.parametrize(("option", "code"), [("--async", 2), ("-n2", 7)])
+@pytest.mark.parametrize(("option", "code"), [("--async", 2), ("-n-2", 2)])
 def test_what_it_does_not_do_is_refused_before_anything_is_asked(
     daemon: FakeDaemon, cli: Cli, option: str, code: int
 ) -> None:

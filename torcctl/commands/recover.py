@@ -8,15 +8,18 @@ import msgspec
 
 from torcctl import output
 from torcctl.diagnoses import write_diagnoses
-from torcctl.exits import CHANGES, DONE, UsageError
+from torcctl.exits import CHANGES, DONE, FAILED, UsageError
 from torcctl.parameters import OPERATION_DEFAULTS, RECOVER_DEFAULTS, check_options
 from torcctl.plans import write_plan
 from torcctl.recovery import (
     carry_out,
+    check_num_hpc_jobs,
     count_diagnosed,
     diagnoses_of,
     preview,
     refusal_text,
+    submit,
+    tell_submitted,
 )
 from torcctl.selection import choose_workflow
 from torcd.protocol.errors import Refused
@@ -43,8 +46,7 @@ def recover(
     check_options(options)
     if options.async_:
         raise UsageError("--async: recover shows what it did, and so waits for it")
-    if num_hpc_jobs:
-        raise Refused("-n: this version of torcctl does not submit to Slurm; leave it out, and run the jobs here")
+    check_num_hpc_jobs(num_hpc_jobs, recovery)
     workflow_id = choose_workflow(context, workflow)
     plan = preview(context, workflow_id, recovery, options)
     failed, recoverable = count_diagnosed(plan)
@@ -60,12 +62,16 @@ def recover(
     task = carry_out(context, workflow_id, recovery, options)
     for warning in task["result"]["warnings"]:
         context.warn(warning)
-    if context.options.json:
-        output.write_json(task)
-    else:
+    if not context.options.json:
         write_plan(msgspec.convert(task["result"], Plan), explain=options.explain)
-    context.note("info", f"to run them here: torcctl run {workflow_id}")
-    return DONE
+    submitted = submit(context, workflow_id, num_hpc_jobs, recovery)
+    if context.options.json:
+        allocations = [each for scheduled in submitted or [] for each in scheduled.allocations]
+        output.write_json({**task, "allocations": allocations})
+    if submitted is None:
+        context.note("info", f"to run them here: torcctl run {workflow_id}")
+        return DONE
+    return DONE if tell_submitted(context, workflow_id, submitted) else FAILED
 
 
 def _show_preview(context: Context, plan: dict[str, Any], options: OperationOptions) -> int:

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from torcctl import output
-from torcctl.allocating import SHOWN, find_cancelable, user_environment, user_umask, write_scheduled
+from torcctl.allocating import SHOWN, find_cancelable, submission_sentence, submit_allocations, write_scheduled
 from torcctl.commands.run import prepare
 from torcctl.exits import DONE, FAILED, UsageError
-from torcctl.follow import new_request_key
 from torcctl.perform import requester
 from torcctl.selection import choose_workflow
 from torcd.protocol.errors import Refused
 from torcd.protocol.model import WorkflowStatus
 from torcd.protocol.requests import GetStatus
-from torcd.protocol.slurm import CancelAllocations, GetAccount, RefreshAllocations, Scheduled, ScheduleNodes
+from torcd.protocol.slurm import CancelAllocations, GetAccount, RefreshAllocations, Scheduled
 
 if TYPE_CHECKING:
     from torcctl.context import Context
@@ -55,18 +54,8 @@ def schedule_nodes(
     prepare(context, workflow_id, force=force)
     if not _has_work(context, workflow_id, is_prepared=True):
         return _show_nothing(context, workflow_id)
-    request = ScheduleNodes(
-        workflow_id=workflow_id,
-        count=num_hpc_jobs,
-        scheduler=scheduler,
-        max_parallel_jobs=max_parallel_jobs,
-        environment=user_environment(context),
-        umask=user_umask(),
-        requested_by=requester(context),
-        request_key=new_request_key(),
-    )
-    raw = context.persistently(lambda: context.connection.call(request, timeout_s=None))
-    scheduled = write_scheduled(context, raw, lambda found: _sentence(workflow_id, found))
+    raw = submit_allocations(context, workflow_id, num_hpc_jobs, scheduler, max_parallel_jobs)
+    scheduled = write_scheduled(context, raw, lambda found: submission_sentence(workflow_id, found))
     return FAILED if any(each.status == "refused" for each in scheduled.allocations) else DONE
 
 
@@ -83,12 +72,6 @@ def _show_nothing(context: Context, workflow_id: int) -> int:
     if context.options.json:
         output.write_json({"allocations": []})
     return DONE
-
-
-def _sentence(workflow_id: int, scheduled: Scheduled) -> str:
-    accepted = [each for each in scheduled.allocations if each.slurm_job_id is not None]
-    jobs = "1 Slurm job" if len(accepted) == 1 else f"{len(accepted)} Slurm jobs"
-    return f"Submitted {jobs} for workflow {workflow_id}: {', '.join(str(each.slurm_job_id) for each in accepted)}"
 
 
 def status(workflow: WorkflowId = None, /, *, context: Context) -> None:

@@ -13,7 +13,16 @@ from torcctl.exits import FAILED, UsageError
 from torcctl.output import count_jobs
 from torcctl.parameters import RECOVER_DEFAULTS
 from torcctl.progress import Progress, Step
-from torcctl.recovery import carry_out, count_diagnosed, diagnoses_of, preview, refusal_text
+from torcctl.recovery import (
+    carry_out,
+    check_num_hpc_jobs,
+    count_diagnosed,
+    diagnoses_of,
+    preview,
+    refusal_text,
+    submit,
+    tell_submitted,
+)
 from torcctl.selection import choose_workflow
 from torcd.protocol.errors import NotFound
 from torcd.protocol.model import WorkflowStatus
@@ -21,7 +30,7 @@ from torcd.protocol.requests import GetStatus, Subscribe
 
 if TYPE_CHECKING:
     from torcctl.context import Context
-    from torcctl.parameters import Command, RecoverOptions, WorkflowId
+    from torcctl.parameters import Command, HpcJobs, RecoverOptions, WorkflowId
 
 CALM_S = 0.2
 """After news, before the status is asked for: jobs end by the hundreds."""
@@ -34,6 +43,7 @@ def watch(
     recover: bool = False,
     max_retries: int = 3,
     poll: float = 60.0,
+    num_hpc_jobs: HpcJobs = 0,
     recovery: RecoverOptions = RECOVER_DEFAULTS,
     context: Context,
 ) -> int:
@@ -51,6 +61,7 @@ def watch(
         raise UsageError(f"--max-retries: {max_retries} recoveries are none; leave --recover out")
     if not 0 < poll < float("inf"):
         raise UsageError(f"--poll: {poll:g} is no number of seconds between two looks")
+    check_num_hpc_jobs(num_hpc_jobs, recovery)
     workflow_id = choose_workflow(context, workflow)
     retries = 0
     while True:
@@ -60,7 +71,7 @@ def watch(
         if retries == max_retries:
             context.warn(f"workflow {workflow_id} was recovered {retries} times, and jobs failed again: giving up")
             return report(context, workflow_id)
-        if not _recover(context, workflow_id, recovery):
+        if not _recover(context, workflow_id, recovery, num_hpc_jobs):
             report(context, workflow_id)
             return FAILED
         retries += 1
@@ -114,8 +125,8 @@ def _needs_recovery(context: Context, workflow_id: int) -> bool:
     return sum(status.counts.get(name, 0) for name in GOOD) < status.total
 
 
-def _recover(context: Context, workflow_id: int, recovery: RecoverOptions) -> bool:
-    """Recovers once; whether that changed anything."""
+def _recover(context: Context, workflow_id: int, recovery: RecoverOptions, num_hpc_jobs: int) -> bool:
+    """Recovers once; whether that changed anything, and Slurm took all jobs that were to be submitted."""
     plan = preview(context, workflow_id, recovery)
     failed, recoverable = count_diagnosed(plan)
     if failed and not context.options.json:
@@ -129,7 +140,9 @@ def _recover(context: Context, workflow_id: int, recovery: RecoverOptions) -> bo
         context.warn(warning)
     context.note("info", f"recovered {count_jobs(recoverable)} of {failed} that failed; {count_jobs(result['count'])} "
                  f"will run again")  # fmt: skip
-    return bool(result["count"])
+    submitted = submit(context, workflow_id, num_hpc_jobs, recovery)
+    is_accepted = submitted is None or tell_submitted(context, workflow_id, submitted)
+    return is_accepted and bool(result["count"])
 
 
 VERBS: dict[str, Command] = {"": watch}

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 
 from torcd.protocol.model import Answer
-from torcd.protocol.requests import Operation
+from torcd.protocol.requests import Operation, WorkflowRequest
 
 Multiplier = Annotated[float, msgspec.Meta(ge=1, le=1000)]
 """How many times as much of what ran out is asked for."""
@@ -49,3 +49,32 @@ class Diagnosed(Answer, frozen=True, kw_only=True):
     """Of `memory_bytes` or `runtime_s`: `from`, what it asked for (0: nothing), and `to`."""
     resource_requirements: str | None = None
     """The name of the requirements that it is given, where something is adjusted."""
+
+
+class SuggestAllocations(WorkflowRequest, frozen=True, kw_only=True):
+    """How many Slurm jobs the ready jobs take, by scheduler; nothing is submitted. Answers `Suggestions`."""
+
+    METHOD = "slurm.suggest"
+
+
+class Suggestion(Answer, frozen=True, kw_only=True):
+    """The Slurm jobs that one of the `slurm_schedulers` should be asked for."""
+
+    scheduler: str | None
+    count: int
+    jobs: int
+    """The ready jobs that they are for."""
+    too_long: int
+    """Ready jobs that take longer than the walltime."""
+    too_large: int
+    """Ready jobs that need more than a node has."""
+    pending: int
+    """Slurm jobs of the scheduler that wait already, and so are not counted."""
+
+
+class Suggestions(Answer, frozen=True, kw_only=True):
+    """One for each scheduler that ready jobs are for; none: the workflow has no `slurm_schedulers`."""
+
+    suggestions: list[Suggestion]
+    undecided: int = 0
+    """Ready jobs that name no scheduler, where there are several."""

@@ -9,10 +9,12 @@ STATUSES = f"({', '.join(str(int(status)) for status in sorted(FAILURES))})"
 
 SELECT = (
     "SELECT j.id, j.name, s.status, s.reason, s.attempt, r.return_code, coalesce(r.exec_time_s, 0),"
-    " r.peak_memory_bytes, q.name, q.memory_bytes, q.runtime_s, w.memory_bytes, w.allocation_id, r.stderr_path"
+    " r.peak_memory_bytes, q.name, q.memory_bytes, q.runtime_s, w.memory_bytes, w.allocation_id,"
+    " a.slurm_state, r.stderr_path"
     " FROM job_state s JOIN job j ON j.id = s.job_id AND +j.workflow_id = s.workflow_id"
     " LEFT JOIN result r ON r.workflow_id = s.workflow_id AND r.job_id = s.job_id AND r.attempt_id = s.attempt"
     " LEFT JOIN requirement q ON q.id = j.requirement_id LEFT JOIN worker w ON w.id = r.worker_id"
+    " LEFT JOIN allocation a ON a.id = w.allocation_id"
     f" WHERE s.workflow_id = ? AND s.status IN {STATUSES} ORDER BY j.id"
 )
 
@@ -34,7 +36,8 @@ def load_cases(db: sqlite3.Connection, workflow_id: int) -> tuple[Case, ...]:
             runtime_s=row[10],
             worker_memory_bytes=row[11],
             allocation_id=row[12],
-            stderr_path=row[13],
+            slurm_state=row[13],
+            stderr_path=row[14],
         )
         for row in db.execute(SELECT, (workflow_id,))
     )

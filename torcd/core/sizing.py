@@ -1,0 +1,62 @@
+"""How many Slurm jobs it takes to run what is ready: from what jobs need, and from what one node is known to offer.
+
+Pure. It rather asks for too few: what is left over waits for the next ones, while nodes without work are wasted.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from torcd.core.placement import Requirement, Room
+from torcd.core.units import parse_walltime
+from torcd.protocol.specification import SlurmSchedulerSpec
+
+MOST = 100
+"""Slurm jobs that are proposed at most: more should be somebody's decision."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What one node offers, as far as it is known from workers that ran there; None: it is not."""
+
+    num_cpus: int | None = None
+    memory_bytes: int | None = None
+    num_gpus: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many Slurm jobs, and for how many jobs none of them would do."""
+
+    count: int
+    fitting: int
+    too_long: int
+    """Jobs that take longer than the walltime."""
+    too_large: int
+    """Jobs that need more than a node has."""
+
+
+def size_allocations(
+    needs: Iterable[tuple[Requirement, int]], scheduler: SlurmSchedulerSpec, node: Node, pending: int
+) -> Size:
+    """The Slurm jobs for so many jobs with each need; `pending` are on their way already."""
+    walltime_s = parse_walltime(scheduler.walltime)
+    share = 0.0
+    fitting = too_long = too_large = 0
+    for need, count in needs:
+        rounds = int(walltime_s // need.runtime_s) if need.runtime_s else 1
+        slots = _count_slots(need, node)
+        if rounds < 1:
+            too_long += count
+        elif slots < 1:
+            too_large += count
+        else:
+            fitting += count
+            share += count / (rounds * slots * scheduler.nodes)
+    return Size(max(min(math.ceil(share), MOST) - pending, 0), fitting, too_long, too_large)
+
+
+def _count_slots(need: Requirement, node: Node) -> int:
+    """How many such jobs a node runs at once; of one that nobody has seen yet: one."""
+    room = Room(2**31, node.num_cpus, node.memory_bytes, node.num_gpus)
+    return room.fits(need) if node.num_cpus is not None else min(room.fits(need), 1)
