@@ -10,12 +10,14 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from workbench import Workbench, as_json
 
+from torcd.api.suggestions import suggest
 from torcd.core.status import Status, StatusReason
 from torcd.operations.operate import Planned
 from torcd.protocol.errors import Conflict, Refused
 from torcd.protocol.recover import Recover
 from torcd.protocol.requests import Initialize, Prepare, Reinit, ResetStatus, Undo
-from torcd.protocol.specification import ResourceRequirementsSpec
+from torcd.protocol.specification import ResourceRequirementsSpec, SlurmSchedulerSpec
+from torcd.storage.ready import load_demand
 
 Make = Callable[..., Workbench]
 GIB = 2**30
@@ -334,3 +336,51 @@ def below(bench: Workbench, roots: set[str]) -> set[str]:
 def test_a_ceiling_that_is_none_is_refused(bench: Workbench, wrong: dict[str, str]) -> None:
     with pytest.raises(Refused):
         bench.preview(Recover, **wrong)
+
+
+def allocate(bench: Workbench, **columns: Any) -> None:
+    """The worker of these tests belongs to an allocation."""
+    bench.db.execute(
+        "INSERT INTO allocation (id, workflow_id, status, scheduler, job_name, num_nodes, walltime_s, slurm_state,"
+        " requested_by, created_at_ms) VALUES (5, 1, :status, 'main', 'torc', 1, 3600, :slurm_state, 'me', 0)",
+        {"status": "complete", "slurm_state": None} | columns,
+    )
+    bench.db.execute(
+        "INSERT INTO worker (id, workflow_id, hostname, pid, num_cpus, memory_bytes, num_gpus, registered_at_ms,"
+        " allocation_id) VALUES (1, 1, 'host', 1, 4, ?, 0, 0, 5)",
+        (4 * GIB,),
+    )
+
+
+def test_what_slurm_says_of_a_lost_worker_decides(bench: Workbench) -> None:
+    allocate(bench, slurm_state="OUT_OF_MEMORY")
+    bench.lose()
+    found = diagnoses(bench.operate(Recover))
+    assert {each["kind"] for each in found.values()} == {"out_of_memory"}
+    assert (found["a"]["evidence"]["slurm_state"], found["a"]["evidence"]["allocation_id"]) == ("OUT_OF_MEMORY", 5)
+    assert found["a"]["adjustments"] == {"memory_bytes": {"from": GIB, "to": GIB * 3 // 2}}
+
+
+def test_slurm_jobs_are_proposed_for_what_is_ready(make_bench: Make) -> None:
+    main = SlurmSchedulerSpec(name="main", walltime="01:00:00")
+    jobs = [job(f"j{number}", resource_requirements="big") for number in range(7)]
+    bench = make_bench(jobs, resource_requirements=NEEDS, slurm_schedulers=[main])
+    bench.operate(Initialize)
+    assert as_json(suggest(load_demand(bench.db, 1)))["suggestions"][0]["count"] == 7, "nobody has seen a node"
+    allocate(bench)
+    assert as_json(suggest(load_demand(bench.db, 1))) == {
+        "suggestions": [
+            {"scheduler": "main", "count": 4, "jobs": 7, "too_long": 0, "too_large": 0, "pending": 0},
+        ],
+        "undecided": 0,
+    }  # fmt: skip
+    bench.db.execute("UPDATE allocation SET status = 'pending'")
+    assert suggest(load_demand(bench.db, 1)).suggestions[0].count == 3
+
+
+def test_jobs_without_a_scheduler_are_undecided_where_there_are_several(make_bench: Make) -> None:
+    several = [SlurmSchedulerSpec(name="main"), SlurmSchedulerSpec(name="other")]
+    bench = make_bench([job("a"), job("b", scheduler="other")], slurm_schedulers=several)
+    bench.operate(Initialize)
+    found = suggest(load_demand(bench.db, 1))
+    assert ([each.scheduler for each in found.suggestions], found.undecided) == (["other"], 1)

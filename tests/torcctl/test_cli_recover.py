@@ -7,6 +7,7 @@ import cli_samples as samples
 import pytest
 from cli_outcome import Cli
 from cli_server import FakeDaemon
+from test_cli_slurm import allocation, scheduled
 
 GIB = 2**30
 
@@ -142,3 +143,41 @@ def test_what_it_does_not_do_is_refused_before_anything_is_asked(
 ) -> None:
     assert cli("recover", "7", option).code == code
     assert daemon.calls == []
+
+
+def suggestion(**fields: Any) -> dict[str, Any]:
+    given = {"scheduler": "main", "count": 2, "jobs": 9, "too_long": 0, "too_large": 0, "pending": 0}
+    return {**given, **fields}
+
+
+def test_slurm_jobs_are_submitted_as_the_daemon_proposes(daemon: FakeDaemon, cli: Cli) -> None:
+    answer(daemon, plan(MEMORY))
+    proposed = [suggestion(), suggestion(scheduler="long", count=0, too_long=3, pending=1)]
+    daemon.on("slurm.suggest", {"suggestions": proposed, "undecided": 1})
+    daemon.on("slurm.schedule_nodes", scheduled(allocation(12), allocation(13)))
+    outcome = cli("recover", "7")
+    assert outcome.code == 0
+    (request,) = daemon.requests("slurm.schedule_nodes")
+    assert (request["count"], request["scheduler"]) == (2, "main")
+    for text in (
+        "Submitted 2 Slurm jobs for workflow 7: 112, 113",
+        "3 jobs would take longer than the walltime of the scheduler 'long'",
+        "1 job of workflow 7 name none of its slurm_schedulers",
+    ):
+        assert text in outcome.err
+    assert len(cli("-f", "json", "recover", "7").json["allocations"]) == 2
+
+
+def test_so_many_slurm_jobs_are_submitted_as_it_is_told(daemon: FakeDaemon, cli: Cli) -> None:
+    answer(daemon, plan(MEMORY))
+    daemon.on("slurm.schedule_nodes", scheduled(allocation(12, status="refused", slurm_job_id=None, error="no")))
+    outcome = cli("recover", "7", "-n3")
+    assert (outcome.code, "allocation 12 (refused): no" in outcome.err) == (1, True)
+    assert daemon.requests("slurm.schedule_nodes")[0]["count"] == 3
+    assert daemon.requests("slurm.suggest") == []
+
+
+def test_no_slurm_job_is_submitted_where_none_is_wanted(daemon: FakeDaemon, cli: Cli) -> None:
+    answer(daemon, plan(MEMORY))
+    assert cli("recover", "7", "--no-schedule").code == 0
+    assert daemon.requests("slurm.suggest") == []
