@@ -1,0 +1,27 @@
+"""Recovering on a real Slurm: what is short of memory gets more, in a Slurm job of its own."""
+
+from real_system import System
+from slurm_workflows import allocations, wait_for_statuses, workflow
+
+NEEDS = [{"name": "small", "memory": "10m", "runtime": "PT30S"}]
+
+
+def test_watch_brings_a_workflow_home_that_was_short_of_memory(alone: System) -> None:
+    """SEMANTICS 5.9"""
+    spec = workflow()
+    spec["resource_requirements"] = NEEDS
+    spec["jobs"] = [
+        {"name": "short", "command": "test -e tried || { touch tried; echo MemoryError >&2; exit 1; }",
+         "resource_requirements": "small"},
+        {"name": "last", "command": "touch done", "depends_on": ["short"]},
+    ]  # fmt: skip
+    workflow_id = alone.create(spec)
+    alone.torcctl("slurm", "schedule-nodes", workflow_id)
+    ran = alone.torcctl("watch", workflow_id, "--recover")
+    assert ran.out.splitlines()[-1] == f"Workflow {workflow_id}: 2 completed"
+    assert "Submitted 1 Slurm job" in ran.err
+    assert alone.attempts(workflow_id) == {"short": 2, "last": 1}
+    needs = {job["name"]: job["resource_requirements"] for job in alone.torcctl("jobs", "list", json=True)["jobs"]}
+    assert needs == {"short": "small_r1", "last": None}
+    wait_for_statuses(alone, workflow_id, "complete", "complete")
+    assert len(allocations(alone, workflow_id)) == 2
