@@ -3,10 +3,10 @@
 from real_system import PATIENCE_S, System
 
 ALLOCATE = "import sys; data = bytearray(400 << 20); open(sys.argv[1], 'w').write('done')"
-PEAKS = "data = bytearray(60 << 20); import os; os.kill(os.getpid(), 9)"
+PEAKS = "data = bytearray(150 << 20); import os; os.kill(os.getpid(), 9)"
 NEEDS = [
     {"name": "tight", "memory": "200m", "runtime": "PT10M"},
-    {"name": "small", "memory": "60m", "runtime": "PT10M"},
+    {"name": "small", "memory": "150m", "runtime": "PT10M"},
 ]
 
 
