@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import trio
 
 from torcd.actors.clock import now_ms
-from torcd.actors.messages import CommitEdit, Disconnected, Preview, Register
+from torcd.actors.messages import CommitEdit, Preview
 from torcd.actors.supervisor import Supervisor
 from torcd.actors.turn import Turn
 from torcd.api.actions import Actions
@@ -26,6 +26,7 @@ from torcd.api.session import Handler, Session
 from torcd.api.threads import work_in_thread
 from torcd.api.transfers import Transfers
 from torcd.api.updates import Updates
+from torcd.api.workers import Workers, check_exists
 from torcd.operations.create import prepare_workflow
 from torcd.operations.edit import prepare_edit
 from torcd.operations.update import update_job
@@ -40,7 +41,6 @@ from torcd.storage.create import find_created, insert_workflow
 from torcd.storage.database import Database
 from torcd.storage.lists import Listing, load_page
 from torcd.storage.tasks import find_active, load_task
-from torcd.storage.workers import find_workflow_of_worker
 
 T = TypeVar("T")
 Answer = dict[str, Any]
@@ -68,8 +68,6 @@ class Dispatch:
         self._describe = describe
         self._stop = stop
         self._plans = PlanShelf(database)
-        self._workflow_of: dict[int, tuple[int, Session]] = {}
-        """Of each connected worker, the workflow it serves and the connection it speaks on."""
         self._creates = trio.CapacityLimiter(CREATES_AT_ONCE)
         self._updates = Updates(database, supervisor, self._creates)
 
@@ -102,9 +100,6 @@ class Dispatch:
             r.ListEvents: self._lists("events", nouns.EVENTS),
             r.Subscribe: self._subscribe,
             r.Unsubscribe: self._unsubscribe,
-            w.RegisterWorker: self._register,
-            w.ReportWorker: self._to_workers_actor,
-            w.LeaveWorker: self._to_workers_actor,
             w.ListWorkers: self._lists("workers", nouns.WORKERS),
         }
         for operation in OPERATIONS:
@@ -117,6 +112,7 @@ class Dispatch:
             Lookups(self._database),
             Reports(self._database),
             Transfers(self._database, self._creates),
+            Workers(self._database, self._supervisor),
             self._updates,
         ):
             table |= others.handlers()
@@ -124,11 +120,6 @@ class Dispatch:
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await self._database.read(work)
-
-    async def _check_exists(self, workflow_id: int) -> None:
-        """Raises NotFound. A thousand peers may come at once: the database is asked only when no actor runs."""
-        if self._supervisor.published(workflow_id) is None:
-            await self._read(lambda db: nouns.check_workflow(db, workflow_id))
 
     # ---- the daemon ----
 
@@ -347,44 +338,13 @@ class Dispatch:
     # ---- events ----
 
     async def _subscribe(self, session: Session, request: r.Subscribe) -> object:
-        await self._check_exists(request.workflow_id)
+        await check_exists(self._database, self._supervisor, request.workflow_id)
         number = await session.subscribe(request.workflow_id, request.from_seq, request.progress)
         return {"subscription": number}
 
     async def _unsubscribe(self, session: Session, request: r.Unsubscribe) -> object:
         session.unsubscribe(request.subscription)
         return {}
-
-    # ---- workers ----
-
-    async def _register(self, session: Session, request: w.RegisterWorker) -> object:
-        workflow_id, worker_id = request.workflow_id, request.worker_id
-        await self._check_exists(workflow_id)
-        if worker_id is not None and not self._supervisor.serves(workflow_id, worker_id):
-            serves = await self._read(lambda db: find_workflow_of_worker(db, worker_id))
-            if serves != workflow_id:
-                raise NotFound(f"worker {worker_id} serves workflow {serves}", noun="worker", id=worker_id)
-        # before it is sent: the connection may go while the actor is at it
-        session.on_close(lambda: self._on_session_gone(workflow_id, session))
-        answer = await self._supervisor.send(workflow_id, Register(request, session, session.closed))
-        number: int = answer["worker_id"]  # type: ignore[index]  # the roster's answer
-        self._workflow_of[number] = workflow_id, session
-        return answer
-
-    def _on_session_gone(self, workflow_id: int, session: Session) -> None:
-        for worker_id in [each for each, served in self._workflow_of.items() if served == (workflow_id, session)]:
-            del self._workflow_of[worker_id]
-        self._supervisor.tell(workflow_id, Disconnected(session))
-
-    async def _to_workers_actor(self, session: Session, request: w.ReportWorker | w.LeaveWorker) -> object:
-        workflow_id, speaks_on = self._workflow_of.get(request.worker_id, (0, None))
-        if speaks_on is not session:
-            raise NotFound(
-                f"worker {request.worker_id} is not registered on this connection: register first",
-                noun="worker",
-                id=request.worker_id,
-            )
-        return await self._supervisor.send(workflow_id, request)
 
 
 def _end(session: Session, subscription: int | None) -> None:

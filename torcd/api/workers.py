@@ -1,0 +1,62 @@
+"""The calls of workers: each is tied to the connection it registered on."""
+
+from collections.abc import Mapping
+
+from torcd.actors.messages import Disconnected, Register
+from torcd.actors.supervisor import Supervisor
+from torcd.api.session import Handler, Session
+from torcd.protocol.errors import NotFound
+from torcd.protocol.requests import Request
+from torcd.protocol.worker_requests import LeaveWorker, RegisterWorker, ReportWorker
+from torcd.storage import nouns
+from torcd.storage.database import Database
+from torcd.storage.workers import find_workflow_of_worker
+
+
+class Workers:
+    """Their handlers, and which worker speaks where."""
+
+    def __init__(self, database: Database, supervisor: Supervisor) -> None:
+        self._database = database
+        self._supervisor = supervisor
+        self._workflow_of: dict[int, tuple[int, Session]] = {}
+        """Of each connected worker, the workflow it serves and the connection it speaks on."""
+
+    def handlers(self) -> Mapping[type[Request], Handler]:
+        """The table."""
+        return {RegisterWorker: self._register, ReportWorker: self._to_actor, LeaveWorker: self._to_actor}
+
+    async def _register(self, session: Session, request: RegisterWorker) -> object:
+        workflow_id, worker_id = request.workflow_id, request.worker_id
+        await check_exists(self._database, self._supervisor, workflow_id)
+        if worker_id is not None and not self._supervisor.serves(workflow_id, worker_id):
+            serves = await self._database.read(lambda db: find_workflow_of_worker(db, worker_id))
+            if serves != workflow_id:
+                raise NotFound(f"worker {worker_id} serves workflow {serves}", noun="worker", id=worker_id)
+        # before it is sent: the connection may go while the actor is at it
+        session.on_close(lambda: self._on_session_gone(workflow_id, session))
+        answer = await self._supervisor.send(workflow_id, Register(request, session, session.closed))
+        number: int = answer["worker_id"]  # type: ignore[index]  # the roster's answer
+        self._workflow_of[number] = workflow_id, session
+        return answer
+
+    def _on_session_gone(self, workflow_id: int, session: Session) -> None:
+        for worker_id in [each for each, served in self._workflow_of.items() if served == (workflow_id, session)]:
+            del self._workflow_of[worker_id]
+        self._supervisor.tell(workflow_id, Disconnected(session))
+
+    async def _to_actor(self, session: Session, request: ReportWorker | LeaveWorker) -> object:
+        workflow_id, speaks_on = self._workflow_of.get(request.worker_id, (0, None))
+        if speaks_on is not session:
+            raise NotFound(
+                f"worker {request.worker_id} is not registered on this connection: register first",
+                noun="worker",
+                id=request.worker_id,
+            )
+        return await self._supervisor.send(workflow_id, request)
+
+
+async def check_exists(database: Database, supervisor: Supervisor, workflow_id: int) -> None:
+    """Raises NotFound. A thousand peers may come at once: the database is asked only when no actor runs."""
+    if supervisor.published(workflow_id) is None:
+        await database.read(lambda db: nouns.check_workflow(db, workflow_id))
