@@ -60,8 +60,11 @@ class Cluster:
         _script("crash", self.directory, node)
 
     @contextmanager
-    def without_controller(self) -> Iterator[None]:
-        """Nobody answers for this cluster meanwhile."""
+    def without_controller(self, job_id: int) -> Iterator[None]:
+        """Nobody answers for this cluster meanwhile. The job is known again afterwards."""
+        self.run("scontrol", "update", f"JobId={job_id}", "Comment=kept")
+        saved = self.directory / "state" / "job_state"
+        self.wait("its state is saved", lambda: saved.exists() and b"kept" in saved.read_bytes())
         pid_file = self.directory / "run" / "slurmctld.pid"
         os.kill(int(pid_file.read_text()), 9)
         try:

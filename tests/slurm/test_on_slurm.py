@@ -75,8 +75,8 @@ def test_what_slurm_accepts_but_will_never_start_is_warned_of(system: System, cl
 def test_a_dead_controller_loses_nothing_and_gets_nothing_twice(alone: System, cluster: Cluster) -> None:
     workflow_id = alone.create(workflow(*["sleep 600"] * 9))
     alone.torcctl("slurm", "schedule-nodes", workflow_id)
-    wait_for_statuses(alone, workflow_id, "active")
-    with cluster.without_controller():
+    (first,) = wait_for_statuses(alone, workflow_id, "active")
+    with cluster.without_controller(first["slurm_job_id"]):
         ran = alone.torcctl("slurm", "schedule-nodes", "-n2", workflow_id, check=False)
         assert ran.code == 1
         assert "Unable to contact slurm controller" in ran.err
@@ -84,7 +84,6 @@ def test_a_dead_controller_loses_nothing_and_gets_nothing_twice(alone: System, c
         assert (first["status"], second["status"], third["status"]) == ("active", "submitting", "refused")
         assert first["slurm_state"].startswith("unknown since")
         assert "slurm: it has not answered since" in alone.torcctl("daemon", "status").out
-    # one that was killed right after the job's start may have forgotten that it started, or put it on hold
     wait("the second is refused", lambda: allocations(alone, workflow_id)[1]["status"] == "refused")
     first, second, _ = allocations(alone, workflow_id)
     assert second["error"].endswith("Slurm does not have it")
