@@ -29,9 +29,10 @@ from torcd.api.server import Listener, serve
 from torcd.api.suggestions import Suggester
 from torcd.api.sync import Syncs
 from torcd.bus import Bus
-from torcd.descriptors import fit, raise_limit
+from torcd.descriptors import fit
 from torcd.files.scan import Scanner
 from torcd.memory import collect_regularly, set_up_memory
+from torcd.open_files import raise_limit
 from torcd.protocol.address import Places, unix_url
 from torcd.protocol.errors import TorcError
 from torcd.protocol.model import Daemon, Event

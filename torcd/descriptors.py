@@ -13,14 +13,6 @@ RESERVED = 64
 """Descriptors for everything but connections: the database, the helpers that scan files, the event loop."""
 
 
-def raise_limit() -> int:
-    """Raises the soft limit of descriptors to the hard one, which may be done by anybody; what it is then."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
-
-
 def fit(limits: Limits, descriptors: int) -> Limits:
     """The limits with no more connections than there can be, so that one too many gets an answer that says so.
 

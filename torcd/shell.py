@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import trio
 
+from torcd.open_files import with_limit_of_before
+
 SCRIPT = """for command in "$@"; do
     number=$((number + 1))
     bash -c "$command" || {
@@ -65,7 +67,7 @@ def _start(order: Order) -> tuple[int, int]:
         stderr = _create_log(order.stderr_path)
         try:
             popen = subprocess.Popen(
-                ["bash", "-c", SCRIPT, "torcd", *order.commands],
+                with_limit_of_before(["bash", "-c", SCRIPT, "torcd", *order.commands]),
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,

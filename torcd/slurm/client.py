@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 import trio
 
 from torcd.core.allocations import Seen
+from torcd.open_files import with_limit_of_before
 from torcd.protocol.errors import Refused, Unavailable
 from torcd.slurm import commands
 from torcd.slurm.commands import Ran
@@ -131,7 +132,7 @@ class Slurm:
 
     def _finish(self, argv: list[str], environment: Mapping[str, str], directory: str, umask: int) -> Ran:
         with subprocess.Popen(
-            argv,
+            with_limit_of_before(argv),
             env=environment,
             cwd=directory,
             stdin=subprocess.DEVNULL,
