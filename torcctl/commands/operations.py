@@ -58,7 +58,7 @@ def restart(
 
 
 def undo(workflow: WorkflowId = None, /, *, options: PlanOptions = PLAN_DEFAULTS, context: Context) -> int:
-    """Take back the last reset, reinit, restart or accept, as long as no worker has claimed what it made runnable."""
+    """Take back the last reset, reinit, restart, recover or accept, while nothing it made runnable is claimed."""
     return perform(context, Undo, options, workflow_id=choose_workflow(context, workflow))
 
 

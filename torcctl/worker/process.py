@@ -8,7 +8,6 @@ import contextlib
 import errno
 import logging
 import os
-import resource
 import signal
 import socket
 import subprocess
@@ -21,12 +20,15 @@ import msgspec
 from torcctl.worker.command import Execution, by_bash, find_bash, find_direct, is_shell_altered, wrap
 from torcctl.worker.guard import Guard
 from torcctl.worker.log_files import append_log, check_links, create_log
+from torcctl.worker.own_peak import OwnPeak
 from torcctl.worker.slurm_environment import DEVICE_VARIABLES
 from torcd.protocol.address import Address
 from torcd.protocol.errors import Refused
 from torcd.protocol.worker_requests import JobLaunch, Recovery
 
 log = logging.getLogger(__name__)
+
+_own_peak = OwnPeak()
 
 CANNOT_START = 126
 """Return code of an attempt whose process could not be started: what a shell says of such a command."""
@@ -288,8 +290,7 @@ def reap(process: Process) -> ProcessEnd:
     exec_time_s = time.monotonic() - process.started_s
     os.close(process.pidfd)
     code = os.waitstatus_to_exitcode(status)
-    own_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    largest = usage.ru_maxrss * 1024 if usage.ru_maxrss > own_kib else 0
+    largest = usage.ru_maxrss * 1024 if _own_peak.is_exceeded_by(usage.ru_maxrss) else 0
     return ProcessEnd(
         return_code=code if code >= 0 else 128 - code,
         exec_time_s=exec_time_s,
