@@ -221,13 +221,25 @@ async def test_with_max_parallel_jobs_no_gpus_are_given_out(
     assert (tmp_path / "gpus").read_text() == "unset\n"
 
 
+HOLD_TOGETHER = """
+import pathlib, sys, time
+memory = bytearray(50 << 20)
+mine, other = map(pathlib.Path, sys.argv[1:])
+mine.touch()
+while not other.exists() or time.process_time() < 0.3: pass
+time.sleep(1)
+"""
+"""Holds its memory for a second from when the other does."""
+
+
 async def test_a_job_that_runs_for_a_while_is_sampled(
     daemon: FakeDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SEMANTICS 8.5"""
     monkeypatch.setattr("torcctl.worker.sampling.LEAST_PAUSE_S", 0.02)
-    burn = "import time; memory = bytearray(50 << 20); [None for _ in iter(lambda: time.process_time() < 0.3, False)]"
-    daemon.ready.append(launch(1, f"python3 -c '{burn}' & python3 -c '{burn}' & wait"))
+    monkeypatch.setattr("torcctl.worker.sampling.SHARE", 1.0)
+    (tmp_path / "burn.py").write_text(HOLD_TOGETHER)
+    daemon.ready.append(launch(1, "python3 burn.py a b & python3 burn.py b a & wait"))
     async with working(daemon, offer=TWO) as work:
         await work.result(timeout_s=30)
     end = daemon.ended[1, 1]
