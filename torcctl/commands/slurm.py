@@ -19,7 +19,7 @@ from torcd.protocol.slurm import CancelAllocations, GetAccount, RefreshAllocatio
 
 if TYPE_CHECKING:
     from torcctl.context import Context
-    from torcctl.parameters import Command, HpcJobs, Key, WorkflowId
+    from torcctl.parameters import Command, HpcJobs, Key, Source, WorkflowId
 
 WAITING = ("uninitialized", "blocked", "ready")
 """The statuses of jobs that nodes could be scheduled for."""
@@ -106,8 +106,35 @@ def sacct(workflow: WorkflowId = None, /, *, context: Context) -> None:
     output.write_table(columns, [list(row.values()) for row in rows])
 
 
+def generate(
+    spec: Source,
+    /,
+    *,
+    account: str | None = None,
+    partition: str | None = None,
+    single: bool = False,
+    context: Context,
+) -> None:
+    """Print slurm_schedulers that suit the jobs of a specification and this cluster; no file is changed.
+
+    Args:
+        spec: A YAML, JSON, JSON5 or TOML file; - is standard input.
+        account: The account of all of them.
+        partition: Use this partition only.
+        single: One scheduler for all jobs.
+    """
+    from torcctl.generating import generate_schedulers, yaml_block
+
+    answer = generate_schedulers(spec, context.environ, account=account, partition=partition, single=single)
+    if context.options.json:
+        output.write_json(answer)
+    else:
+        print(yaml_block(answer), end="")
+
+
 VERBS: dict[str, Command] = {
     "schedule-nodes": schedule_nodes,
+    "generate": generate,
     "status": status,
     "cancel": cancel,
     "sacct": sacct,
