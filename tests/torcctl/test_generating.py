@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torcctl.generating import format_walltime
-from torcctl.partitions import MIB, NodeKind, parse_partitions
+from torcctl.partitions import NodeKind, parse_partitions
 from torcctl.sizing import Need, choose, find_walltime
+from torcctl.worker.slurm_environment import MIB
 from torcd.protocol.errors import Refused
 
 SINFO = """\
