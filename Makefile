@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test faults fuzz lint format docs bench load clean
+.PHONY: demo test faults fuzz lint format docs bench load nodes clean
 
 demo: $(VENV)/demo.stamp
 	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHON="$(CURDIR)/$(BIN)/python" $(BIN)/python examples/kmers/demo.py
@@ -40,6 +40,10 @@ fuzz: $(VENV)/test.stamp
 # Ten minutes of a thousand workers and a thousand subscribers, then JSON: make load FLAGS='--seconds 60 --workers 100'
 load: $(VENV)/test.stamp
 	$(BIN)/python -m benchmarks.load $(FLAGS)
+
+# Workers on the nodes of a real Slurm of this machine's own, as root; then JSON: make nodes FLAGS='--nodes 64 --slots 4 --single'
+nodes: $(VENV)/test.stamp
+	$(BIN)/python -m benchmarks.nodes $(FLAGS)
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis
