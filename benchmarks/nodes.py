@@ -1,4 +1,4 @@
-"""Real workers on a real Slurm whose nodes are processes of this machine: `python -m benchmarks.nodes`, or `make nodes`.
+"""Real workers on a real Slurm whose nodes are processes of this machine: `python -m benchmarks.nodes`, `make nodes`.
 
 One allocation of all nodes (or, with `--single`, one for each) starts a worker on each. Jobs that sleep fill their
 slots; then one job outlasts them, and all workers idle while another waits behind it. A worker of this process's own
@@ -260,6 +260,9 @@ def _times(seconds: list[float]) -> dict[str, float]:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Ends everything in order; no second signal interrupts that, nor what it starts."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -271,7 +274,8 @@ def main() -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
     parser.add_argument("--single", action="store_true", help="an allocation for each node")
     options = Options(**vars(parser.parse_args()))
-    signal.signal(signal.SIGTERM, _interrupt)  # so that all that was started is ended then, too
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         print(json.dumps(measure(options), indent=2))
     except KeyboardInterrupt:
