@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from torcctl.parameters import parse_size
 from torcctl.partitions import load_partitions
 from torcctl.sizing import Need, Sized, choose
 from torcctl.specification import load_specification
-from torcctl.worker.time_left import parse_limit
 from torcd.protocol.errors import Refused
 from torcd.protocol.specification import ResourceRequirementsSpec
+from torcd.protocol.units import parse_duration, parse_memory
 
 if TYPE_CHECKING:
     from torcd.protocol.specification import WorkflowSpec
@@ -53,12 +52,14 @@ def _parse(name: str | None, spec: ResourceRequirementsSpec) -> Need:
         raise Refused(f"{name!r} needs {spec.num_nodes} nodes: write its scheduler by hand", value=spec.num_nodes)
     if spec.num_cpus < 1 or spec.num_gpus < 0:
         raise Refused(f"{name!r}: num_cpus must be at least 1 and num_gpus at least 0", resource_requirements=name)
+    try:
+        memory_bytes, runtime_s = parse_memory(spec.memory), parse_duration(spec.runtime)
+    except Refused as error:
+        raise Refused(f"{name!r}: {error.message}", resource_requirements=name) from error
+    if not runtime_s:
+        raise Refused(f"{name!r}: its runtime is zero", resource_requirements=name)
     return Need(
-        name=name,
-        num_cpus=spec.num_cpus,
-        memory_bytes=parse_size(spec.memory),
-        num_gpus=spec.num_gpus,
-        runtime_s=parse_limit(spec.runtime, f"the runtime of {name!r}"),
+        name=name, num_cpus=spec.num_cpus, memory_bytes=memory_bytes, num_gpus=spec.num_gpus, runtime_s=runtime_s
     )
 
 

@@ -63,11 +63,34 @@ KINDS = st.builds(
 )
 
 
+def largest(needs: list[Need]) -> Need:
+    """One job that needs all that any of them needs."""
+    most = {each: max(getattr(need, each) for need in needs) for each in Need.__struct_fields__[1:]}
+    return Need(name="all", **most)
+
+
+def any_fits(need: Need, kinds: list[NodeKind]) -> bool:
+    """Whether there is a partition of which any node would do, or any with GPUs where the job needs one."""
+    for name in {kind.partition for kind in kinds}:
+        nodes = [kind for kind in kinds if kind.partition == name]
+        nodes = [kind for kind in nodes if kind.num_gpus or not need.num_gpus]
+        if nodes and all(
+            kind.num_cpus >= need.num_cpus
+            and kind.memory_bytes >= need.memory_bytes
+            and kind.num_gpus >= need.num_gpus
+            and kind.max_time_s >= need.runtime_s
+            for kind in nodes
+        ):
+            return True
+    return False
+
+
 @given(st.lists(NEEDS, min_size=1, max_size=4), st.lists(KINDS, min_size=1, max_size=5), st.booleans())
 def test_what_is_chosen_has_room_and_time_for_each_job(needs: list[Need], kinds: list[NodeKind], single: bool) -> None:
     try:
         chosen = choose(needs, kinds, single=single)
     except Refused:
+        assert any(not any_fits(need, kinds) for need in ([largest(needs)] if single else needs))
         return
     assert sum(len(sized.needs) for sized in chosen) == len(needs)
     assert not single or len(chosen) == 1
@@ -115,6 +138,18 @@ def test_what_fits_nowhere_is_refused_with_what_is_lacking(cli: Cli, sinfo: str)
     assert outcome.code != 0
     assert "'days' fits no partition; the nearest is 'short': 14400 s of 172800 s runtime" in outcome.err
     assert "there are: gpu, long, short" in cli("slurm", "generate", "w.yaml", "--partition", "x", PATH=sinfo).err
+
+
+def test_requirements_are_read_as_the_daemon_reads_them(cli: Cli, sinfo: str, tmp_path: Path) -> None:
+    """SEMANTICS 3.1"""
+    spec = SPEC.replace("memory: 4g, runtime: PT1H", "memory: 1.5g, runtime: P1W")
+    (tmp_path / "w.yaml").write_text(spec)
+    answer = cli("-f", "json", "slurm", "generate", "w.yaml", PATH=sinfo).json
+    assert [each["scheduler"] for each in answer["requirements"] if each["name"] == "small"] == ["long"]
+    (tmp_path / "w.yaml").write_text(spec.replace("1.5g", "'15'"))
+    assert "'small': '15' is not a memory size" in cli("slurm", "generate", "w.yaml", PATH=sinfo).err
+    (tmp_path / "w.yaml").write_text(spec.replace("P1W", "PT0S"))
+    assert "'small': its runtime is zero" in cli("slurm", "generate", "w.yaml", PATH=sinfo).err
 
 
 def test_without_sinfo_the_way_out_is_told(cli: Cli, sinfo: str) -> None:

@@ -6,9 +6,8 @@ a margin, in which the last report gets through, and before that the grace of jo
     … claims … | drain_at  grace: TERM to jobs that support it | kill_at  margin: KILL, report | end_at
 """
 
-import re
-
 from torcd.protocol.errors import Refused
+from torcd.protocol.units import parse_duration, parse_walltime
 from torcd.protocol.worker_requests import JobLaunch
 
 GRACE_S = 60.0
@@ -24,9 +23,6 @@ BEGINNING_S = 60.0
 """So long the whole time counts as left: users ask for as much as their job takes, and no worker would ever have it."""
 
 NEVER = float("inf")
-
-_CLOCK = re.compile(r"(?:(\d{1,5})-)?(\d{1,7}):(\d{2})(?::(\d{2}))?", re.ASCII)
-_ISO = re.compile(r"P(?:(\d+)D)?(?:T(?=\d)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?", re.ASCII)
 
 
 class TimeLeft:
@@ -86,15 +82,11 @@ class TimeLeft:
 
 def parse_limit(text: str, name: str) -> float:
     """The seconds of "[D-]HH:MM:SS" or of an ISO 8601 duration such as PT1H30M. Raises Refused."""
-    seconds = 0.0
-    if (clock := _CLOCK.fullmatch(text.strip())) and clock[4] is not None:
-        seconds = _seconds(*clock.groups())
-    elif iso := _ISO.fullmatch(text.strip()):
-        seconds = _seconds(*iso.groups())
+    parse = parse_duration if text.strip().startswith("P") else parse_walltime
+    try:
+        seconds = parse(text.strip())
+    except Refused:
+        seconds = 0.0
     if seconds <= 0:
         raise Refused(f"{name}: {text!r} is no time; write HH:MM:SS, D-HH:MM:SS or PT1H30M", value=text)
     return seconds
-
-
-def _seconds(days: str | None, hours: str | None, minutes: str | None, seconds: str | None) -> float:
-    return ((int(days or 0) * 24 + int(hours or 0)) * 60 + int(minutes or 0)) * 60 + float(seconds or 0)

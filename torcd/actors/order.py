@@ -7,12 +7,12 @@ from pathlib import Path
 
 import msgspec
 
-from torcd.core.units import parse_walltime
 from torcd.protocol.address import Places
 from torcd.protocol.errors import NotFound, Refused
 from torcd.protocol.mounts import find_file_system, is_local
 from torcd.protocol.slurm import ScheduleNodes
 from torcd.protocol.specification import Header, SlurmSchedulerSpec
+from torcd.protocol.units import parse_walltime
 from torcd.slurm.script import Plan, make_script
 from torcd.storage.allocations import NewAllocations, Wanted
 

@@ -17,9 +17,9 @@ from torcd.core.diagnosis import CURABLE, NEAR, NEEDS_NO_CURE, Case, Diagnosis, 
 from torcd.core.placement import NO_REQUIREMENT, Requirement
 from torcd.core.state import State
 from torcd.core.status import Status, mask_of
-from torcd.core.units import parse_duration, parse_memory, parse_walltime
 from torcd.protocol.errors import Refused
 from torcd.protocol.recover import Diagnosed, Recover
+from torcd.protocol.units import parse_duration, parse_memory, parse_walltime
 
 Int64 = NDArray[np.int64]
 

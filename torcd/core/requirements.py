@@ -2,10 +2,10 @@
 
 from torcd.core.expansion import NewRequirement
 from torcd.core.problems import Problems
-from torcd.core.units import parse_duration, parse_memory, parse_walltime
 from torcd.protocol.depth import MAX_DEPTH, is_too_deep
 from torcd.protocol.errors import Refused
 from torcd.protocol.specification import Header, ResourceRequirementsSpec, SlurmSchedulerSpec
+from torcd.protocol.units import parse_duration, parse_memory, parse_walltime
 
 MAX_COUNT = 2**31 - 1
 """Counts of processors, devices and nodes stay within 32 bits."""

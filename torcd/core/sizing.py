@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torcd.core.placement import Requirement, Room
-from torcd.core.units import parse_walltime
 from torcd.protocol.specification import SlurmSchedulerSpec
+from torcd.protocol.units import parse_walltime
 
 MOST = 100
 """Slurm jobs that are proposed at most: more should be somebody's decision."""

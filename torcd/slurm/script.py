@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from torcd.core.units import parse_walltime
 from torcd.protocol.errors import Refused
 from torcd.protocol.specification import SlurmSchedulerSpec
+from torcd.protocol.units import parse_walltime
 
 SRUN = (
     "srun --overlap --nodes=$SLURM_JOB_NUM_NODES --ntasks=$SLURM_JOB_NUM_NODES --ntasks-per-node=1 --mem=0"

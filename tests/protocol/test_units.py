@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torcd.core.units import parse_duration, parse_memory, parse_walltime
 from torcd.protocol.errors import Refused
+from torcd.protocol.units import parse_duration, parse_memory, parse_walltime
 
 
 @pytest.mark.parametrize(
