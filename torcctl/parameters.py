@@ -116,6 +116,10 @@ class WorkerOptions:
         """`memory` as a number. Raises Refused."""
         return None if self.memory is None else parse_size(self.memory)
 
+    def check(self) -> None:
+        """Raises Refused for what no worker could be given; before anything is done for it."""
+        _ = self.memory_bytes
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(WorkerOptions):

@@ -13,8 +13,8 @@ from torcctl.exits import DONE, FAILED, INTERRUPTED, UsageError
 from torcctl.follow import begin, finish, new_request_key, wait_for_task
 from torcctl.parameters import RUN_DEFAULTS
 from torcctl.perform import requester
-from torcctl.progress import Progress, Step
 from torcctl.selection import check_id, is_id
+from torcctl.working import ENDED, work
 from torcd.protocol.address import Address
 from torcd.protocol.errors import Conflict, Refused
 from torcd.protocol.model import STATUSES, Job, Result, WorkflowStatus
@@ -29,8 +29,6 @@ GOOD = ("completed", "disabled")
 
 BAD = ("failed", "terminated")
 """Those that went wrong themselves; canceled ones mostly wait for one of these."""
-
-ENDED = (*GOOD, *BAD, "canceled")
 
 MAX_SHOWN = 10
 """Jobs that are named when a run fails; `jobs list` names all."""
@@ -72,30 +70,16 @@ def run(
 
 def run_workflow(context: Context, workflow_id: int, options: RunOptions) -> int:
     """Runs a workflow's jobs to their end and prints how it went; the exit code."""
-    memory_bytes = options.memory_bytes
+    options.check()
     prepare(context, workflow_id, force=options.force)
     address = context.connection.address
     context.close()  # the worker has a session of its own; this one would only collect events
-    from torcctl.worker import run_worker
 
     def find_daemon() -> Address:
         with autostart.reach(context.places, may_start=context.may_start) as connection:
             return connection.address
 
-    with Progress(f"workflow {workflow_id}") as progress:
-        outcome = run_worker(
-            address=address,
-            reconnect=find_daemon,
-            workflow_id=workflow_id,
-            max_parallel_jobs=options.max_parallel_jobs,
-            num_cpus=options.num_cpus,
-            memory_bytes=memory_bytes,
-            num_gpus=options.num_gpus,
-            output_dir=None if options.output_dir is None else Path(options.output_dir),
-            on_progress=lambda counts, total: progress.show(
-                Step(phase="jobs", done=sum(counts.get(status, 0) for status in ENDED), total=total)
-            ),
-        )
+    outcome = work(workflow_id, address=address, find_daemon=find_daemon, options=options)
     if outcome.interrupted:
         context.note("info", f"interrupted; to go on: torcctl workflows restart {workflow_id}, then run it again")
         return INTERRUPTED

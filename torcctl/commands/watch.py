@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from torcctl.commands.run import ENDED, GOOD, report
+from torcctl.commands.run import GOOD, report
 from torcctl.diagnoses import write_diagnoses
 from torcctl.exits import FAILED, UsageError
 from torcctl.output import count_jobs
 from torcctl.parameters import RECOVER_DEFAULTS
-from torcctl.progress import Progress, Step
+from torcctl.progress import Progress
 from torcctl.recovery import (
     carry_out,
     check_num_hpc_jobs,
@@ -24,6 +24,7 @@ from torcctl.recovery import (
     tell_submitted,
 )
 from torcctl.selection import choose_workflow
+from torcctl.working import count_progress
 from torcd.protocol.errors import NotFound
 from torcd.protocol.model import WorkflowStatus
 from torcd.protocol.requests import GetStatus, Subscribe
@@ -97,10 +98,10 @@ def _show(context: Context, workflow_id: int, progress: Progress, told: set[str]
     status = msgspec.json.decode(raw, type=WorkflowStatus)
     if status.complete and status.active_task is None:
         return True
-    done = sum(status.counts.get(name, 0) for name in ENDED)
-    progress.show(Step(phase="jobs", done=done, total=status.total))
+    step = count_progress(status.counts, status.total)
+    progress.show(step)
     is_idle = not any(status.counts.get(name) for name in ("pending", "running")) and status.active_task is None
-    waiting = status.total - done
+    waiting = status.total - step.done
     if is_idle and waiting and "idle" not in told:
         told.add("idle")
         context.note(

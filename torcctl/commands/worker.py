@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torcctl import autostart, output
 from torcctl.exits import DONE, INTERRUPTED, UsageError
 from torcctl.finding import find_named
 from torcctl.parameters import WORKER_DEFAULTS, check_timeout
-from torcctl.progress import Progress, Step
 from torcctl.selection import choose_workflow
+from torcctl.working import work
 from torcd.protocol.errors import Unreachable
 from torcd.protocol.model import STATUSES
 
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from torcctl.parameters import Command, WorkerOptions, WorkflowId
     from torcctl.worker import WorkerOutcome
     from torcd.protocol.address import Address
-
-ENDED = ("completed", "failed", "terminated", "canceled", "disabled")
 
 PATIENCE_S = 60.0
 """For the daemon to answer the first time in an allocation: it may be starting anew, and the node was waited for."""
@@ -56,32 +53,22 @@ def worker(
     check_timeout(wait_for_new_jobs, "--wait-for-new-jobs")
     check_timeout(grace, "--grace")
     time_limit_s = None if time_limit is None else parse_limit(time_limit, "--time-limit")
-    memory_bytes = options.memory_bytes
+    options.check()
     allocation_id = _read_allocation(context)
     find_daemon = _finder(context, in_allocation=allocation_id is not None)
     address = _wait_for_daemon(context, find_daemon, PATIENCE_S if allocation_id is not None else 0.0)
     workflow_id = choose_workflow(context, workflow)
     context.close()  # the worker has a session of its own; this one would only collect events
-    from torcctl.worker import run_worker
-
-    with Progress(f"workflow {workflow_id}") as progress:
-        outcome = run_worker(
-            address=address,
-            reconnect=find_daemon,
-            workflow_id=workflow_id,
-            max_parallel_jobs=options.max_parallel_jobs,
-            num_cpus=options.num_cpus,
-            memory_bytes=memory_bytes,
-            num_gpus=options.num_gpus,
-            output_dir=None if options.output_dir is None else Path(options.output_dir),
-            on_progress=lambda counts, total: progress.show(
-                Step(phase="jobs", done=sum(counts.get(status, 0) for status in ENDED), total=total)
-            ),
-            time_limit_s=time_limit_s,
-            grace_s=grace,
-            linger_s=wait_for_new_jobs,
-            allocation_id=allocation_id,
-        )
+    outcome = work(
+        workflow_id,
+        address=address,
+        find_daemon=find_daemon,
+        options=options,
+        time_limit_s=time_limit_s,
+        grace_s=grace,
+        linger_s=wait_for_new_jobs,
+        allocation_id=allocation_id,
+    )
     _report(context, workflow_id, outcome)
     return INTERRUPTED if outcome.interrupted else DONE
 
