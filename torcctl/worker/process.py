@@ -22,6 +22,7 @@ from torcctl.worker.guard import Guard
 from torcctl.worker.log_files import append_log, check_links, create_log
 from torcctl.worker.own_peak import OwnPeak
 from torcctl.worker.slurm_environment import DEVICE_VARIABLES
+from torcctl.worker.stats import GROUP, SESSION, STATE, read_stats
 from torcd.protocol.address import Address
 from torcd.protocol.errors import Refused
 from torcd.protocol.worker_requests import JobLaunch, Recovery
@@ -315,17 +316,10 @@ def find_groups(sessions: Collection[int]) -> dict[int, set[int]]:
     A session has more than one group when a job runs `timeout` or `set -m`.
     """
     found: dict[int, set[int]] = {session: set() for session in sessions}
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            with open(f"/proc/{name}/stat", "rb") as file:
-                fields = file.read().rpartition(b")")[2].split()
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue  # it ended meanwhile, or is hidden: another user's
-        state, group, session = fields[0], int(fields[2]), int(fields[3])
-        if session in found and state not in {b"Z", b"X"}:
-            found[session].add(group)
+    for _, fields in read_stats():
+        members = found.get(int(fields[SESSION]))
+        if members is not None and fields[STATE] not in {b"Z", b"X"}:
+            members.add(int(fields[GROUP]))
     return found
 
 

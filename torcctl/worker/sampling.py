@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from torcctl.worker.process import Process
+from torcctl.worker.stats import RSS, SESSION, UTIME, read_stats
 
 LEAST_PAUSE_S = 1.0
 """Shorter jobs are mostly not seen: what the kernel keeps of them has to do."""
@@ -62,20 +63,13 @@ def note(process: Process, members: list[Member]) -> None:
 
 
 def find_members(sessions: Mapping[int, object]) -> dict[int, list[Member]]:
-    """The processes of each session; see proc(5)."""
+    """The processes of each session."""
     found: dict[int, list[Member]] = {session: [] for session in sessions}
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            with open(f"/proc/{name}/stat", "rb") as file:
-                fields = file.read().rpartition(b")")[2].split()
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue  # it ended meanwhile, or is hidden: another user's
-        members = found.get(int(fields[3]))
+    for pid, fields in read_stats():
+        members = found.get(int(fields[SESSION]))
         if members is not None:
-            cpu_s = sum(map(int, fields[11:15])) / TICKS
-            members.append(Member(int(name), int(fields[21]) * PAGE, cpu_s))
+            cpu_s = sum(map(int, fields[UTIME : UTIME + 4])) / TICKS
+            members.append(Member(pid, int(fields[RSS]) * PAGE, cpu_s))
     return found
 
 
