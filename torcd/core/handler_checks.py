@@ -1,7 +1,7 @@
 """Checks what a specification says of failure handlers."""
 
 from torcd.core.problems import Problems
-from torcd.core.requirements import BAD_NAME, check_count, is_bad_name
+from torcd.core.requirements import check_count, check_name
 from torcd.protocol.specification import FailureHandlerRule, FailureHandlerSpec
 
 LARGEST_CODE = 255
@@ -13,11 +13,7 @@ def check_handlers(handlers: list[FailureHandlerSpec], problems: Problems) -> No
     names: set[str] = set()
     for index, handler in enumerate(handlers):
         where = f"failure_handlers[{index}]"
-        if is_bad_name(handler.name):
-            problems.add(f"{where}.name", handler.name, BAD_NAME)
-        elif handler.name in names:
-            problems.add(f"{where}.name", handler.name, f"there are two failure handlers named {handler.name!r}")
-        names.add(handler.name)
+        check_name(where, handler.name, names, "failure handlers", problems)
         if not handler.rules:
             problems.add(f"{where}.rules", None, "a failure handler needs a rule")
         is_covered = False

@@ -19,6 +19,15 @@ def is_bad_name(name: str) -> bool:
 BAD_NAME = "a name must not be empty and must not hold a line break or NUL"
 
 
+def check_name(where: str, name: str, names: set[str], plural: str, problems: Problems) -> None:
+    """Notes a bad name, and one that is among `names` already; adds it to them."""
+    if is_bad_name(name):
+        problems.add(f"{where}.name", name, BAD_NAME)
+    elif name in names:
+        problems.add(f"{where}.name", name, f"there are two {plural} named {name!r}")
+    names.add(name)
+
+
 def check_env(env: dict[str, str], where: str, problems: Problems) -> None:
     """Notes variables that no process can be given; `where` is the path of their mapping."""
     for name, value in env.items():
@@ -42,11 +51,7 @@ def check_header(header: Header, problems: Problems) -> None:
 
 def _check_scheduler(scheduler: SlurmSchedulerSpec, where: str, names: set[str], problems: Problems) -> None:
     if scheduler.name is not None:
-        if is_bad_name(scheduler.name):
-            problems.add(f"{where}.name", scheduler.name, BAD_NAME)
-        elif scheduler.name in names:
-            problems.add(f"{where}.name", scheduler.name, f"there are two schedulers named {scheduler.name!r}")
-        names.add(scheduler.name)
+        check_name(where, scheduler.name, names, "schedulers", problems)
     try:
         if parse_walltime(scheduler.walltime) == 0:
             problems.add(f"{where}.walltime", scheduler.walltime, "the walltime is zero")
@@ -71,11 +76,7 @@ def parse_requirements(specs: list[ResourceRequirementsSpec], problems: Problems
     requirements = []
     for index, spec in enumerate(specs):
         where = f"resource_requirements[{index}]"
-        if is_bad_name(spec.name):
-            problems.add(f"{where}.name", spec.name, BAD_NAME)
-        elif spec.name in names:
-            problems.add(f"{where}.name", spec.name, f"there are two resource requirements named {spec.name!r}")
-        names.add(spec.name)
+        check_name(where, spec.name, names, "resource requirements", problems)
         check_count(f"{where}.num_cpus", spec.num_cpus, 1, problems)
         check_count(f"{where}.num_gpus", spec.num_gpus, 0, problems)
         check_count(f"{where}.num_nodes", spec.num_nodes, 1, problems)
