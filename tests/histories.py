@@ -1,6 +1,7 @@
 """Does at random what clients, workers and users do to one workflow: for properties that hold after any history."""
 
 from collections.abc import Callable
+from typing import Any
 
 from builders import job, new_workflow
 from hypothesis import strategies as st
@@ -76,22 +77,22 @@ def specifications(draw: st.DrawFn) -> list[JobSpec]:
 
 
 @st.composite
-def benches(draw: st.DrawFn) -> Callable[[], Workbench]:
+def workflows(draw: st.DrawFn) -> dict[str, Any]:
+    """What `builders.new_specification` takes."""
     specs = draw(specifications())
-    values = values_of(is_ephemeral=draw(st.booleans()))
-    purgeable = sorted(draw(st.sets(st.sampled_from([spec.output_files[0] for spec in specs]))))
-    detect = draw(st.sampled_from(["mtime", "content"]))
-    return lambda: Workbench(
-        new_workflow(
-            specs,
-            ["x", "z"],
-            values,
-            scripts=[("j0", "tool.sh")],
-            purgeable=purgeable,
-            detect=detect,
-            resource_requirements=[SMALL],
-        )
-    )
+    return {
+        "jobs": specs,
+        "files": ["x", "z"],
+        "user_data": values_of(is_ephemeral=draw(st.booleans())),
+        "scripts": [("j0", "tool.sh")],
+        "purgeable": sorted(draw(st.sets(st.sampled_from([spec.output_files[0] for spec in specs])))),
+        "detect": draw(st.sampled_from(["mtime", "content"])),
+        "resource_requirements": [SMALL],
+    }
+
+
+def benches() -> st.SearchStrategy[Callable[[], Workbench]]:
+    return workflows().map(lambda parts: lambda: Workbench(new_workflow(**parts)))
 
 
 def values_of(*, is_ephemeral: bool) -> list[UserDataSpec]:
@@ -219,21 +220,10 @@ class Machine:
             assert not is_live
 
     def update(self) -> None:
-        specs = self.draw(specifications())
-        values = values_of(is_ephemeral=self.draw(st.booleans()))
-        purgeable = sorted(self.draw(st.sets(st.sampled_from([spec.output_files[0] for spec in specs]))))
-        detect = self.draw(st.sampled_from(["mtime", "content"]))
+        parts = self.draw(workflows())
         before = self.bench.dump()
         try:
-            self.bench.update(
-                specs,
-                ["x", "z"],
-                values,
-                scripts=[("j0", "tool.sh")],
-                purgeable=purgeable,
-                detect=detect,
-                resource_requirements=[SMALL],
-            )
+            self.bench.update(**parts)
         except Conflict:
             assert self.bench.dump() == before, "what is refused changes nothing"
 
