@@ -7,7 +7,7 @@ a margin, in which the last report gets through, and before that the grace of jo
 """
 
 from torcd.protocol.errors import Refused
-from torcd.protocol.units import parse_duration, parse_walltime
+from torcd.protocol.units import parse_time
 from torcd.protocol.worker_requests import JobLaunch
 
 GRACE_S = 60.0
@@ -82,9 +82,8 @@ class TimeLeft:
 
 def parse_limit(text: str, name: str) -> float:
     """The seconds of "[D-]HH:MM:SS" or of an ISO 8601 duration such as PT1H30M. Raises Refused."""
-    parse = parse_duration if text.strip().startswith("P") else parse_walltime
     try:
-        seconds = parse(text.strip())
+        seconds = parse_time(text.strip())
     except Refused:
         seconds = 0.0
     if seconds <= 0:

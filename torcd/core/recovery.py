@@ -19,7 +19,7 @@ from torcd.core.state import State
 from torcd.core.status import Status, mask_of
 from torcd.protocol.errors import Refused
 from torcd.protocol.recover import Diagnosed, Recover
-from torcd.protocol.units import parse_duration, parse_memory, parse_walltime
+from torcd.protocol.units import parse_memory, parse_time
 
 Int64 = NDArray[np.int64]
 
@@ -112,7 +112,7 @@ def _consider(
         if not asked and not used:
             return "no_request"
     else:
-        ceiling = None if request.max_runtime is None else _parse_time(request.max_runtime)
+        ceiling = None if request.max_runtime is None else parse_time(request.max_runtime)
         factor, step = request.runtime_multiplier, 1.0
         if used < NEAR * asked or not (asked or used):  # it was cut off early: what it asked for was not too little
             return None
@@ -129,12 +129,8 @@ def check_ceilings(request: Recover) -> None:
     """Raises Refused for a ceiling that is no size or no time, also where nothing would meet it."""
     if request.max_memory is not None and parse_memory(request.max_memory) == 0:
         raise Refused("max_memory: a ceiling of no memory at all would let nothing run", value=request.max_memory)
-    if request.max_runtime is not None and _parse_time(request.max_runtime) == 0:
+    if request.max_runtime is not None and parse_time(request.max_runtime) == 0:
         raise Refused("max_runtime: a ceiling of no time at all would let nothing run", value=request.max_runtime)
-
-
-def _parse_time(text: str) -> float:
-    return float(parse_walltime(text)) if ":" in text else parse_duration(text)
 
 
 def _measure(state: State, base: int, case: Case, finding: Finding) -> tuple[float, float]:

@@ -83,3 +83,8 @@ def parse_walltime(text: str) -> int:
         f"{text!r} is not a walltime; write HH:MM:SS or D-HH:MM:SS, such as 04:00:00 or 2-00:00:00",
         value=text,
     )
+
+
+def parse_time(text: str) -> float:
+    """The seconds of a walltime or, without a colon, of an ISO 8601 duration."""
+    return float(parse_walltime(text)) if ":" in text else parse_duration(text)
