@@ -12,7 +12,7 @@ from torcctl.follow import new_request_key
 from torcctl.perform import requester
 from torcctl.selection import check_id, check_workflow, choose_workflow, is_id
 from torcd.protocol.errors import NotFound
-from torcd.protocol.slurm import Allocation, GetAllocation, Scheduled, ScheduleNodes
+from torcd.protocol.slurm import Allocation, GetAllocation, Scheduled, ScheduleNodes, is_of_a_job
 
 if TYPE_CHECKING:
     from torcctl.context import Context
@@ -31,15 +31,12 @@ SHOWN = {
 }
 """The columns of allocations."""
 
-WITHHELD = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "TORC_", "TORCD_")
-"""Variables that tell of the job or the torcd around this command, and would be taken for those of the new job."""
-
 
 def user_environment(context: "Context") -> dict[str, str]:
     """The environment for Slurm's jobs; a variable that is no text is left out, with a warning."""
     kept = {}
     for name, value in context.environ.items():
-        if name.startswith(WITHHELD) and name != "SLURM_CONF":
+        if is_of_a_job(name):
             continue
         try:
             (name + value).encode()

@@ -98,3 +98,8 @@ class Scheduled(Answer, frozen=True, kw_only=True):
 
     allocations: list[Allocation]
     warnings: list[str] = field(default_factory=list)
+
+
+def is_of_a_job(name: str) -> bool:
+    """Whether an environment variable tells of a job of Slurm's, or of a torcd: a new job would take it for its own."""
+    return name.startswith(("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "TORC_", "TORCD_")) and name != "SLURM_CONF"

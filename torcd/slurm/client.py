@@ -16,6 +16,7 @@ import trio
 from torcd.core.allocations import Seen
 from torcd.open_files import with_limit_of_before
 from torcd.protocol.errors import Refused, Unavailable
+from torcd.protocol.slurm import is_of_a_job
 from torcd.slurm import commands
 from torcd.slurm.commands import Ran
 
@@ -38,7 +39,7 @@ class Slurm:
     """The programs of the cluster that this host belongs to."""
 
     def __init__(self, environ: Mapping[str, str], timeout_s: float = TIMEOUT_S) -> None:
-        self._environ = {name: value for name, value in environ.items() if not _is_of_a_job(name)}
+        self._environ = {name: value for name, value in environ.items() if not is_of_a_job(name)}
         self._timeout_s = timeout_s
         self._path = environ.get("PATH", "")
 
@@ -62,7 +63,7 @@ class Slurm:
 
         Raises Rejected, or NoAnswer: it may be there.
         """
-        kept = {name: value for name, value in environment.items() if not _is_of_a_job(name)}
+        kept = {name: value for name, value in environment.items() if not is_of_a_job(name)}
         if "SLURM_CONF" in self._environ:
             kept["SLURM_CONF"] = self._environ["SLURM_CONF"]
         ran = await self._run(
@@ -148,8 +149,3 @@ class Slurm:
                 process.communicate()
                 return Ran(124, "", f"{argv[0]}: timed out, no answer within {self._timeout_s:g} s")
         return Ran(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
-
-
-def _is_of_a_job(name: str) -> bool:
-    """Whether a variable tells of another job, or of another torcd: it would be taken for the new job's own."""
-    return name.startswith(("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "TORC_", "TORCD_")) and name != "SLURM_CONF"
