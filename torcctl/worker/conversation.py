@@ -10,6 +10,7 @@ import logging
 import msgspec
 import trio
 
+from torcctl.worker.connection import CALL_DEADLINE_S
 from torcctl.worker.ledger import Ledger
 from torcctl.worker.link import Link
 from torcctl.worker.progress import Progress
@@ -58,6 +59,8 @@ class Conversation:
         self._news = trio.Event()
         self._asleep_until = -NEVER
         self._is_listening = False
+        self._num_asked = 0
+        self._newest_answered = 0
         self._last_sent = -NEVER
         self._quiet_until = -NEVER
         self._failure: TorcError | None = None
@@ -156,13 +159,13 @@ class Conversation:
             capacity=self._runner.capacity(),
         )
         try:
-            answer = _answer.decode(await self._link.ask(report))
+            number, answer = await self._ask(report)
         except (Unavailable, Busy) as error:
             self._ledger.restore(trio.current_time())
             self._postpone(error)
         else:
             self._ledger.settle()
-            self._on_answer(answer)
+            self._on_answer(number, answer)
 
     async def _listen(self) -> None:
         self._last_sent = trio.current_time()
@@ -173,27 +176,37 @@ class Conversation:
             lingers=self._linger_s > 0 and self._idle_since is not None,
         )
         try:
-            answer = _answer.decode(await self._link.ask(report, WAIT_S + WAIT_MARGIN_S))
+            number, answer = await self._ask(report)
         except (Unavailable, Busy) as error:
             self._postpone(error)
         except TorcError as error:
             self._failure = error
         else:
-            self._on_answer(answer)
+            self._on_answer(number, answer)
         self._is_listening = False
         self._news.set()
+
+    async def _ask(self, report: ReportWorker) -> tuple[int, WorkerAnswer]:
+        """The answer, and the number of the report that it answers; they are counted."""
+        self._num_asked += 1
+        number = self._num_asked
+        deadline_s = report.wait_s + WAIT_MARGIN_S if report.wait_s else CALL_DEADLINE_S
+        return number, _answer.decode(await self._link.ask(report, deadline_s))
 
     def _postpone(self, error: TorcError) -> None:
         log.warning("torcd cannot take a report now: %s", error)
         self._quiet_until = trio.current_time() + RETRY_S
 
-    def _on_answer(self, answer: WorkerAnswer) -> None:
+    def _on_answer(self, number: int, answer: WorkerAnswer) -> None:
         for refused in answer.refused:
             self._runner.forget(refused, refused.why)
         for stop in answer.stop:
             self._runner.stop_one(stop)
         if answer.jobs:
             self._runner.accept(answer.jobs)
+        if number < self._newest_answered:  # a waiting report that a newer one has ended: it knows less
+            return
+        self._newest_answered = number
         self.is_complete = answer.complete
         self.is_stranded = answer.stranded > 0
         if not (self.is_complete or self.is_stranded):
