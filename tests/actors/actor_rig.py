@@ -240,9 +240,11 @@ class Hand:
         self.registration = await self.house.send(self.workflow_id, Register(request, self.session, self.closed))
         self.worker_id = self.registration["worker_id"]
 
-    def request(self, *, jobs: int | None = None, wait_s: float = 0, **parts: Any) -> ReportWorker:
-        """A report; `jobs`: how many more it would take."""
-        capacity = None if jobs is None else Capacity(jobs=jobs)
+    def request(
+        self, *, jobs: int | None = None, time_left_s: float | None = None, wait_s: float = 0, **parts: Any
+    ) -> ReportWorker:
+        """A report; `jobs`: how many more it would take that end in `time_left_s`."""
+        capacity = None if jobs is None else Capacity(jobs=jobs, time_left_s=time_left_s)
         return ReportWorker(worker_id=self.worker_id, capacity=capacity, wait_s=wait_s, **parts)
 
     async def report(self, **parts: Any) -> WorkerAnswer:

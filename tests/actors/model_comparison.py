@@ -48,6 +48,7 @@ def _expect(model: Model) -> View:
                 "run_id": job.attempts[-1].run_id if job.attempts else 0,
                 "return_code": job.return_code,
                 "worker": job.current.worker if job.current is not None and job.status in LIVE else None,
+                "runtime_s": None if job.need is None else job.need[1],
             }
             for name, job in jobs
         },
@@ -71,6 +72,13 @@ def _expect(model: Model) -> View:
 def _look(db: sqlite3.Connection, workflow_id: int) -> View:
     jobs = _list(db, JOBS, workflow_id)
     results = _list(db, ALL_RESULTS, workflow_id)
+    runtimes = dict(
+        db.execute(
+            "SELECT j.id, q.runtime_s FROM job_state s JOIN job j ON j.id = s.job_id"
+            " LEFT JOIN requirement q ON q.id = j.requirement_id WHERE s.workflow_id = ?",
+            (workflow_id,),
+        )
+    )
     (run_id, is_canceled, last_seq), *_ = db.execute(
         "SELECT run_id, is_canceled, event_seq FROM workflow WHERE id = ?", (workflow_id,)
     )
@@ -82,6 +90,7 @@ def _look(db: sqlite3.Connection, workflow_id: int) -> View:
                 "run_id": job.run_id,
                 "return_code": job.return_code,
                 "worker": job.worker_id,
+                "runtime_s": runtimes[job.id],
             }
             for job in jobs
         },

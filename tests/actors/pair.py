@@ -20,7 +20,7 @@ from torcd.actors.mailbox import Message
 from torcd.actors.messages import LeaseEnded, Nudge
 from torcd.protocol.errors import Conflict, NotFound, TorcError, Unavailable
 from torcd.protocol.requests import UpdateUserData
-from torcd.protocol.specification import UserDataSpec
+from torcd.protocol.specification import ResourceRequirementsSpec, UserDataSpec
 from torcd.protocol.worker_requests import AttemptEnd, AttemptRef, LeaveWorker, OutputSeen, WorkerAnswer
 from torcd.storage.create import insert_workflow
 
@@ -47,12 +47,13 @@ class Letter:
 
 @dataclass(frozen=True)
 class Report:
-    """What one report says, and how many jobs the worker would take."""
+    """What one report says, and how many jobs the worker would take that end in the time it has left."""
 
     started: Sequence[Ref] = ()
     ended: Sequence[Letter] = ()
     returned: Sequence[Ref] = ()
     room: int | None = None
+    time_left_s: float | None = None
 
 
 @dataclass
@@ -65,6 +66,8 @@ class Worker:
     """Its lease has ended, or it has left."""
     waiting: tuple[Message, int | None] | None = None
     """A report that waits, and its room."""
+    time_left_s: float | None = None
+    """What it last said of that when it asked for jobs."""
     told: set[Ref] = field(default_factory=set)
     """What it was asked to stop on its present connection."""
     unheard: set[Ref] = field(default_factory=set)
@@ -123,13 +126,18 @@ class Pair:
                 depends_on=list(each.after),
                 cancel_on_blocking_job_failure=each.cancels,
                 priority=each.priority,
+                resource_requirements=None if each.need is None else each.need[0],
             )
             for each in blueprints
         ]
+        needs = sorted({each.need for each in blueprints if each.need is not None})
+        requirements = [ResourceRequirementsSpec(name=name, runtime=f"PT{int(time)}S") for name, time in needs]
         names = sorted({value for each in blueprints for value in (*each.reads, *each.writes)} | set(GIVEN))
         data = [UserDataSpec(name=name, data=values.get(name, UNSET)) for name in names]
         scripts = [(each.name, "tool.sh") for each in blueprints if each.scripts]
-        new = new_workflow(specs, user_data=data, scripts=scripts, track_scripts=False)
+        new = new_workflow(
+            specs, resource_requirements=requirements, user_data=data, scripts=scripts, track_scripts=False
+        )
         self.workflow_id = await self.house.database.commit(lambda db: insert_workflow(db, new))
         self.ids = await self.house.ids(self.workflow_id)
         self.names = {job_id: name for name, job_id in self.ids.items()}
@@ -185,13 +193,13 @@ class Pair:
         assert lease is not None
         await self.house.send(self.workflow_id, LeaseEnded(worker.hand.worker_id, lease))
         self.model.lose(worker.hand.worker_id)
-        worker.is_gone = True
+        worker.is_gone, worker.time_left_s = True, None
 
     async def leave(self, worker: Worker) -> None:
         """A worker's orderly end."""
         await self.house.send(self.workflow_id, LeaveWorker(worker_id=worker.hand.worker_id))
         self.model.lose(worker.hand.worker_id)
-        worker.is_present, worker.is_gone = False, True
+        worker.is_present, worker.is_gone, worker.time_left_s = False, True, None
         await self.end_wait(worker)
 
     async def come_back(self, worker: Worker, presented: Sequence[Ref]) -> None:
@@ -220,7 +228,14 @@ class Pair:
         attempts = self.model.attempts_of(worker.hand.worker_id)
         return [each for each in attempts if each.ref not in worker.unheard and (not phases or each.phase in phases)]
 
-    def write_letter(self, attempt: Attempt, code: int, stopped: str | None, outputs: dict[str, str]) -> Letter:
+    def write_letter(
+        self,
+        attempt: Attempt,
+        code: int,
+        stopped: str | None,
+        outputs: dict[str, str],
+        exec_time_s: float = 0.5,
+    ) -> Letter:
         """A process ends. `outputs`: what it did to each declared output: write, leave, delete."""
         blueprint = self.model.jobs[attempt.ref[0]].blueprint
         for file in blueprint.outputs:
@@ -230,7 +245,7 @@ class Pair:
                 self.delete(file)
         self.now_ms += 10
         seen = {file: self.see(file) for file in blueprint.outputs}
-        end = End(attempt.ref, code, self.now_ms, self.now_ms + 5, stopped, seen)
+        end = End(attempt.ref, code, self.now_ms, self.now_ms + 5, exec_time_s, stopped, seen)
         ref = self._ref(attempt.ref)
         message = AttemptEnd(
             job_id=ref.job_id,
@@ -239,7 +254,7 @@ class Pair:
             stopped=stopped,  # type: ignore[arg-type]  # one of its literals
             started_at_ms=end.started_ms,
             ended_at_ms=end.ended_ms,
-            exec_time_s=0.5,
+            exec_time_s=exec_time_s,
             outputs=[self._output(file, what) for file, what in seen.items()],
         )
         letter = Letter(attempt.worker, end, message)
@@ -261,6 +276,7 @@ class Pair:
             "ended": [letter.message for letter in report.ended],
             "returned": [self._ref(ref) for ref in report.returned],
             "jobs": report.room,
+            "time_left_s": report.time_left_s,
         }
 
     async def report(self, worker: Worker, report: Report) -> None:
@@ -278,10 +294,13 @@ class Pair:
         worker.hand.house = self.house
         await self.ask(worker.hand.report(**self.parts(report)), NotFound)
 
-    async def listen(self, worker: Worker, room: int | None) -> None:
+    async def listen(self, worker: Worker, room: int | None, time_left_s: float | None) -> None:
         """Begins a report that waits."""
-        (message,) = self.house.post(self.workflow_id, worker.hand.request(jobs=room, wait_s=FOR_EVER_S))
+        request = worker.hand.request(jobs=room, time_left_s=time_left_s, wait_s=FOR_EVER_S)
+        (message,) = self.house.post(self.workflow_id, request)
         await self.end_wait(worker)
+        if room is not None:
+            worker.time_left_s = time_left_s
         worker.waiting = (message, room)
         await self.absorb()
 
@@ -313,22 +332,30 @@ class Pair:
         refused = self.model.report(worker_id, report.started, [each.end for each in report.ended], report.returned)
         found = [((self.names.get(each.job_id, "?"), each.attempt_id), each.why) for each in answer.refused]
         assert sorted(found) == sorted(refused)
+        if report.room is not None:
+            worker.time_left_s = report.time_left_s
         self._take_launches([(worker, answer)], report.room)
 
     def _take_rest(self, worker: Worker, report: Report, answer: WorkerAnswer) -> None:
         self.model.note_over(worker.hand.worker_id, [*(each.end.ref for each in report.ended), *report.returned])
         self._take_stops(worker, answer)
+        self._check_outlook(worker, answer)
+
+    def _check_outlook(self, worker: Worker, answer: WorkerAnswer) -> None:
+        """What a worker is told of the workflow: whether there is anything to come for it."""
         assert answer.complete == self.model.is_complete
+        assert answer.stranded == self.model.count_stranded(worker.time_left_s)
 
     def _take_launches(self, answers: Sequence[tuple[Worker, WorkerAnswer]], room: int | None) -> None:
         """SEMANTICS 8.1: as many as there is room for, the best first; each a new attempt of a job that is free."""
         launched = [launch.name for _, answer in answers for launch in answer.jobs]
-        free = self.model.claimable()
-        left = [name for name in free if name not in launched]
-        if room is not None:
-            assert len(launched) == min(room, len(free)), (launched, free)
-        best_left = max((self.model.jobs[name].priority for name in left), default=None)
         for worker, answer in answers:
+            free = self.model.claimable(worker.time_left_s)
+            if room is not None:
+                assert len(launched) == min(room, len(free)), (launched, free)
+            assert {launch.name for launch in answer.jobs} <= set(free), "8.1: it has no time for that"
+            left = [name for name in free if name not in launched]
+            best_left = max((self.model.jobs[name].priority for name in left), default=None)
             for launch in answer.jobs:
                 attempt = self.model.claim(worker.hand.worker_id, launch.name)
                 assert best_left is None or self.model.jobs[launch.name].priority >= best_left
@@ -361,11 +388,12 @@ class Pair:
             worker.waiting = None
             self._take_stops(worker, answer)
             assert answer.jobs or answer.stop or answer.complete or answer.stranded, "answered with nothing"
-            assert answer.complete == self.model.is_complete
+            self._check_outlook(worker, answer)
         for worker in waiting:
             if worker.waiting is not None:
-                assert not (worker.waiting[1] and self.model.claimable()), "8.1: it waits though there is work"
-                assert not self.model.is_complete, "it waits though there is nothing to come"
+                has_work = worker.waiting[1] and self.model.claimable(worker.time_left_s)
+                assert not has_work, "8.1: it waits though there is work"
+                self._check_outlook(worker, WorkerAnswer())  # there is something to come
                 self._take_stops(worker, WorkerAnswer())
 
     async def work(self, worker: Worker, fails: Collection[str] = ()) -> None:

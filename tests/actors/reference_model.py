@@ -16,6 +16,9 @@ Seen = tuple[int, int] | str
 """What is known of a file: (mtime_ns, size), or one of the next three words."""
 ABSENT, UNKNOWN, NEVER = "absent", "unknown", "never"
 
+Need = tuple[str, float]
+"""Resource requirements: what those that a recovery makes of them are named after, and the runtime in seconds."""
+
 State = tuple[str, str | None]
 """A job's status and its reason."""
 Ref = tuple[str, int]
@@ -52,6 +55,7 @@ class Blueprint:
     after: tuple[str, ...] = ()
     cancels: bool = True
     priority: int = 0
+    need: Need | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class End:
     return_code: int
     started_ms: int
     ended_ms: int
+    exec_time_s: float
     stopped: str | None = None
     outputs: Mapping[str, Seen] = field(default_factory=dict)
 
@@ -121,6 +126,7 @@ class Job:
     definition: dict[str, object]
     cancels: bool
     priority: int
+    need: Need | None
     status: str = "uninitialized"
     reason: str | None = None
     attempts: list[Attempt] = field(default_factory=list)
@@ -148,7 +154,7 @@ class Model:
     def __init__(self, blueprints: Iterable[Blueprint], values: Mapping[str, object]) -> None:
         """`values` is the user data that has a value from the beginning."""
         self.jobs: dict[str, Job] = {
-            each.name: Job(each, {"command": f"run {each.name}", "env": {}}, each.cancels, each.priority)
+            each.name: Job(each, {"command": f"run {each.name}", "env": {}}, each.cancels, each.priority, each.need)
             for each in blueprints
         }
         self.producer = {file: name for name, job in self.jobs.items() for file in job.blueprint.outputs}
@@ -210,13 +216,25 @@ class Model:
         """Everything that a worker was ever handed."""
         return [each for job in self.jobs.values() for each in job.attempts if each.worker == worker]
 
-    def claimable(self) -> list[str]:
-        """The jobs that may be handed out, best first (SEMANTICS 8.1).
+    def claimable(self, time_left_s: float | None = None) -> list[str]:
+        """The jobs that may be handed to a worker with so much time, best first (SEMANTICS 8.1).
 
         SEMANTICS 5.2: not one whose former attempt was asked to stop and may still be alive.
         """
         free = [name for name in self.with_status("ready") if not any(a.is_stopping for a in self.jobs[name].attempts)]
-        return sorted(free, key=lambda name: -self.jobs[name].priority)
+        fitting = [name for name in free if self.ends_within(name, time_left_s)]
+        return sorted(fitting, key=lambda name: -self.jobs[name].priority)
+
+    def ends_within(self, name: str, time_left_s: float | None) -> bool:
+        """SEMANTICS 8.1. Reading: a job without requirements has not said how long it takes, and always fits."""
+        need = self.jobs[name].need
+        return time_left_s is None or need is None or need[1] <= time_left_s
+
+    def count_stranded(self, time_left_s: float | None) -> int:
+        """The jobs that wait, when nothing is under way and nothing that is ready fits into so much time; else 0."""
+        if self.with_status(*LIVE) or any(self.ends_within(name, time_left_s) for name in self.with_status("ready")):
+            return 0
+        return len(self.with_status(*WAITING))
 
     def record(self, file: str) -> Seen:
         """What was last accepted of a file."""

@@ -4,6 +4,7 @@ Like `reference_model` it is written from SEMANTICS alone. A new way to be stale
 into `check`, a new operation into `OPERATIONS` and `find_reasons`.
 """
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,7 @@ from reference_model import (
     Blueprint,
     Job,
     Model,
+    Need,
     Result,
     Seen,
     State,
@@ -46,6 +48,8 @@ class Request:
     """Whether an id is among the keys that no job has."""
     status: str | None = None
     return_code: int | None = None
+    retry_unknown: bool = False
+    max_runtime_s: int | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ OPERATIONS: Mapping[str, Traits] = {
     "restart --only-uninitialized": EVALUATION,
     "reset-status": RESET,
     "jobs reset-status": RESET,
+    "recover": EVALUATION,
 }
 
 
@@ -111,11 +116,13 @@ class Plan:
     stopped: Collection[str]
     records: Mapping[str, Seen]
     clears_cancel: bool
+    needs: Mapping[str, Need]
+    """Of the jobs that are given other resource requirements."""
 
     @property
     def count(self) -> int:
-        """The number of "Reset N jobs": what reinit merely evaluates is not counted (SEMANTICS §5)."""
-        if self.request.operation != "reinit" and not self.request.reinitialize:
+        """The number of "Reset N jobs": what reinit or recover merely evaluates is not counted (SEMANTICS §5)."""
+        if self.request.operation not in {"reinit", "recover"} and not self.request.reinitialize:
             return len(self.moves)
         return sum(
             1
@@ -146,8 +153,16 @@ def files_to_look_at(model: Model, request: Request) -> set[str]:
         return set(model.records)
     if not traits.evaluates:
         return set()
-    waiting = [model.jobs[name].blueprint for name in model.with_status("uninitialized")]
-    return {file for each in waiting for file in (*each.inputs, *each.scripts)}
+    names = {*model.with_status("uninitialized")}
+    if request.operation == "recover":
+        cured = cure(model, request)
+        names |= {*cured, *model.downstream(cured)}
+    return {file for name in names for file in inputs_of(model.jobs[name].blueprint)}
+
+
+def inputs_of(blueprint: Blueprint) -> tuple[str, ...]:
+    """What a job takes, its scripts included."""
+    return (*blueprint.inputs, *blueprint.scripts)
 
 
 def forget_outdated(model: Model, seen: Mapping[str, Seen], version: int) -> dict[str, Seen]:
@@ -169,14 +184,11 @@ def make_plan(model: Model, request: Request, seen: Mapping[str, Seen]) -> Plan:
     request = resolve(model, request)
     traits = traits_of(request)
     seen = leave_to_workers(model, seen)
-    check(model, request, traits, seen)
     observed = {file: what for file, what in seen.items() if what != UNKNOWN}  # 4.8: unchanged, with --force
     own = find_reasons(model, request, traits, observed)
     inherited = spread(model, own)
     reset = {*own, *inherited} if request.operation != "initialize" else set(enabled(model))
     live = [name for name in model.with_status(*LIVE) if name in reset]
-    if live and not request.stop_live:
-        raise Refusal(409)  # SEMANTICS 5.2
     state = model.states() | dict.fromkeys(reset, ("uninitialized", None))
     if traits.evaluates:
         model.evaluate(state, [name for name in model.order if state[name][0] in {"uninitialized", "blocked"}])
@@ -185,6 +197,9 @@ def make_plan(model: Model, request: Request, seen: Mapping[str, Seen]) -> Plan:
         for name in model.order
         if name in live or state[name] != model.jobs[name].state
     }
+    check(model, request, traits, seen, model.jobs if traits.looks_at_all else moves)
+    if live and not request.stop_live:
+        raise Refusal(409)  # SEMANTICS 5.2
     # Reading: an evaluation that makes a job ready also takes a cancel back, else the job could not be meant to run
     resumes = traits.evaluates and any(move.after[0] == "ready" for move in moves.values())
     return Plan(
@@ -194,6 +209,7 @@ def make_plan(model: Model, request: Request, seen: Mapping[str, Seen]) -> Plan:
         stopped=live,
         records=observed,
         clears_cancel=traits.is_run or resumes,
+        needs=raise_needs(model, request) if request.operation == "recover" else {},
     )
 
 
@@ -202,6 +218,8 @@ def apply_plan(model: Model, plan: Plan) -> None:
     model.run_id = plan.run_id
     model.is_canceled = model.is_canceled and not plan.clears_cancel
     model.accept(plan.records)
+    for name, need in plan.needs.items():
+        model.jobs[name].need = need
     for name, move in plan.moves.items():
         supersede(model.jobs[name], is_stopped=name in plan.stopped)
         model.move(name, *move.after)
@@ -222,8 +240,11 @@ def supersede(job: Job, *, is_stopped: bool) -> None:
 # ---- what an operation is refused with ---------------------------------------------------------------------------
 
 
-def check(model: Model, request: Request, traits: Traits, seen: Mapping[str, Seen]) -> None:
-    """Raises Refusal. Reading: of several causes an unknown job comes first, and live jobs last."""
+def check(model: Model, request: Request, traits: Traits, seen: Mapping[str, Seen], concerned: Collection[str]) -> None:
+    """Raises Refusal. Reading: of several causes an unknown job comes first, and live jobs last.
+
+    Reading: an evaluation asks only for the files of the jobs that it moves, who are the `concerned`.
+    """
     if request.stranger:
         raise Refusal(404)  # §5, jobs reset-status: all or nothing
     if request.force or not traits.evaluates:
@@ -232,7 +253,7 @@ def check(model: Model, request: Request, traits: Traits, seen: Mapping[str, See
         raise Refusal(422)  # §5, initialize
     if UNKNOWN in seen.values():
         raise Refusal(422)  # 4.8
-    if any(seen.get(file) == ABSENT for file in required_files(model)):
+    if any(seen.get(file) == ABSENT for file in required_files(model, concerned)):
         raise Refusal(422)  # §5. Reading: `run` is refused like this as well, for the files that it looks at
     if traits.is_run and not required_values(model) <= model.values.keys():
         raise Refusal(422)  # §5, initialize. Reading: reinit and what continues as one refuse likewise
@@ -243,10 +264,10 @@ def enabled(model: Model) -> dict[str, Blueprint]:
     return {name: job.blueprint for name, job in model.jobs.items() if job.status != "disabled"}
 
 
-def required_files(model: Model) -> set[str]:
-    """Files that an enabled job takes and no enabled job produces (§5, 2.5); never scripts (4.5)."""
+def required_files(model: Model, names: Collection[str]) -> set[str]:
+    """Files that an enabled one of these jobs takes and no enabled job produces (§5, 2.5); never scripts (4.5)."""
     made = {file for each in enabled(model).values() for file in each.outputs}
-    return {file for each in enabled(model).values() for file in each.inputs} - made
+    return {file for name, each in enabled(model).items() if name in names for file in each.inputs} - made
 
 
 def required_values(model: Model) -> set[str]:
@@ -274,6 +295,9 @@ def find_reasons(model: Model, request: Request, traits: Traits, observed: Mappi
             add([name], ("not_completed", model.jobs[name].status))
     if request.operation == "reset-status":
         add(failed(model) if request.failed_only else enabled(model), ("requested",))
+    if request.operation == "recover":
+        for name in cure(model, request):
+            add([name], ("not_completed", model.jobs[name].status))
     if request.operation == "jobs reset-status":
         add(named(model, request) & enabled(model).keys(), ("requested",))
     return {name: reasons for name, reasons in found.items() if reasons}
@@ -364,3 +388,44 @@ def has_to_run(model: Model, name: str, reasons: Collection[Reason]) -> bool:
     if model.jobs[name].status == "canceled" and ("requested",) not in reasons:
         return bool(reasons) and model.judge(name, model.states())[0] != "canceled"
     return bool(reasons)
+
+
+# ---- recover -----------------------------------------------------------------------------------------------------
+
+NEAR = 0.9
+MULTIPLIER = 1.4
+BLAMELESS = {"worker_lost", "worker_shutdown"}
+"""Why a job was terminated that did nothing wrong."""
+
+
+def cure(model: Model, request: Request) -> dict[str, float | None]:
+    """SEMANTICS 5.9: the jobs that run again, and the runtime that each would need; None: what it has."""
+    cured: dict[str, float | None] = {}
+    for name in model.with_status("failed", "terminated"):
+        job = model.jobs[name]
+        if job.reason in BLAMELESS:
+            cured[name] = None
+        elif job.reason == "walltime":
+            assert job.current is not None
+            assert job.current.report is not None
+            asked = 0.0 if job.need is None else job.need[1]
+            used, most = job.current.report.exec_time_s, request.max_runtime_s
+            if used < NEAR * asked:  # it was begun too late, and may well fit into another worker's time
+                cured[name] = None
+            elif most is None or (asked < most and used <= most):
+                wanted = float(math.ceil(max(asked, used) * MULTIPLIER))
+                cured[name] = wanted if most is None else min(wanted, most)
+        elif request.retry_unknown:
+            cured[name] = None
+    return cured
+
+
+def raise_needs(model: Model, request: Request) -> dict[str, Need]:
+    """SEMANTICS 5.9: what the cured jobs ask for. Reading: of jobs with the same needs the longest decides for all."""
+    found = {name: runtime_s for name, runtime_s in cure(model, request).items() if runtime_s is not None}
+    longest: dict[Need | None, float] = {}
+    for name, runtime_s in found.items():
+        need = model.jobs[name].need
+        longest[need] = max(longest.get(need, 0.0), runtime_s)
+    needs = {name: model.jobs[name].need for name in found}
+    return {name: (need[0] if need else "recovered", longest[need]) for name, need in needs.items()}

@@ -26,6 +26,7 @@ from reference_operations import (
 from torcd.actors.messages import Nudge
 from torcd.core.plan import Summary
 from torcd.protocol.errors import Conflict, TorcError, Unavailable
+from torcd.protocol.recover import Recover
 from torcd.protocol.requests import (
     CancelTask,
     CancelWorkflow,
@@ -41,7 +42,7 @@ from torcd.protocol.requests import (
 from torcd.storage.tasks import load_plan
 
 KINDS: dict[str, type[Operation]] = {
-    kind.NAME: kind for kind in (Initialize, Prepare, Reinit, Restart, ResetStatus, ResetJobs)
+    kind.NAME: kind for kind in (Initialize, Prepare, Reinit, Restart, ResetStatus, ResetJobs, Recover)
 }
 NO_DIGEST = "0" * 64
 """The digest of no plan."""
@@ -117,6 +118,9 @@ class SideBySide(Pair):
         if request.operation == "jobs reset-status":
             given["jobs"] = [self.ids[name] for name in request.jobs] + [STRANGER] * request.stranger
             given |= {"status": request.status, "return_code": request.return_code}
+        if request.operation == "recover":
+            given["retry_unknown"] = request.retry_unknown
+            given["max_runtime"] = None if request.max_runtime_s is None else f"PT{request.max_runtime_s}S"
         return KINDS[request.operation], given
 
     def _predict(self, request: Request, seen: dict[str, Seen]) -> Plan | int:
@@ -302,6 +306,7 @@ class SideBySide(Pair):
                 assert isinstance(await error_of(worker.waiting[0]), Unavailable)
             worker.waiting = None
             worker.is_present = False
+            worker.time_left_s = None
             worker.told.clear()
 
     async def _find_unheard(self) -> None:

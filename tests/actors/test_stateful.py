@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from pair import FOR_EVER_S, GIVEN, SCRIPT, Letter, Report, Worker
-from reference_model import LIVE, Attempt, Blueprint
+from reference_model import LIVE, Attempt, Blueprint, Need
 from reference_operations import Request, files_to_look_at, has_nothing_to_do
 from side_by_side import NO_DIGEST, SideBySide
 
@@ -33,6 +33,11 @@ MOST_WORKERS = 3
 USER_FILES = ("x", "y", "z")
 MEMORY = Path("/dev/shm")
 """Where a database need not wait for a disk, on Linux."""
+
+
+NEEDS: list[Need | None] = [None, None, ("short", 6000.0), ("long", 360000.0)]
+TIMES = st.sampled_from([None, None, None, 7500.0, 400000.0])
+"""How much time a worker has left: for short jobs, for all, not for what a recovery makes of them; hours to spare."""
 
 
 # ---- workflows ----
@@ -61,6 +66,7 @@ def workflows(draw: st.DrawFn) -> list[Blueprint]:
                 after=tuple(parent.name for parent, way in edges if way == "after"),
                 cancels=draw(st.sampled_from([True, True, False])),
                 priority=draw(st.sampled_from([0, 0, 5])),
+                need=draw(st.sampled_from(NEEDS)),
             )
         )
     return made
@@ -87,10 +93,22 @@ def requests(names: list[str], operation: str) -> st.SearchStrategy[Request]:
             "status": st.sampled_from([None, None, "failed", "done", "submitted", "submitted_pending", "ready"]),
             "return_code": st.sampled_from([None, None, 0, 1, -15]),
         }
+    if operation == "recover":
+        given |= {"retry_unknown": st.booleans(), "max_runtime_s": st.sampled_from([None, None, 10000])}
     return st.builds(Request, **given)
 
 
-OPERATIONS = ["reinit", "restart", "reinit", "restart", "prepare", "reset-status", "jobs reset-status", "initialize"]
+OPERATIONS = [
+    "reinit",
+    "restart",
+    "reinit",
+    "restart",
+    "prepare",
+    "reset-status",
+    "jobs reset-status",
+    "initialize",
+    "recover",
+]
 FATES = ["well", "well", "well", "badly", "without its output", "without its data", "stopped"]
 """How a process ends."""
 EDITS: list[dict[str, Any]] = [
@@ -234,13 +252,13 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.present and self.model.claimable())
     @rule(data=st.data(), room=st.integers(1, 4))
     def claim(self, data: st.DataObject, room: int) -> None:
-        self.do(self.pair.report, self.pick(data, self.present), Report(room=room))
+        self.do(self.pair.report, self.pick(data, self.present), Report(room=room, time_left_s=data.draw(TIMES)))
 
     @precondition(lambda self: self.present)
     @rule(data=st.data())
     def listen(self, data: st.DataObject) -> None:
         """SEMANTICS 8.1: claims wait on the daemon"""
-        self.do(self.pair.listen, self.pick(data, self.present), self.room(data))
+        self.do(self.pair.listen, self.pick(data, self.present), self.room(data), data.draw(TIMES))
 
     @precondition(lambda self: self.holding("pending"))
     @rule(data=st.data())
@@ -263,12 +281,14 @@ class Histories(RuleBasedStateMachine):
         if fate != "without its data" and attempt.phase in LIVE:
             self.do(self.pair.write_values, attempt)
         code = self.pick(data, [1, -15]) if fate in {"badly", "stopped"} else 0
-        stopped = self.pick(data, ["walltime", "worker_shutdown", "by_user"]) if fate == "stopped" else None
+        stopped = self.pick(data, ["walltime", "walltime", "worker_shutdown", "by_user"]) if fate == "stopped" else None
         outputs = {}
         if fate in {"badly", "without its output"}:
             declared = self.model.jobs[attempt.ref[0]].blueprint.outputs
             outputs = {file: self.pick(data, ["delete", "leave", "write"]) for file in declared}
-        return self.pair.write_letter(attempt, code, stopped, outputs)
+        need = self.model.jobs[attempt.ref[0]].need
+        takes_s = self.pick(data, [need[1], need[1], 0.5]) if stopped == "walltime" and need is not None else 0.5
+        return self.pair.write_letter(attempt, code, stopped, outputs, takes_s)
 
     @precondition(lambda self: self.present and self.model.claimable())
     @rule(data=st.data())
@@ -323,6 +343,7 @@ class Histories(RuleBasedStateMachine):
             ended=[*ended, *twice],
             returned=self.some(data, mine),
             room=self.room(data),
+            time_left_s=data.draw(TIMES),
         )
 
     @rule(data=st.data(), how=st.sampled_from(["now", "now", "unheard"]), patient=PATIENT)
@@ -358,7 +379,7 @@ class Histories(RuleBasedStateMachine):
         """Reports that share a transaction; when that fails each is tried in its own."""
         is_sure = bool(self.model.claimable())  # that there is something to commit
         workers = [self.pick(data, self.present), self.pick(data, self.present)]
-        pairs = [(worker, replace(self.words(data, worker), room=1)) for worker in workers]
+        pairs = [(worker, replace(self.words(data, worker), room=1, time_left_s=None)) for worker in workers]
         self.do(self.pair.report_together, pairs, failing if is_sure else 0)
 
     # ---- what is rare ----

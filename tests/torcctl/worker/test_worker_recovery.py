@@ -89,7 +89,8 @@ async def test_logs_that_the_script_removed_are_made_again(daemon: FakeDaemon) -
 
 
 async def test_what_the_script_leaves_behind_ends_with_it(daemon: FakeDaemon, tmp_path: Path) -> None:
-    end = await run(daemon, retried("sleep 1000 & echo $! > pid", "test ! -e /proc/$(cat pid)/exe"))
+    until_gone = "while [ -e /proc/$(cat pid)/exe ]; do sleep 0.01; done"  # killed is not yet gone
+    end = await run(daemon, retried("sleep 1000 & echo $! > pid", until_gone))
     assert end.return_code == 0
     assert not is_alive(int((tmp_path / "pid").read_text()))
 
