@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torcd.core.placement import Requirement
+from torcd.core.placement import NO_REQUIREMENT, Requirement
 from torcd.core.sizing import MOST, Node, Size, size_allocations
 from torcd.protocol.specification import SlurmSchedulerSpec
 
@@ -40,6 +40,13 @@ def test_jobs_share_nodes_and_time(
 def test_what_fits_nowhere_gets_nothing_and_is_told() -> None:
     needs = [(need(runtime_s=20_000), 3), (need(memory_bytes=65 * GIB), 2), (need(), 1)]
     assert size_allocations(needs, HOURS_4, NODE, 0) == Size(count=1, fitting=1, too_long=3, too_large=2)
+
+
+def test_a_job_without_requirements_fits_into_any_walltime() -> None:
+    """Workers start it as long as they start jobs."""
+    short = SlurmSchedulerSpec(walltime="00:30:00")
+    assert size_allocations([(NO_REQUIREMENT, 9)], short, NODE, 0) == Size(count=2, fitting=9, too_long=0, too_large=0)
+    assert size_allocations([(need(), 9)], short, NODE, 0).too_long == 9
 
 
 def test_what_is_on_its_way_counts() -> None:

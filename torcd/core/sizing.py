@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from torcd.core.placement import Requirement, Room
+from torcd.core.placement import NO_REQUIREMENT, Requirement, Room
 from torcd.protocol.specification import SlurmSchedulerSpec
 from torcd.protocol.units import parse_walltime
 
@@ -44,7 +44,7 @@ def size_allocations(
     share = 0.0
     fitting = too_long = too_large = 0
     for need, count in needs:
-        rounds = int(walltime_s // need.runtime_s) if need.runtime_s else 1
+        rounds = _count_rounds(need, walltime_s)
         slots = _count_slots(need, node)
         if rounds < 1:
             too_long += count
@@ -54,6 +54,11 @@ def size_allocations(
             fitting += count
             share += count / (rounds * slots * scheduler.nodes)
     return Size(max(min(math.ceil(share), MOST) - pending, 0), fitting, too_long, too_large)
+
+
+def _count_rounds(need: Requirement, walltime_s: int) -> int:
+    """How many such jobs run one after the other; of one without requirements nobody knows: one."""
+    return 1 if need is NO_REQUIREMENT or not need.runtime_s else int(walltime_s // need.runtime_s)
 
 
 def _count_slots(need: Requirement, node: Node) -> int:
