@@ -17,6 +17,7 @@ from torcd.protocol.errors import Conflict, Refused
 from torcd.protocol.recover import Recover
 from torcd.protocol.requests import Initialize, Prepare, Reinit, ResetStatus, Undo
 from torcd.protocol.specification import ResourceRequirementsSpec, SlurmSchedulerSpec
+from torcd.protocol.units import MAX_BYTES, MAX_SECONDS
 from torcd.storage.ready import load_demand
 
 Make = Callable[..., Workbench]
@@ -123,6 +124,35 @@ def test_at_a_ceiling_a_job_stays_as_it_is(bench: Workbench) -> None:
     assert found["a"]["adjustments"] == {"memory_bytes": {"from": GIB, "to": GIB * 5 // 4}}
     assert found["b"]["why"] == "at_ceiling", "it is known to need more than that"
     assert found["c"]["adjustments"] == {"runtime_s": {"from": 3600.0, "to": 4000.0}}
+
+
+def test_jobs_with_other_requirements_that_end_at_the_same_ones_share_them(bench: Workbench) -> None:
+    end(bench, "a", **KILLED)
+    bench.operate(Recover)
+    bench.claim()
+    bench.report(started=[bench.attempt("a")])
+    end(bench, "a", **(KILLED | {"peak_memory_bytes": 3 * GIB // 2}))
+    end(bench, "b", **KILLED)
+    assert (needs(bench)["a"], needs(bench)["b"]) == ("big_r1", "big")
+    bench.operate(Recover, memory_multiplier=3, max_memory="2g")
+    assert (needs(bench)["a"], needs(bench)["b"]) == ("big_r2", "big_r2")
+    assert bench.rows("SELECT memory_bytes FROM requirement WHERE name = 'big_r2'") == [(2 * GIB,)]
+    bench.operate(Undo)
+    assert (needs(bench)["a"], needs(bench)["b"]) == ("big_r1", "big")
+
+
+def test_nothing_is_asked_for_that_cannot_be_stored(bench: Workbench) -> None:
+    end(bench, "a", **(KILLED | {"peak_memory_bytes": MAX_BYTES // 10}))
+    end(bench, "b", code=143, stopped="walltime", exec_time_s=MAX_SECONDS / 10)
+    found = diagnoses(bench.operate(Recover, memory_multiplier=1000, runtime_multiplier=1000))
+    assert found["a"]["adjustments"]["memory_bytes"]["to"] == MAX_BYTES
+    assert found["b"]["adjustments"]["runtime_s"]["to"] == MAX_SECONDS
+    bench.claim()
+    bench.report(started=[bench.attempt("a"), bench.attempt("b")])
+    end(bench, "a", **(KILLED | {"peak_memory_bytes": MAX_BYTES}))
+    end(bench, "b", code=143, stopped="walltime", exec_time_s=float(MAX_SECONDS))
+    found = diagnoses(bench.preview(Recover))
+    assert (found["a"]["why"], found["b"]["why"]) == ("at_ceiling", "at_ceiling")
 
 
 def test_jobs_that_did_nothing_wrong_run_again_as_they_are(bench: Workbench) -> None:

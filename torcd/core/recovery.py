@@ -6,7 +6,7 @@ they are, with the jobs that do well with them. Resources make nothing stale (SE
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from torcd.core.state import State
 from torcd.core.status import Status, mask_of
 from torcd.protocol.errors import Refused
 from torcd.protocol.recover import Diagnosed, Recover
-from torcd.protocol.units import parse_memory, parse_time
+from torcd.protocol.units import MAX_BYTES, MAX_SECONDS, parse_memory, parse_time
 
 Int64 = NDArray[np.int64]
 
@@ -70,14 +70,10 @@ def prescribe(state: State, request: Recover, cases: Iterable[Case]) -> Prescrip
     changes = {key: group for key, group in groups.items() if group.to > group.asked}
     needs = _name_needs(state.requirements, changes.values())
     given = {job: (group, need) for group, need in zip(changes.values(), needs, strict=True) for job in group.jobs}
-    names = {need.name for need in state.requirements}
     failures = np.flatnonzero(mask_of(FAILURES)[state.jobs.status])
     return Prescription(
         jobs=np.array([job for job, reason in why.items() if reason is None], dtype=np.int64),
-        adjustments=tuple(
-            Adjustment(jobs=np.array(group.jobs, dtype=np.int64), need=need, is_new=need.name not in names)
-            for group, need in zip(changes.values(), needs, strict=True)
-        ),
+        adjustments=tuple(_adjust(state, changes.values(), needs)),
         diagnoses=[_tell(known[job], found[job], why[job], given.get(job)) for job in known],
         missed=len(failures) - len(known),
     )
@@ -107,20 +103,20 @@ def _consider(
     base = int(state.jobs.requirement[job])
     asked, used = _measure(state, base, case, finding)
     if finding == Finding.OUT_OF_MEMORY:
-        ceiling = None if request.max_memory is None else float(parse_memory(request.max_memory))
+        ceiling = float(MAX_BYTES if request.max_memory is None else parse_memory(request.max_memory))
         factor, step = request.memory_multiplier, float(MIB)
         if not asked and not used:
             return "no_request"
     else:
-        ceiling = None if request.max_runtime is None else parse_time(request.max_runtime)
+        ceiling = float(MAX_SECONDS) if request.max_runtime is None else parse_time(request.max_runtime)
         factor, step = request.runtime_multiplier, 1.0
         if used < NEAR * asked or not (asked or used):  # it was cut off early: what it asked for was not too little
             return None
-    if ceiling is not None and (asked >= ceiling or used > ceiling):
+    if asked >= ceiling or used > ceiling:
         return "at_ceiling"
     wanted = math.ceil(max(asked, used) * factor / step) * step
     group = groups.setdefault((base, FIELD[finding]), _Group(base, FIELD[finding], asked))
-    group.to = max(group.to, wanted if ceiling is None else min(wanted, ceiling))
+    group.to = max(group.to, min(wanted, ceiling))
     group.jobs.append(job)
     return None
 
@@ -140,6 +136,14 @@ def _measure(state: State, base: int, case: Case, finding: Finding) -> tuple[flo
         return need.memory_bytes if need else 0.0, case.peak_memory_bytes or 0.0
     asked = need.runtime_s if need else 0.0
     return asked, case.exec_time_s or asked  # of an attempt that was lost nobody knows for how long it ran
+
+
+def _adjust(state: State, groups: Iterable[_Group], needs: Iterable[Requirement]) -> Iterator[Adjustment]:
+    """Gives each group its requirements; several may get the same, which are new but once."""
+    names = {need.name for need in state.requirements}
+    for group, need in zip(groups, needs, strict=True):
+        yield Adjustment(jobs=np.array(group.jobs, dtype=np.int64), need=need, is_new=need.name not in names)
+        names.add(need.name)
 
 
 def _name_needs(present: Sequence[Requirement], groups: Iterable[_Group]) -> list[Requirement]:
