@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torcd.core.diagnosis import Case, Finding, diagnose, find_line
+from torcd.core.diagnosis import Case, Finding, diagnose, find_line, with_tails
 from torcd.core.status import Status, StatusReason
 
 GIB = 2**30
@@ -42,21 +42,39 @@ def lost(**known: Any) -> Finding:
         "slurmstepd: error: Detected 1 oom_kill event in StepId=7.batch",
         "slurmstepd: error: Step 7.0 exceeded memory limit (1200 > 1000), being killed",
         "xmalloc: virtual memory exhausted",
+        "Error: cannot allocate vector of size 3.0 Gb",
+        "memory allocation of 68719476736 bytes failed",
+        "forrtl: severe (41): insufficient virtual memory",
+        "Unhandled exception. System.OutOfMemoryException: Array dimensions exceeded supported range.",
     ],
 )
 def test_a_line_about_memory_in_stderr_is_believed(line: str) -> None:
-    stderr = f"reading input\n{line}\nin cleanup\n"
-    assert find(stderr=stderr) is Finding.OUT_OF_MEMORY
-    assert diagnose(case(stderr=stderr)).evidence["stderr"] == line
+    (told,) = with_tails([case(stderr_path="/e")], {"/e": f"reading input\n{line}\nin cleanup\n"})
+    assert diagnose(told).finding is Finding.OUT_OF_MEMORY
+    assert diagnose(told).evidence["stderr"] == line
 
 
 @pytest.mark.parametrize(
     "line",
-    ["RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB", "KeyError: 'memory'", "memory: 12 MB used", ""],
+    [
+        "RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB",
+        "cudaMalloc failed: out of memory",
+        "hipErrorOutOfMemory: out of memory",
+        "KeyError: 'memory'",
+        "memory: 12 MB used",
+        "reads out of memory-mapped files",
+        "",
+    ],
 )
 def test_other_lines_about_memory_are_not(line: str) -> None:
     assert find_line(line) is None
-    assert find(stderr=line) is Finding.FAILED
+    (told,) = with_tails([case(stderr_path="/e")], {"/e": line, "/other": "MemoryError"})
+    assert diagnose(told).finding is Finding.FAILED
+
+
+def test_of_a_long_line_the_part_that_tells_is_shown() -> None:
+    assert find_line("x" * 3000 + " std::bad_alloc " + "y" * 500) == "x" * 185 + " std::bad_alloc"
+    assert find_line("MemoryError " + "y" * 500) == "MemoryError " + "y" * 188
 
 
 def test_a_killed_job_that_had_used_what_it_asked_for_ran_out_of_memory() -> None:
@@ -127,7 +145,7 @@ def test_evidence_says_what_is_known_and_nothing_else() -> None:
         memory_bytes=st.none() | st.integers(0, 2**40),
         runtime_s=st.none() | st.floats(0, 1e6),
         slurm_state=st.sampled_from([None, "OUT_OF_MEMORY", "TIMEOUT", "NODE_FAIL", "COMPLETED"]),
-        stderr=st.text(max_size=50),
+        line=st.none() | st.text(max_size=50),
     )
 )
 def test_every_case_has_one_diagnosis(some: Case) -> None:

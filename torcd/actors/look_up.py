@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import trio
 from numpy.typing import NDArray
 
 from torcd.actors.messages import ActiveTask
@@ -17,6 +18,7 @@ from torcd.core.undo import Step
 from torcd.files.assembly import OnProgress
 from torcd.files.tails import read_tails
 from torcd.operations.operate import find_replaced, load_history, load_steps, select_attempts
+from torcd.protocol.recover import Recover
 from torcd.protocol.requests import Operation
 
 if TYPE_CHECKING:
@@ -45,11 +47,10 @@ class LookUp:
         def look(db: sqlite3.Connection) -> tuple[Selection, tuple[Step, ...]]:
             return select_attempts(db, workflow_id, self._request), load_steps(db, workflow_id, self._request)
 
-        selection, undo = await database.read(look)
+        selection, undo = await database.read(look, long=isinstance(self._request, Recover))
         if selection.cases:
-            tails = await read_tails([case.stderr_path for case in selection.cases if case.stderr_path is not None])
-            selection = replace(selection, cases=with_tails(selection.cases, tails))
-        if files is None:
+            files, selection = await self._examine(selection)
+        elif files is None:
             files = files_to_observe(self._state, self._request, selection)
         seen = await self._observe(files) if len(files) else Observation()
         replaced = find_replaced(self._state)
@@ -57,6 +58,16 @@ class LookUp:
         if replaced:
             history = await database.read(lambda db: load_history(db, workflow_id, replaced), long=True)
         return Known(seen=seen, selection=selection, history=history, undo=undo)
+
+    async def _examine(self, selection: Selection) -> tuple[Int64, Selection]:
+        """The files to observe, and the failures with what their stderr tells: for thousands that takes seconds."""
+        tails = await read_tails([case.stderr_path for case in selection.cases if case.stderr_path is not None])
+
+        def examine() -> tuple[Int64, Selection]:
+            told = replace(selection, cases=with_tails(selection.cases, tails))
+            return files_to_observe(self._state, self._request, told), told
+
+        return await trio.to_thread.run_sync(examine, abandon_on_cancel=True)
 
     async def _observe(self, files: Int64) -> Observation:
         """What the files are like; with detection by content also what some of them hold."""
