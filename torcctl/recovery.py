@@ -140,6 +140,20 @@ def submit(context: "Context", workflow_id: int, num_hpc_jobs: int, recovery: Re
     return [msgspec.json.decode(raw, type=Scheduled) for raw in raws]
 
 
+def is_anothers(task: dict[str, Any]) -> bool:
+    """Whether somebody else has recovered at the same time, or just before: they submit Slurm jobs, too."""
+    return bool(task["existing"]) or not task["result"]["count"]
+
+
+def is_deserted(context: "Context", workflow_id: int) -> bool:
+    """Whether jobs are ready for Slurm, but there is neither a worker nor a Slurm job that has not ended.
+
+    So it is when a client, or Slurm's controller, was gone between a recovery and the submission that belongs to it.
+    """
+    found = context.get(SuggestAllocations(workflow_id=workflow_id), Suggestions)
+    return not found.at_work and any(each.count for each in found.suggestions)
+
+
 def _warn_of_misfits(context: "Context", suggestion: Suggestion) -> None:
     name = f"the scheduler {suggestion.scheduler!r}" if suggestion.scheduler else "the scheduler"
     if suggestion.too_long:

@@ -42,13 +42,13 @@ def plan(*diagnoses: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return samples.plan(*jobs, **found, **changes)
 
 
-def answer(daemon: FakeDaemon, found: dict[str, Any]) -> None:
+def answer(daemon: FakeDaemon, found: dict[str, Any], *, existing: bool = False) -> None:
     """Lets the daemon find this, and carry it out."""
 
     def recover(params: dict[str, Any], session: object) -> Any:
         if params.get("dry_run"):
             return {"plan": {**found, "dry_run": True}, "next_cursor": None, "preview": None}
-        return samples.task(status="running", operation="recover")
+        return samples.task(status="running", operation="recover", existing=existing)
 
     daemon.on("workflows.recover", recover)
     daemon.on("slurm.suggest", {"suggestions": []})
@@ -181,3 +181,26 @@ def test_no_slurm_job_is_submitted_where_none_is_wanted(daemon: FakeDaemon, cli:
     answer(daemon, plan(MEMORY))
     assert cli("recover", "7", "--no-schedule").code == 0
     assert daemon.requests("slurm.suggest") == []
+
+
+def test_what_a_recovery_before_could_not_submit_is_submitted(daemon: FakeDaemon, cli: Cli) -> None:
+    """A client that was killed in between, or a Slurm that refused, leaves jobs ready and nobody at work."""
+    answer(daemon, plan())
+    daemon.on("slurm.suggest", {"suggestions": [suggestion()], "at_work": 0})
+    daemon.on("slurm.schedule_nodes", scheduled(allocation(12), allocation(13)))
+    outcome = cli("recover", "7")
+    assert (outcome.code, "Submitted 2 Slurm jobs for workflow 7: 112, 113" in outcome.err) == (0, True)
+    assert len(cli("-f", "json", "recover", "7").json["allocations"]) == 2
+    assert cli("recover", "7", "--no-schedule").code == 0
+    daemon.on("slurm.suggest", {"suggestions": [suggestion()], "at_work": 1})
+    assert cli("-f", "json", "recover", "7").json["allocations"] == []
+    assert len(daemon.requests("slurm.schedule_nodes")) == 2
+
+
+def test_of_two_that_recover_at_once_one_submits(daemon: FakeDaemon, cli: Cli) -> None:
+    """SEMANTICS 6.2"""
+    answer(daemon, plan(MEMORY), existing=True)
+    daemon.on("slurm.suggest", {"suggestions": [suggestion()], "at_work": 0})
+    outcome = cli("recover", "7")
+    assert (outcome.code, "nothing was submitted here" in outcome.err) == (0, True)
+    assert daemon.requests("slurm.schedule_nodes") == []

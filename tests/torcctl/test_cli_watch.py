@@ -6,7 +6,10 @@ import cli_samples as samples
 import pytest
 from cli_outcome import Cli
 from cli_server import FakeDaemon, Session
-from test_cli_recover import BUG, MEMORY, answer, plan
+from test_cli_recover import BUG, MEMORY, answer, plan, suggestion
+from test_cli_slurm import allocation, scheduled
+
+from torcd.protocol.errors import Conflict
 
 
 def status(**counts: int) -> dict[str, Any]:
@@ -47,8 +50,7 @@ def test_it_says_once_that_nobody_runs_what_waits(daemon: FakeDaemon, cli: Cli) 
 
 
 def test_it_recovers_and_goes_on(daemon: FakeDaemon, cli: Cli) -> None:
-    failed, done = status(failed=1), status(completed=1)
-    go_through(daemon, failed, failed, status(running=1), done)
+    go_through(daemon, status(failed=1), status(running=1), status(completed=1))
     answer(daemon, plan(MEMORY))
     outcome = cli("watch", "7", "--recover")
     assert outcome.code == 0
@@ -88,6 +90,77 @@ def test_it_looks_now_and_then_without_news(daemon: FakeDaemon, cli: Cli) -> Non
     daemon.on("events.subscribe", {"subscription": 1})
     daemon.on("workflows.status", lambda params, session: states.pop(0) if len(states) > 1 else states[0])
     assert cli("watch", "7", "--poll", "0.01").code == 0
+
+
+def test_an_archived_workflow_of_which_nothing_runs_any_more_ends_it(daemon: FakeDaemon, cli: Cli) -> None:
+    """SEMANTICS 5.5"""
+    go_through(
+        daemon, status(running=1, ready=1) | {"is_archived": True}, status(completed=1, ready=1) | {"is_archived": True}
+    )
+    outcome = cli("watch", "7", "--recover")
+    assert outcome.code == 1
+    assert "archived" in outcome.err
+    assert daemon.requests("workflows.recover") == []
+
+
+def test_a_workflow_that_was_canceled_is_not_recovered(daemon: FakeDaemon, cli: Cli) -> None:
+    go_through(daemon, status(failed=1, canceled=1) | {"is_canceled": True})
+    answer(daemon, plan(MEMORY))
+    outcome = cli("watch", "7", "--recover")
+    assert (outcome.code, daemon.requests("workflows.recover")) == (1, [])
+    assert "workflow 7 was canceled: nothing of it is recovered" in outcome.err
+
+
+def test_what_another_one_has_recovered_is_followed(daemon: FakeDaemon, cli: Cli) -> None:
+    go_through(daemon, status(failed=1), status(running=1), status(running=1), status(completed=1))
+    answer(daemon, plan())
+    outcome = cli("watch", "7", "--recover")
+    assert (outcome.code, len(daemon.requests("workflows.recover"))) == (0, 1)
+
+
+def test_slurm_jobs_are_left_to_whoever_has_recovered_first(daemon: FakeDaemon, cli: Cli) -> None:
+    """SEMANTICS 6.2"""
+    go_through(daemon, status(failed=1), status(running=1), status(completed=1))
+    answer(daemon, plan(MEMORY), existing=True)
+    daemon.on("slurm.suggest", {"suggestions": [suggestion()], "at_work": 1})
+    assert cli("watch", "7", "--recover").code == 0
+    assert daemon.requests("slurm.schedule_nodes") == []
+
+
+def test_another_operation_under_way_is_waited_for(daemon: FakeDaemon, cli: Cli) -> None:
+    """SEMANTICS 6.3"""
+    go_through(daemon, status(failed=1), status(completed=1))
+
+    def recover(params: dict[str, Any], session: Session) -> Any:
+        if params.get("dry_run"):
+            return {"plan": {**plan(MEMORY), "dry_run": True}, "next_cursor": None, "preview": None}
+        raise Conflict("recover is refused: task 9 (restart) is active", task_id=9)
+
+    daemon.on("workflows.recover", recover)
+    outcome = cli("watch", "7", "--recover")
+    assert (outcome.code, "task 9 (restart) is active" in outcome.err) == (0, True)
+
+
+def test_slurm_jobs_are_submitted_again_when_jobs_wait_and_nobody_is_at_work(daemon: FakeDaemon, cli: Cli) -> None:
+    states = [status(ready=2), status(ready=2), status(completed=2)]
+    daemon.on("events.subscribe", {"subscription": 1})
+    daemon.on("workflows.status", lambda params, session: states.pop(0) if len(states) > 1 else states[0])
+    answer(daemon, plan())
+    daemon.on("slurm.suggest", {"suggestions": [suggestion()], "at_work": 0})
+    daemon.on("slurm.schedule_nodes", scheduled(allocation(12), allocation(13)))
+    outcome = cli("watch", "7", "--recover", "--poll", "0.01")
+    assert outcome.code == 0
+    assert "Submitted 2 Slurm jobs for workflow 7: 112, 113" in outcome.err
+
+
+@pytest.mark.parametrize("found", [{"suggestions": [suggestion()], "at_work": 1}, {"suggestions": [], "at_work": 0}])
+def test_nothing_is_submitted_while_somebody_is_at_work(daemon: FakeDaemon, cli: Cli, found: dict[str, Any]) -> None:
+    states = [status(ready=2), status(ready=2), status(ready=2), status(completed=2)]
+    daemon.on("events.subscribe", {"subscription": 1})
+    daemon.on("workflows.status", lambda params, session: states.pop(0) if len(states) > 1 else states[0])
+    daemon.on("slurm.suggest", found)
+    assert cli("watch", "7", "--recover", "--poll", "0.01").code == 0
+    assert daemon.requests("slurm.schedule_nodes") == []
 
 
 @pytest.mark.parametrize("options", [("--max-retries", "0"), ("--poll", "0"), ("--poll", "-1")])

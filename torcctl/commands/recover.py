@@ -16,6 +16,8 @@ from torcctl.recovery import (
     check_num_hpc_jobs,
     count_diagnosed,
     diagnoses_of,
+    is_anothers,
+    is_deserted,
     preview,
     refusal_text,
     submit,
@@ -28,6 +30,7 @@ from torcd.protocol.model import Plan
 if TYPE_CHECKING:
     from torcctl.context import Context
     from torcctl.parameters import Command, HpcJobs, OperationOptions, RecoverOptions, WorkflowId
+    from torcd.protocol.slurm import Allocation, Scheduled
 
 
 def recover(
@@ -53,7 +56,7 @@ def recover(
     if options.dry_run:
         return _show_preview(context, plan, options)
     if not failed:
-        return _show_nothing(context, plan)
+        return _go_on(context, plan, num_hpc_jobs, recovery)
     if not context.options.json:
         write_diagnoses(diagnoses_of(plan))
     if not recoverable:
@@ -64,10 +67,14 @@ def recover(
         context.warn(warning)
     if not context.options.json:
         write_plan(msgspec.convert(task["result"], Plan), explain=options.explain)
+    if is_anothers(task):
+        if context.options.json:
+            output.write_json({**task, "allocations": []})
+        context.note("info", "nothing was submitted here: that is left to whoever had asked for this recovery first")
+        return DONE
     submitted = submit(context, workflow_id, num_hpc_jobs, recovery)
     if context.options.json:
-        allocations = [each for scheduled in submitted or [] for each in scheduled.allocations]
-        output.write_json({**task, "allocations": allocations})
+        output.write_json({**task, "allocations": _allocations(submitted)})
     if submitted is None:
         context.note("info", f"to run them here: torcctl run {workflow_id}")
         return DONE
@@ -86,13 +93,22 @@ def _show_preview(context: Context, plan: dict[str, Any], options: OperationOpti
     return CHANGES if options.exit_code and plan["jobs"] else DONE
 
 
-def _show_nothing(context: Context, plan: dict[str, Any]) -> int:
-    """Programs get the plan, which is empty."""
+def _go_on(context: Context, plan: dict[str, Any], num_hpc_jobs: int, recovery: RecoverOptions) -> int:
+    """Nothing is to be recovered; submits what a recovery before could not. Programs get the plan, which is empty."""
+    workflow_id = plan["workflow_id"]
+    if not context.options.json:
+        print(f"Workflow {workflow_id}: no job failed or was terminated; there is nothing to recover")
+    submitted = None
+    if not recovery.no_schedule and is_deserted(context, workflow_id):
+        context.confirm(f"Jobs of workflow {workflow_id} are ready and nobody is at work on them. Submit Slurm jobs?")
+        submitted = submit(context, workflow_id, num_hpc_jobs, recovery)
     if context.options.json:
-        output.write_json(plan)
-    else:
-        print(f"Workflow {plan['workflow_id']}: no job failed or was terminated; there is nothing to recover")
-    return DONE
+        output.write_json({**plan, "allocations": _allocations(submitted)})
+    return DONE if submitted is None or tell_submitted(context, workflow_id, submitted) else FAILED
+
+
+def _allocations(submitted: list[Scheduled] | None) -> list[Allocation]:
+    return [each for scheduled in submitted or [] for each in scheduled.allocations]
 
 
 VERBS: dict[str, Command] = {"": recover}

@@ -9,7 +9,7 @@ import msgspec
 
 from torcctl.commands.run import GOOD, report
 from torcctl.diagnoses import write_diagnoses
-from torcctl.exits import FAILED, UsageError
+from torcctl.exits import UsageError
 from torcctl.output import count_jobs
 from torcctl.parameters import RECOVER_DEFAULTS
 from torcctl.progress import Progress
@@ -18,6 +18,8 @@ from torcctl.recovery import (
     check_num_hpc_jobs,
     count_diagnosed,
     diagnoses_of,
+    is_anothers,
+    is_deserted,
     preview,
     refusal_text,
     submit,
@@ -25,7 +27,7 @@ from torcctl.recovery import (
 )
 from torcctl.selection import choose_workflow
 from torcctl.working import count_progress
-from torcd.protocol.errors import NotFound
+from torcd.protocol.errors import Conflict, NotFound
 from torcd.protocol.model import WorkflowStatus
 from torcd.protocol.requests import GetStatus, Subscribe
 
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 
 CALM_S = 0.2
 """After news, before the status is asked for: jobs end by the hundreds."""
+
+IDLE_S = 10.0
+"""Without anybody at work, before Slurm jobs are submitted once more: another client may be about to do just that."""
 
 
 def watch(
@@ -50,8 +55,8 @@ def watch(
 ) -> int:
     """Follow a workflow until all of its jobs have ended; exit 0 only if every one is completed or disabled.
 
-    With --recover it recovers what failed, as `torcctl recover` does, each time that everything has ended. It runs no
-    jobs itself: workers do, such as torcctl run ID.
+    With --recover it recovers what failed, as `torcctl recover` does, each time that everything has ended, or that jobs
+    wait for Slurm jobs and none is left. It runs no jobs itself: workers do, such as torcctl run ID.
 
     Args:
         recover: Recover failed jobs, and go on.
@@ -66,48 +71,79 @@ def watch(
     workflow_id = choose_workflow(context, workflow)
     retries = 0
     while True:
-        _follow(context, workflow_id, poll)
-        if not recover or not _needs_recovery(context, workflow_id):
+        status = _follow(context, workflow_id, poll, submits=recover and not recovery.no_schedule)
+        if not recover or not _needs_recovery(context, status):
             return report(context, workflow_id)
         if retries == max_retries:
-            context.warn(f"workflow {workflow_id} was recovered {retries} times, and jobs failed again: giving up")
+            context.warn(f"workflow {workflow_id} was recovered {retries} times, and is not done: giving up")
             return report(context, workflow_id)
-        if not _recover(context, workflow_id, recovery, num_hpc_jobs):
-            report(context, workflow_id)
-            return FAILED
+        if not _recover(context, status, recovery, num_hpc_jobs):
+            return report(context, workflow_id)
         retries += 1
 
 
-def _follow(context: Context, workflow_id: int, poll_s: float) -> None:
-    """Shows how far a workflow is, until everything has ended. Raises NotFound when it is deleted."""
-    told: set[str] = set()
+def _follow(context: Context, workflow_id: int, poll_s: float, *, submits: bool) -> WorkflowStatus:
+    """Shows how far a workflow is, until everything has ended or nothing goes on by itself; its status then.
+
+    With `submits` that is also once jobs have been ready for Slurm for a while and nobody is at work on them. Raises
+    NotFound when it is deleted.
+    """
+    look = _Look(context, workflow_id, min(poll_s, IDLE_S) if submits else None)
     with Progress(f"workflow {workflow_id}") as progress:
 
-        def follow_session() -> None:
+        def follow_session() -> WorkflowStatus:
             context.connection.call(Subscribe(workflow_id=workflow_id, progress=False))
-            while not _show(context, workflow_id, progress, told):
-                _await_news(context, workflow_id, poll_s)
+            while not look.is_over(progress):
+                _await_news(context, workflow_id, min(poll_s, look.patience_s))
+            return look.status
 
-        context.persistently(follow_session)
+        status = context.persistently(follow_session)
     context.close()  # its subscription ends with it
+    return status
 
 
-def _show(context: Context, workflow_id: int, progress: Progress, told: set[str]) -> bool:
-    """Shows how far it is; whether everything has ended. Asks in this session, which has the subscription."""
-    raw = context.connection.call(GetStatus(workflow_id=workflow_id))
-    status = msgspec.json.decode(raw, type=WorkflowStatus)
-    if status.complete and status.active_task is None:
-        return True
-    step = count_progress(status.counts, status.total)
-    progress.show(step)
-    is_idle = not any(status.counts.get(name) for name in ("pending", "running")) and status.active_task is None
-    waiting = status.total - step.done
-    if is_idle and waiting and "idle" not in told:
-        told.add("idle")
-        context.note(
-            "info", f"{count_jobs(waiting)} to run and nobody runs any; to run them here: torcctl run {workflow_id}"
-        )
-    return False
+class _Look:
+    """What was last seen of a workflow. `idle_s`: after so long without anybody at work it is over; None: never."""
+
+    def __init__(self, context: Context, workflow_id: int, idle_s: float | None) -> None:
+        self._context = context
+        self._workflow_id = workflow_id
+        self._idle_s = idle_s
+        self._idle_since: float | None = None
+        self._has_told = False
+        self.status: WorkflowStatus
+
+    @property
+    def patience_s(self) -> float:
+        """After which to look again, also without news."""
+        if self._idle_s is None or self._idle_since is None:
+            return float("inf")
+        left_s = self._idle_since + self._idle_s - time.monotonic()
+        return left_s if left_s > 0 else float("inf")
+
+    def is_over(self, progress: Progress) -> bool:
+        """Looks, in the session that has the subscription, and shows how far it is; whether it is over."""
+        raw = self._context.connection.call(GetStatus(workflow_id=self._workflow_id))
+        status = self.status = msgspec.json.decode(raw, type=WorkflowStatus)
+        is_idle = not any(status.counts.get(name) for name in ("pending", "running")) and status.active_task is None
+        if is_idle and (status.complete or status.is_archived):
+            return True
+        step = count_progress(status.counts, status.total)
+        progress.show(step)
+        if not is_idle or step.done == status.total:
+            self._idle_since = None
+            return False
+        self._tell_idle(status.total - step.done)
+        now = time.monotonic()
+        self._idle_since = self._idle_since or now
+        has_waited = self._idle_s is not None and now - self._idle_since >= self._idle_s
+        return has_waited and is_deserted(self._context, self._workflow_id)
+
+    def _tell_idle(self, waiting: int) -> None:
+        if not self._has_told:
+            self._has_told = True
+            run = f"torcctl run {self._workflow_id}"
+            self._context.note("info", f"{count_jobs(waiting)} to run and nobody runs any; to run them here: {run}")
 
 
 def _await_news(context: Context, workflow_id: int, poll_s: float) -> None:
@@ -120,30 +156,55 @@ def _await_news(context: Context, workflow_id: int, poll_s: float) -> None:
         news = context.connection.receive(max(until - time.monotonic(), 0))
 
 
-def _needs_recovery(context: Context, workflow_id: int) -> bool:
-    """Whether anything has not come to a good end."""
-    status = context.get(GetStatus(workflow_id=workflow_id), WorkflowStatus)
-    return sum(status.counts.get(name, 0) for name in GOOD) < status.total
+def _needs_recovery(context: Context, status: WorkflowStatus) -> bool:
+    """Whether anything has not come to a good end, and nobody has said that it is not to go on."""
+    is_good = sum(status.counts.get(name, 0) for name in GOOD) == status.total
+    if not is_good and (status.is_canceled or status.is_archived):
+        what = "archived" if status.is_archived else "canceled"
+        context.note("info", f"workflow {status.workflow_id} was {what}: nothing of it is recovered")
+        return False
+    return not is_good
 
 
-def _recover(context: Context, workflow_id: int, recovery: RecoverOptions, num_hpc_jobs: int) -> bool:
-    """Recovers once; whether that changed anything, and Slurm took all jobs that were to be submitted."""
+def _recover(context: Context, status: WorkflowStatus, recovery: RecoverOptions, num_hpc_jobs: int) -> bool:
+    """Recovers once, if it can; whether it goes on, and Slurm took all jobs that were to be submitted."""
+    workflow_id = status.workflow_id
     plan = preview(context, workflow_id, recovery)
     failed, recoverable = count_diagnosed(plan)
     if failed and not context.options.json:
         write_diagnoses(diagnoses_of(plan))
     if not recoverable:
+        if not status.complete:
+            return _submit(context, workflow_id, recovery, num_hpc_jobs)
         if failed:
             context.warn(refusal_text(workflow_id, plan))
-        return False
-    result = carry_out(context, workflow_id, recovery)["result"]
+        return not failed and _goes_on(context, workflow_id)
+    try:
+        task = carry_out(context, workflow_id, recovery)
+    except Conflict as error:
+        if "task_id" not in error.data:
+            raise
+        context.note("info", error.message)  # what another one does is followed
+        return True
+    result = task["result"]
     for warning in result["warnings"]:
         context.warn(warning)
+    if is_anothers(task):
+        return _goes_on(context, workflow_id)
     context.note("info", f"recovered {count_jobs(recoverable)} of {failed} that failed; {count_jobs(result['count'])} "
                  f"will run again")  # fmt: skip
+    return _submit(context, workflow_id, recovery, num_hpc_jobs)
+
+
+def _goes_on(context: Context, workflow_id: int) -> bool:
+    """Whether somebody else has seen to it that not everything has ended any more."""
+    return not context.get(GetStatus(workflow_id=workflow_id), WorkflowStatus).complete
+
+
+def _submit(context: Context, workflow_id: int, recovery: RecoverOptions, num_hpc_jobs: int) -> bool:
+    """Submits Slurm jobs for what is ready; whether Slurm took all of them."""
     submitted = submit(context, workflow_id, num_hpc_jobs, recovery)
-    is_accepted = submitted is None or tell_submitted(context, workflow_id, submitted)
-    return is_accepted and bool(result["count"])
+    return submitted is None or tell_submitted(context, workflow_id, submitted)
 
 
 VERBS: dict[str, Command] = {"": watch}

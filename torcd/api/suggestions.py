@@ -50,4 +50,5 @@ def suggest(demand: Demand) -> Suggestions:
             )
         )
     several = len(demand.schedulers) > 1
-    return Suggestions(suggestions=suggestions, undecided=sum(count for _, count in unnamed) if several else 0)
+    undecided = sum(count for _, count in unnamed) if several else 0
+    return Suggestions(suggestions=suggestions, undecided=undecided, at_work=demand.at_work)

@@ -78,3 +78,5 @@ class Suggestions(Answer, frozen=True, kw_only=True):
     suggestions: list[Suggestion]
     undecided: int = 0
     """Ready jobs that name no scheduler, where there are several."""
+    at_work: int = 0
+    """Workers that are not gone and Slurm jobs that have not ended, of any scheduler and of none."""

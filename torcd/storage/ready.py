@@ -19,6 +19,8 @@ class Demand:
     needs: dict[str | None, list[tuple[Requirement, int]]]
     nodes: dict[str | None, Node]
     pending: dict[str | None, int]
+    at_work: int
+    """Workers that are not gone, and allocations that have not ended."""
 
 
 def load_demand(db: sqlite3.Connection, workflow_id: int) -> Demand:
@@ -46,4 +48,10 @@ def load_demand(db: sqlite3.Connection, workflow_id: int) -> Demand:
         " GROUP BY scheduler",
         (workflow_id,),
     ).fetchall()
-    return Demand(msgspec.json.decode(header, type=Header).slurm_schedulers, needs, nodes, dict(pending))
+    (at_work,) = db.execute(
+        "SELECT (SELECT count(*) FROM worker WHERE workflow_id = :id AND is_gone = 0)"
+        " + (SELECT count(*) FROM allocation"
+        " WHERE workflow_id = :id AND status IN ('submitting', 'pending', 'active'))",
+        {"id": workflow_id},
+    ).fetchone()
+    return Demand(msgspec.json.decode(header, type=Header).slurm_schedulers, needs, nodes, dict(pending), at_work)
