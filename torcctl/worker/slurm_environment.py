@@ -16,7 +16,10 @@ DEVICE_VARIABLES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY
 """By which programs are told their GPUs: NVIDIA's, AMD's, Intel's."""
 
 _DEVICE = re.compile(r"\d+(?:\.\d+)?|(?:GPU|MIG)-[\w/-]+", re.ASCII)
-_LEFT = re.compile(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+)", re.ASCII)
+_LEFT = re.compile(r"(?:(?:(\d{1,9})-)?(\d{1,9}):)?(\d{1,9}):(\d{1,9})", re.ASCII)
+
+LEFT_FORMAT = "%A %L"
+"""What `squeue` is asked for: a job's own id, and the time that it has left."""
 
 
 class Share(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +102,18 @@ def _find_limit(environ: Mapping[str, str]) -> float | None:
 def _number(environ: Mapping[str, str], name: str) -> int | None:
     text = environ.get(name, "").strip()
     return int(text) if text.isascii() and text.isdecimal() else None
+
+
+def find_time_left(listed: str, job_id: str) -> float | None:
+    """The seconds that are left of one of the jobs that `squeue -o LEFT_FORMAT` lists.
+
+    They are several for an array: its own id is also that of its last task.
+    """
+    for line in listed.splitlines():
+        found, _, left = line.strip().partition(" ")
+        if found == job_id:
+            return parse_time_left(left)
+    return None
 
 
 def parse_time_left(text: str) -> float | None:

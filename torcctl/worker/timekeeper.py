@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from torcctl.worker.slurm_environment import parse_time_left
+from torcctl.worker.slurm_environment import LEFT_FORMAT, find_time_left
 from torcctl.worker.time_left import TimeLeft
 
 log = logging.getLogger(__name__)
@@ -119,13 +119,13 @@ async def ask_slurm(job_id: str) -> float | None:
     try:
         with trio.move_on_after(ASK_DEADLINE_S):
             done = await trio.run_process(
-                ["squeue", "-h", "-j", job_id, "-o", "%L"],
+                ["squeue", "-h", "-j", job_id, "-o", LEFT_FORMAT],
                 capture_stdout=True,
                 stderr=subprocess.DEVNULL,
                 check=False,
                 env=environment,
             )
-            return parse_time_left(done.stdout.decode(errors="replace").partition("\n")[0])
+            return find_time_left(done.stdout.decode(errors="replace"), job_id)
     except OSError as error:
         log.info("squeue cannot be run: %s", error)
     return None

@@ -72,7 +72,7 @@ async def test_in_a_slurm_job_the_second_signal_takes_nothing_from_the_grace(tmp
     os.mkfifo(tmp_path / "pipe")
     slurm = {"SLURM_JOB_ID": "1", "SLURMD_NODENAME": "n1"}
     squeue = tmp_path / "squeue"
-    squeue.write_text("#!/bin/sh\necho 1-00:00:00\n")
+    squeue.write_text("#!/bin/sh\necho 1 1-00:00:00\n")
     squeue.chmod(0o755)
     slurm["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
     async with FakeDaemon(tmp_path).serving() as daemon:

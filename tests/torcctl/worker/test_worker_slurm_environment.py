@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torcctl.worker.slurm_environment import Share, find_devices, find_share, parse_time_left
+from torcctl.worker.slurm_environment import Share, find_devices, find_share, find_time_left, parse_time_left
 
 BATCH = {
     "SLURM_JOB_ID": "2",
@@ -85,11 +85,19 @@ def test_the_time_of_a_job_is_the_difference_of_two_times_of_one_clock() -> None
     ("text", "seconds"),
     [
         ("0:59", 59.0), ("10:00", 600.0), ("1:00:00", 3600.0), ("2-03:04:05", 183845.0), ("UNLIMITED\n", float("inf")),
-        ("NOT_SET", None), ("INVALID", None), ("", None), ("-1:00", None),
+        ("NOT_SET", None), ("INVALID", None), ("", None), ("-1:00", None), ("9" * 400 + ":00", None),
     ],
 )  # fmt: skip
 def test_what_squeue_prints_as_the_time_that_is_left(text: str, seconds: float | None) -> None:
     assert parse_time_left(text) == seconds
+
+
+def test_of_an_array_the_time_of_the_own_task_counts() -> None:
+    """As `squeue -j 1` lists the tasks of array 1, of which the last has that id itself."""
+    listed = "5 9:54\n1 59:54\n4 8:00\n12 1:00\n"
+    assert find_time_left(listed, "1") == 3594.0
+    assert find_time_left(listed, "2") is None
+    assert find_time_left("", "1") is None
 
 
 @given(st.dictionaries(st.sampled_from(sorted({*BATCH, "SLURM_MEM_PER_CPU", "SLURM_NODEID"})), st.text(max_size=12)))

@@ -1,6 +1,7 @@
 """How a worker knows how much time it has left, and what it does with that."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import trio
@@ -10,8 +11,9 @@ from msgspec import structs
 from trio.testing import MockClock
 from worker_daemon import launch
 
+from torcctl.worker import timekeeper
 from torcctl.worker.time_left import BEGINNING_S, GRACE_S, MARGIN_S, TimeLeft, parse_limit
-from torcctl.worker.timekeeper import ASK_AGAIN_S, ASK_DEADLINE_S, ATTEMPTS, Ask, Timekeeper
+from torcctl.worker.timekeeper import ASK_AGAIN_S, ASK_DEADLINE_S, ATTEMPTS, Ask, Timekeeper, ask_slurm
 from torcd.protocol.errors import Refused
 
 
@@ -188,6 +190,27 @@ async def test_slurm_is_asked_once_more_before_jobs_are_stopped(autojump_clock: 
     assert trio.current_time() == pytest.approx(began + 3700 - GRACE_S - MARGIN_S, abs=0.1)
     assert any(3500 < at < 3600 - GRACE_S - MARGIN_S for at in asked)
     assert len(asked) < 20
+
+
+async def ask_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> float | None:
+    squeue = tmp_path / "squeue"
+    squeue.write_text(f"#!/bin/sh\n{script}\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    return await ask_slurm("7")
+
+
+async def test_squeue_is_asked_for_the_own_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = await ask_program(tmp_path, monkeypatch, """test "$*" = "-h -j 7 -o %A %L" && printf '6 1:00\n7 2:00\n'""")
+    assert told == 120.0
+
+
+@pytest.mark.parametrize("script", ["exit 1", "echo slurm_load_jobs error: Invalid job id specified", "sleep 60"])
+async def test_a_squeue_that_fails_babbles_or_hangs_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    monkeypatch.setattr(timekeeper, "ASK_DEADLINE_S", 0.2)
+    assert await ask_program(tmp_path, monkeypatch, script) is None
 
 
 async def test_a_slurm_that_is_silent_takes_nothing_from_the_grace(autojump_clock: MockClock) -> None:
