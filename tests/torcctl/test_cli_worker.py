@@ -79,13 +79,14 @@ def test_limits_reach_the_worker(daemon: FakeDaemon, cli: Cli, worker: FakeWorke
     [
         ("--time-limit=soon", 7, "--time-limit: 'soon' is no time; write HH:MM:SS"),
         ("--grace=-1", 2, "--grace: -1 is no number of seconds"),
+        ("--time-limit=0:01:40 --grace=90", 2, "--grace: 90 s of the 100 s of --time-limit leave no time for jobs"),
         ("--wait-for-new-jobs=nan", 2, "--wait-for-new-jobs: nan is no number of seconds"),
     ],
 )
 def test_what_is_no_time_is_refused(
     daemon: FakeDaemon, cli: Cli, worker: FakeWorker, option: str, code: int, told: str
 ) -> None:
-    outcome = cli("worker", "7", option)
+    outcome = cli("worker", "7", *option.split())
     assert outcome.code == code
     assert told in outcome.err
     assert worker.calls == []

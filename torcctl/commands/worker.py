@@ -48,11 +48,13 @@ def worker(
         grace: Seconds that jobs have between TERM and KILL.
         wait_for_new_jobs: Stay for so many seconds after nothing is left, for jobs that become ready then.
     """
-    from torcctl.worker.time_left import parse_limit
+    from torcctl.worker.time_left import has_time_for_jobs, parse_limit
 
     check_timeout(wait_for_new_jobs, "--wait-for-new-jobs")
     check_timeout(grace, "--grace")
     time_limit_s = None if time_limit is None else parse_limit(time_limit, "--time-limit")
+    if time_limit_s is not None and not has_time_for_jobs(time_limit_s, grace):
+        raise UsageError(f"--grace: {grace:g} s of the {time_limit_s:g} s of --time-limit leave no time for jobs")
     options.check()
     allocation_id = _read_allocation(context)
     find_daemon = _finder(context, in_allocation=allocation_id is not None)

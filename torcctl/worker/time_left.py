@@ -80,6 +80,13 @@ class TimeLeft:
         return left_s is None or job.runtime_s <= left_s
 
 
+def has_time_for_jobs(limit_s: float, grace_s: float | None) -> bool:
+    """Whether there is any before the grace begins."""
+    time_left = TimeLeft(grace_s=grace_s)
+    time_left.limit(limit_s, 0.0)
+    return time_left.drain_at > 0
+
+
 def parse_limit(text: str, name: str) -> float:
     """The seconds of "[D-]HH:MM:SS" or of an ISO 8601 duration such as PT1H30M. Raises Refused."""
     try:

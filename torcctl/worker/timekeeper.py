@@ -64,6 +64,12 @@ class Timekeeper:
 
     async def begin(self) -> None:
         """Learns the limit, before the first claim."""
+        await self._learn()
+        if self.time_left.drain_at <= trio.current_time():
+            grace_s = self.time_left.grace_s
+            log.warning("the time is nearly up already, with a grace of %.0f s: no job is started", grace_s)
+
+    async def _learn(self) -> None:
         if self._limit_s is not None:
             self.time_left.limit(self._limit_s, trio.current_time())
         if self._limit_s is not None or self._ask is None:

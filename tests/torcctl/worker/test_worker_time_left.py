@@ -192,6 +192,14 @@ async def test_slurm_is_asked_once_more_before_jobs_are_stopped(autojump_clock: 
     assert len(asked) < 20
 
 
+async def test_a_grace_that_leaves_no_time_for_jobs_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    await Timekeeper(TimeLeft(grace_s=90), limit_s=100).begin()
+    assert "with a grace of 90 s: no job is started" in caplog.text
+    caplog.clear()
+    await Timekeeper(TimeLeft(grace_s=80), limit_s=100).begin()
+    assert caplog.text == ""
+
+
 async def ask_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> float | None:
     squeue = tmp_path / "squeue"
     squeue.write_text(f"#!/bin/sh\n{script}\n")
