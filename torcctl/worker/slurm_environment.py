@@ -5,7 +5,7 @@ Slurm sets these variables for the batch script on its node, and for each task o
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import takewhile
 
 import msgspec
@@ -89,9 +89,15 @@ def find_devices(environ: Mapping[str, str]) -> tuple[str, ...]:
     """
     for name in (*DEVICE_VARIABLES, "SLURM_STEP_GPUS", "SLURM_JOB_GPUS"):
         if environ.get(name):
-            words = (word.strip() for word in environ[name].split(","))
+            words = (each for word in environ[name].split(",") for each in _expand(word.strip()))
             return tuple(takewhile(_DEVICE.fullmatch, words))
     return ()
+
+
+def _expand(word: str) -> Iterator[str]:
+    """The devices of a range, 0-3, as Slurm shortens numbers elsewhere; else the word itself."""
+    found = re.fullmatch(r"(\d{1,3})-(\d{1,3})", word, re.ASCII)
+    return iter([word]) if found is None else map(str, range(int(found[1]), int(found[2]) + 1))
 
 
 def _find_limit(environ: Mapping[str, str]) -> float | None:

@@ -61,6 +61,7 @@ def test_memory_is_told_for_the_node_or_for_each_processor_or_not() -> None:
     [
         ("NoDevFiles", ()), ("-1", ()), ("2, 3", ("2", "3")),
         ("GPU-8932f937-d72c,MIG-1/0", ("GPU-8932f937-d72c", "MIG-1/0")), ("0,none,1", ("0",)), ("", ("5",)),
+        ("2-4,7", ("2", "3", "4", "7")), ("1-x", ()),
     ],
 )  # fmt: skip
 def test_only_what_names_a_gpu_is_one(told: str, devices: tuple[str, ...]) -> None:
