@@ -1,5 +1,6 @@
 """One recovery from its preview to its allocations: `recover` does one, `watch --recover` as many as it takes."""
 
+import math
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from torcctl.follow import add_plan_jobs, begin, finish, new_request_key
 from torcctl.output import count_jobs
 from torcctl.parameters import OPERATION_DEFAULTS, OperationOptions, RecoverOptions
 from torcctl.perform import fetch_plan, requester
-from torcd.protocol.errors import TorcError
+from torcd.protocol.errors import Refused, TorcError
 from torcd.protocol.recover import Diagnosed, Recover, SuggestAllocations, Suggestion, Suggestions
 from torcd.protocol.slurm import Scheduled
 
@@ -107,18 +108,40 @@ def refusal_text(workflow_id: int, plan: dict[str, Any]) -> str:
     )
 
 
-def check_num_hpc_jobs(num_hpc_jobs: int, recovery: RecoverOptions) -> None:
-    """Raises UsageError for a number of Slurm jobs that is none, or is not wanted."""
+def check_recovery(num_hpc_jobs: int, recovery: RecoverOptions) -> None:
+    """Raises UsageError for numbers that are none, and for a number of Slurm jobs where none is wanted."""
     if num_hpc_jobs < 0:
         raise UsageError(f"-n: {num_hpc_jobs} Slurm jobs cannot be scheduled", value=num_hpc_jobs)
     if num_hpc_jobs and recovery.no_schedule:
         raise UsageError("-n submits Slurm jobs, which --no-schedule does not; leave one of them out")
+    for name in ("memory_multiplier", "runtime_multiplier"):
+        factor = getattr(recovery, name)
+        if factor is not None and not math.isfinite(factor):  # which no request can hold
+            raise UsageError(f"--{name.replace('_', '-')}: {factor:g} is no factor")
+
+
+def check_schedulers(context: "Context", workflow_id: int, num_hpc_jobs: int) -> None:
+    """Raises Refused, before anything is recovered, for a number of Slurm jobs that could not be submitted then."""
+    if not num_hpc_jobs:
+        return
+    names = context.get(SuggestAllocations(workflow_id=workflow_id), Suggestions).schedulers
+    if len(names) != 1:
+        has = f"has {len(names)} slurm_schedulers" if names else "says nothing of Slurm (slurm_schedulers)"
+        raise Refused(
+            f"-n: workflow {workflow_id} {has}, so it is not known what to submit; nothing was changed. Leave it out"
+            + (
+                f", or use --no-schedule and torcctl slurm schedule-nodes -nX {workflow_id} --scheduler NAME"
+                * bool(names)
+            ),
+            workflow_id=workflow_id,
+            schedulers=names,
+        )
 
 
 def submit(context: "Context", workflow_id: int, num_hpc_jobs: int, recovery: RecoverOptions) -> list[Scheduled] | None:
     """Submits Slurm jobs for what is ready: so many, or as many as the daemon finds that it takes (0).
 
-    None: the workflow has no `slurm_schedulers`, or nothing was to be submitted.
+    None: the workflow has no `slurm_schedulers`, or nothing is to be submitted.
     """
     if recovery.no_schedule:
         return None
@@ -134,7 +157,7 @@ def submit(context: "Context", workflow_id: int, num_hpc_jobs: int, recovery: Re
     for each in found.suggestions:
         _warn_of_misfits(context, each)
     wanted = [each for each in found.suggestions if each.count]
-    if not found.suggestions:
+    if not (found.suggestions or found.schedulers):
         return None
     raws = [submit_allocations(context, workflow_id, each.count, each.scheduler) for each in wanted]
     return [msgspec.json.decode(raw, type=Scheduled) for raw in raws]

@@ -402,7 +402,7 @@ def test_slurm_jobs_are_proposed_for_what_is_ready(make_bench: Make) -> None:
         "suggestions": [
             {"scheduler": "main", "count": 4, "jobs": 7, "too_long": 0, "too_large": 0, "pending": 0},
         ],
-        "undecided": 0, "at_work": 1,
+        "schedulers": ["main"], "undecided": 0, "at_work": 1,
     }  # fmt: skip
     bench.db.execute("UPDATE allocation SET status = 'pending'")
     assert suggest(load_demand(bench.db, 1)).suggestions[0].count == 3

@@ -137,7 +137,9 @@ def test_a_hook_that_fails_stops_everything(daemon: FakeDaemon, cli: Cli) -> Non
     assert len(daemon.requests("workflows.recover")) == 1
 
 
-@pytest.mark.parametrize(("option", "code"), [("--async", 2), ("-n-2", 2)])
+@pytest.mark.parametrize(
+    ("option", "code"), [("--async", 2), ("-n-2", 2), ("--memory-multiplier=nan", 2), ("--runtime-multiplier=inf", 2)]
+)
 def test_what_it_does_not_do_is_refused_before_anything_is_asked(
     daemon: FakeDaemon, cli: Cli, option: str, code: int
 ) -> None:
@@ -170,11 +172,33 @@ def test_slurm_jobs_are_submitted_as_the_daemon_proposes(daemon: FakeDaemon, cli
 
 def test_so_many_slurm_jobs_are_submitted_as_it_is_told(daemon: FakeDaemon, cli: Cli) -> None:
     answer(daemon, plan(MEMORY))
+    daemon.on("slurm.suggest", {"suggestions": [], "schedulers": ["main"]})
     daemon.on("slurm.schedule_nodes", scheduled(allocation(12, status="refused", slurm_job_id=None, error="no")))
     outcome = cli("recover", "7", "-n3")
     assert (outcome.code, "allocation 12 (refused): no" in outcome.err) == (1, True)
     assert daemon.requests("slurm.schedule_nodes")[0]["count"] == 3
-    assert daemon.requests("slurm.suggest") == []
+
+
+@pytest.mark.parametrize(
+    ("schedulers", "told"), [([], "says nothing of Slurm"), (["main", "long"], "schedule-nodes -nX 7 --scheduler NAME")]
+)
+@pytest.mark.parametrize("command", [("recover",), ("watch", "--recover")])
+def test_a_number_of_slurm_jobs_that_cannot_be_submitted_is_refused_before_anything_is_recovered(
+    daemon: FakeDaemon, cli: Cli, command: tuple[str, ...], schedulers: list[str], told: str
+) -> None:
+    """INTERFACE 2 (exit 7)"""
+    answer(daemon, plan(MEMORY))
+    daemon.on("slurm.suggest", {"suggestions": [], "schedulers": schedulers})
+    outcome = cli(*command, "7", "-n3")
+    assert (outcome.code, told in outcome.err) == (7, True)
+    assert daemon.requests("workflows.recover") == []
+
+
+def test_where_nothing_is_ready_for_slurm_nobody_is_told_to_run_it_here(daemon: FakeDaemon, cli: Cli) -> None:
+    answer(daemon, plan(MEMORY))
+    daemon.on("slurm.suggest", {"suggestions": [], "schedulers": ["main", "long"], "undecided": 1})
+    outcome = cli("recover", "7")
+    assert (outcome.code, "torcctl run" in outcome.err) == (0, False)
 
 
 def test_no_slurm_job_is_submitted_where_none_is_wanted(daemon: FakeDaemon, cli: Cli) -> None:

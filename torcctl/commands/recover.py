@@ -13,7 +13,8 @@ from torcctl.parameters import OPERATION_DEFAULTS, RECOVER_DEFAULTS, check_optio
 from torcctl.plans import write_plan
 from torcctl.recovery import (
     carry_out,
-    check_num_hpc_jobs,
+    check_recovery,
+    check_schedulers,
     count_diagnosed,
     diagnoses_of,
     is_anothers,
@@ -49,8 +50,9 @@ def recover(
     check_options(options)
     if options.async_:
         raise UsageError("--async: recover shows what it did, and so waits for it")
-    check_num_hpc_jobs(num_hpc_jobs, recovery)
+    check_recovery(num_hpc_jobs, recovery)
     workflow_id = choose_workflow(context, workflow)
+    check_schedulers(context, workflow_id, num_hpc_jobs)
     plan = preview(context, workflow_id, recovery, options)
     failed, recoverable = count_diagnosed(plan)
     if options.dry_run:

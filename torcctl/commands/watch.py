@@ -15,7 +15,8 @@ from torcctl.parameters import RECOVER_DEFAULTS
 from torcctl.progress import Progress
 from torcctl.recovery import (
     carry_out,
-    check_num_hpc_jobs,
+    check_recovery,
+    check_schedulers,
     count_diagnosed,
     diagnoses_of,
     is_anothers,
@@ -67,8 +68,10 @@ def watch(
         raise UsageError(f"--max-retries: {max_retries} recoveries are none; leave --recover out")
     if not 0 < poll < float("inf"):
         raise UsageError(f"--poll: {poll:g} is no number of seconds between two looks")
-    check_num_hpc_jobs(num_hpc_jobs, recovery)
+    check_recovery(num_hpc_jobs, recovery)
     workflow_id = choose_workflow(context, workflow)
+    if recover:
+        check_schedulers(context, workflow_id, num_hpc_jobs)
     retries = 0
     while True:
         status = _follow(context, workflow_id, poll, submits=recover and not recovery.no_schedule)

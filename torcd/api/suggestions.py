@@ -51,4 +51,5 @@ def suggest(demand: Demand) -> Suggestions:
         )
     several = len(demand.schedulers) > 1
     undecided = sum(count for _, count in unnamed) if several else 0
-    return Suggestions(suggestions=suggestions, undecided=undecided, at_work=demand.at_work)
+    schedulers = [spec.name for spec in demand.schedulers]
+    return Suggestions(suggestions=suggestions, schedulers=schedulers, undecided=undecided, at_work=demand.at_work)

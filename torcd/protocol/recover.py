@@ -73,9 +73,11 @@ class Suggestion(Answer, frozen=True, kw_only=True):
 
 
 class Suggestions(Answer, frozen=True, kw_only=True):
-    """One for each scheduler that ready jobs are for; none: the workflow has no `slurm_schedulers`."""
+    """One for each scheduler that ready jobs are for."""
 
     suggestions: list[Suggestion]
+    schedulers: list[str | None] = msgspec.field(default_factory=list)
+    """The names of all `slurm_schedulers` of the workflow."""
     undecided: int = 0
     """Ready jobs that name no scheduler, where there are several."""
     at_work: int = 0
