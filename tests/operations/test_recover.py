@@ -189,9 +189,38 @@ def test_a_job_without_requirements_gets_some_where_its_use_is_known(make_bench:
     end(bench, "a", **(KILLED | {"peak_memory_bytes": GIB}))
     end(bench, "b", code=152)
     found = diagnoses(bench.operate(Recover))
-    assert found["a"]["adjustments"] == {"memory_bytes": {"from": 0, "to": GIB * 3 // 2}}
+    assert found["a"]["adjustments"]["memory_bytes"] == {"from": 0, "to": GIB * 3 // 2}
     assert found["b"]["adjustments"] == {"runtime_s": {"from": 0.0, "to": 1.0}}
     assert needs(bench) == {"a": "recovered_r1", "b": "recovered_r2"}
+
+
+@pytest.mark.parametrize(("ran_s", "runtime_s"), [(1.0, 60.0), (20_000.0, 28_000.0)])
+def test_a_job_that_said_nothing_of_its_time_is_not_taken_for_one_of_an_hour(
+    make_bench: Make, ran_s: float, runtime_s: float
+) -> None:
+    """A worker with less time left would never run it again."""
+    bench = make_bench([job("a")])
+    bench.operate(Initialize)
+    allocate(bench)
+    bench.claim()
+    bench.report(started=[bench.attempt("a")])
+    end(bench, "a", **(KILLED | {"peak_memory_bytes": 3 * GIB, "exec_time_s": ran_s}))
+    found = diagnoses(bench.operate(Recover))
+    assert found["a"]["adjustments"]["runtime_s"] == {"from": 0.0, "to": runtime_s}
+    assert [launch.name for launch in bench.claim(time_left_s=runtime_s)] == ["a"]
+
+
+def test_what_asked_for_nothing_and_left_no_figure_runs_again_only_on_request(make_bench: Make) -> None:
+    bench = make_bench([job("a")])
+    bench.operate(Initialize)
+    allocate(bench, slurm_state="OUT_OF_MEMORY")
+    bench.claim()
+    bench.report(started=[bench.attempt("a")])
+    bench.lose()
+    found = diagnoses(bench.preview(Recover))
+    assert (found["a"]["kind"], found["a"]["why"]) == ("out_of_memory", "no_request")
+    found = diagnoses(bench.operate(Recover, retry_unknown=True))
+    assert (found["a"]["adjustments"], needs(bench)["a"], bench.status()["a"]) == ({}, None, "ready")
 
 
 def test_undo_takes_requirements_back_too(bench: Workbench) -> None:

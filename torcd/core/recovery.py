@@ -33,6 +33,9 @@ MIB = 2**20
 UNNAMED = "recovered"
 """What requirements are named after that were made for jobs without any."""
 
+LEAST_RUNTIME_S = 60.0
+"""That such requirements say; the hour of those that say nothing would keep jobs from workers that have less left."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prescription:
@@ -56,6 +59,8 @@ class _Group:
     lacks: str
     asked: float
     to: float = 0.0
+    runtime_s: float = LEAST_RUNTIME_S
+    """What they are known to take, with some to spare."""
     jobs: list[int] = field(default_factory=list)
 
 
@@ -106,7 +111,7 @@ def _consider(
         ceiling = float(MAX_BYTES if request.max_memory is None else parse_memory(request.max_memory))
         factor, step = request.memory_multiplier, float(MIB)
         if not asked and not used:
-            return "no_request"
+            return None if request.retry_unknown else "no_request"
     else:
         ceiling = float(MAX_SECONDS) if request.max_runtime is None else parse_time(request.max_runtime)
         factor, step = request.runtime_multiplier, 1.0
@@ -117,6 +122,8 @@ def _consider(
     wanted = math.ceil(max(asked, used) * factor / step) * step
     group = groups.setdefault((base, FIELD[finding]), _Group(base, FIELD[finding], asked))
     group.to = max(group.to, min(wanted, ceiling))
+    taken_s = float(math.ceil(min(case.exec_time_s * request.runtime_multiplier, MAX_SECONDS)))
+    group.runtime_s = max(group.runtime_s, taken_s)
     group.jobs.append(job)
     return None
 
@@ -164,15 +171,17 @@ def _name_needs(present: Sequence[Requirement], groups: Iterable[_Group]) -> lis
 
 
 def _give(need: Requirement, group: _Group) -> Requirement:
-    if group.lacks == FIELD[Finding.OUT_OF_MEMORY]:
-        return replace(need, memory_bytes=int(group.to))
-    return replace(need, runtime_s=group.to)
+    if group.lacks != FIELD[Finding.OUT_OF_MEMORY]:
+        return replace(need, runtime_s=group.to)
+    return replace(need, memory_bytes=int(group.to), runtime_s=group.runtime_s if group.base < 0 else need.runtime_s)
 
 
 def _tell(case: Case, diagnosis: Diagnosis, why: str | None, given: tuple[_Group, Requirement] | None) -> Diagnosed:
     adjustments: dict[str, dict[str, float]] = {}
     if given is not None:
         group, need = given
+        if group.base < 0:
+            adjustments["runtime_s"] = {"from": 0.0, "to": need.runtime_s}
         adjustments[group.lacks] = {"from": group.asked, "to": getattr(need, group.lacks)}
     return Diagnosed(
         id=case.job_id,
