@@ -163,11 +163,6 @@ def submit(context: "Context", workflow_id: int, num_hpc_jobs: int, recovery: Re
     return [msgspec.json.decode(raw, type=Scheduled) for raw in raws]
 
 
-def is_anothers(task: dict[str, Any]) -> bool:
-    """Whether somebody else has recovered at the same time, or just before: they submit Slurm jobs, too."""
-    return bool(task["existing"]) or not task["result"]["count"]
-
-
 def is_deserted(context: "Context", workflow_id: int) -> bool:
     """Whether jobs are ready for Slurm, but there is neither a worker nor a Slurm job that has not ended.
 

@@ -228,3 +228,9 @@ def test_of_two_that_recover_at_once_one_submits(daemon: FakeDaemon, cli: Cli) -
     outcome = cli("recover", "7")
     assert (outcome.code, "nothing was submitted here" in outcome.err) == (0, True)
     assert daemon.requests("slurm.schedule_nodes") == []
+
+
+def test_a_hook_that_has_done_it_all_leaves_nothing_to_others(daemon: FakeDaemon, cli: Cli) -> None:
+    answer(daemon, plan(MEMORY))
+    daemon.on("tasks.wait", samples.task(operation="recover", result=plan()))
+    assert cli("recover", "7").err == "to run them here: torcctl run 7\n"

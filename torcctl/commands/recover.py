@@ -17,7 +17,6 @@ from torcctl.recovery import (
     check_schedulers,
     count_diagnosed,
     diagnoses_of,
-    is_anothers,
     is_deserted,
     preview,
     refusal_text,
@@ -69,12 +68,13 @@ def recover(
         context.warn(warning)
     if not context.options.json:
         write_plan(msgspec.convert(task["result"], Plan), explain=options.explain)
-    if is_anothers(task):
-        if context.options.json:
-            output.write_json({**task, "allocations": []})
+    submitted: list[Scheduled] | None = []
+    if task["existing"]:
         context.note("info", "nothing was submitted here: that is left to whoever had asked for this recovery first")
-        return DONE
-    submitted = submit(context, workflow_id, num_hpc_jobs, recovery)
+    elif not task["result"]["count"] and not is_deserted(context, workflow_id):  # another one was faster, or the hook
+        submitted = None
+    else:
+        submitted = submit(context, workflow_id, num_hpc_jobs, recovery)
     if context.options.json:
         output.write_json({**task, "allocations": _allocations(submitted)})
     if submitted is None:

@@ -19,7 +19,6 @@ from torcctl.recovery import (
     check_schedulers,
     count_diagnosed,
     diagnoses_of,
-    is_anothers,
     is_deserted,
     preview,
     refusal_text,
@@ -192,7 +191,7 @@ def _recover(context: Context, status: WorkflowStatus, recovery: RecoverOptions,
     result = task["result"]
     for warning in result["warnings"]:
         context.warn(warning)
-    if is_anothers(task):
+    if task["existing"] or not result["count"]:  # whoever was faster submits, too
         return _goes_on(context, workflow_id)
     context.note("info", f"recovered {count_jobs(recoverable)} of {failed} that failed; {count_jobs(result['count'])} "
                  f"will run again")  # fmt: skip
