@@ -58,7 +58,7 @@ def _spread(values: Floats) -> Spread | None:
     known = values[~np.isnan(values)]
     if not len(known):
         return None
-    return Spread(max=float(known.max()), p95=float(np.percentile(known, 95, method="higher")))
+    return Spread(max=float(known.max()), p95=float(np.percentile(known, 95, method="inverted_cdf")))
 
 
 def propose(used: Used) -> Proposed:
