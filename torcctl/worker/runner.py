@@ -132,8 +132,8 @@ class Runner:
         self._on_change()
 
     async def wait_stopped(self) -> None:
-        """Returns when no process is left."""
-        while self._attempts.running:
+        """Returns when no process is left, and the outcomes of all are entered."""
+        while self.is_busy:
             await self._has_changed.wait()
 
     # ---- what there is -----------------------------------------------------------------------------------

@@ -1,12 +1,15 @@
 """Results of a worker whose daemon is away, or speaks another protocol by now, are not lost (SEMANTICS 8.4)."""
 
 import logging
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
 import pytest
 import trio
+import trio.testing
+from session_rig import read_pid, until_gone
 from test_worker_session import UNTIL_GO, working
 from worker_daemon import FakeDaemon, launch
 
@@ -100,6 +103,23 @@ async def test_a_daemon_of_another_protocol_is_told_of_the_results_by_the_next_w
         await work.result()
     assert {key: end.return_code for key, end in daemon.ended.items()} == {(1, 1): 0, (2, 1): 0, (3, 1): 0}
     assert not files(tmp_path)
+
+
+async def test_of_a_worker_that_is_refused_no_result_is_lost_that_was_just_being_looked_at(
+    daemon: FakeDaemon, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    daemon.ready.append(launch(1, "echo $$ > pipe; exit 5"))
+    async with working(daemon, doubt_s=1000) as work:
+        await until_gone(await read_pid(tmp_path / "pipe"))
+        await trio.testing.wait_all_tasks_blocked()
+        daemon.unwelcome = NotFound("there is no workflow 7")
+        daemon.vanish()
+        await daemon.come_back()
+        with pytest.raises(NotFound, match="no workflow 7"):
+            await work.result()
+    ((_, left),) = find_unreported(str(tmp_path / ".torc/7"), 7)
+    assert [(found.job_id, found.return_code) for found in left.ended] == [(1, 5)]
 
 
 async def test_results_that_are_not_accepted_now_stay(daemon: FakeDaemon, tmp_path: Path) -> None:
