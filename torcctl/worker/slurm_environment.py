@@ -38,12 +38,12 @@ def find_share(environ: Mapping[str, str]) -> Share | None:
     job_id = environ.get("SLURM_JOB_ID", "")
     if not job_id.isdecimal() or not environ.get("SLURMD_NODENAME"):
         return None
-    num_cpus = _find_cpus(environ)
+    num_cpus, num_gpus = _find_cpus(environ), _find_gpus(environ)
     return Share(
         slurm_job_id=job_id,
         num_cpus=num_cpus,
-        memory_bytes=_find_memory(environ, num_cpus),
-        num_gpus=_find_gpus(environ),
+        memory_bytes=_find_memory(environ, num_cpus, num_gpus),
+        num_gpus=num_gpus,
         limit_s=_find_limit(environ),
     )
 
@@ -68,13 +68,16 @@ def _count_tasks(environ: Mapping[str, str]) -> int:
     return max(counts[node] if node < len(counts) else counts[0], 1)
 
 
-def _find_memory(environ: Mapping[str, str], num_cpus: int | None) -> int | None:
-    """Both variables count MiB; 0 stands for all memory of the node."""
+def _find_memory(environ: Mapping[str, str], num_cpus: int | None, num_gpus: int) -> int | None:
+    """All three variables count MiB; 0 stands for all memory of the node."""
     per_node = _number(environ, "SLURM_MEM_PER_NODE")
     if per_node is not None:
         return per_node * MIB or None
-    per_cpu = _number(environ, "SLURM_MEM_PER_CPU")
-    return None if per_cpu is None or num_cpus is None else per_cpu * num_cpus * MIB or None
+    for name, count in (("SLURM_MEM_PER_CPU", num_cpus), ("SLURM_MEM_PER_GPU", num_gpus)):
+        each = _number(environ, name)
+        if each is not None and count:
+            return each * count * MIB or None
+    return None
 
 
 def _find_gpus(environ: Mapping[str, str]) -> int:

@@ -45,13 +45,14 @@ def test_where_the_processors_of_the_node_are_not_told_they_are_those_of_its_tas
     assert share.num_cpus == cpus
 
 
-def test_memory_is_told_for_the_node_or_for_each_processor_or_not() -> None:
+def test_memory_is_told_for_the_node_or_for_each_processor_or_gpu_or_not() -> None:
     def memory(**changes: str | None) -> int | None:
         share = share_of(**changes)
         assert share is not None
         return share.memory_bytes
 
     assert memory(SLURM_MEM_PER_NODE=None, SLURM_MEM_PER_CPU="300") == 600 * 2**20
+    assert memory(SLURM_MEM_PER_NODE=None, SLURM_MEM_PER_GPU="4000") == 8000 * 2**20
     assert memory(SLURM_MEM_PER_NODE=None) is None
     assert memory(SLURM_MEM_PER_NODE="0") is None, "all of the node's"
 
