@@ -153,6 +153,16 @@ def test_slurm_jobs_are_submitted_again_when_jobs_wait_and_nobody_is_at_work(dae
     assert "Submitted 2 Slurm jobs for workflow 7: 112, 113" in outcome.err
 
 
+def test_jobs_that_slurm_refused_are_not_said_to_be_too_large_for_this_machine(daemon: FakeDaemon, cli: Cli) -> None:
+    go_through(daemon, status(failed=1), status(ready=1))
+    answer(daemon, plan(MEMORY))
+    daemon.on("slurm.suggest", {"suggestions": [suggestion()], "at_work": 0})
+    daemon.on("slurm.schedule_nodes", scheduled(allocation(12, status="refused", slurm_job_id=None, error="no")))
+    outcome = cli("watch", "7", "--recover")
+    assert outcome.code == 1
+    assert outcome.err.endswith("1 jobs did not run; see: torcctl workflows status 7\n")
+
+
 @pytest.mark.parametrize("found", [{"suggestions": [suggestion()], "at_work": 1}, {"suggestions": [], "at_work": 0}])
 def test_nothing_is_submitted_while_somebody_is_at_work(daemon: FakeDaemon, cli: Cli, found: dict[str, Any]) -> None:
     states = [status(ready=2), status(ready=2), status(ready=2), status(completed=2)]

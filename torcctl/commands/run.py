@@ -114,8 +114,11 @@ def prepare(context: Context, workflow_id: int, *, force: bool) -> None:
         return
 
 
-def report(context: Context, workflow_id: int) -> int:
-    """Prints how a workflow ended and, on stderr, what failed; the exit code."""
+def report(context: Context, workflow_id: int, *, ran_here: bool = True) -> int:
+    """Prints how a workflow ended and, on stderr, what failed; the exit code.
+
+    `ran_here`: this machine has run whatever it could.
+    """
     raw = context.call(GetStatus(workflow_id=workflow_id))
     status = msgspec.json.decode(raw, type=WorkflowStatus)
     if context.options.json:
@@ -126,11 +129,11 @@ def report(context: Context, workflow_id: int) -> int:
     if sum(status.counts.get(name, 0) for name in GOOD) == status.total:
         return DONE
     sys.stdout.flush()
-    _show_failures(context, workflow_id, status)
+    _show_failures(context, workflow_id, status, ran_here=ran_here)
     return FAILED
 
 
-def _show_failures(context: Context, workflow_id: int, status: WorkflowStatus) -> None:
+def _show_failures(context: Context, workflow_id: int, status: WorkflowStatus, *, ran_here: bool) -> None:
     rows: list[tuple[object, ...]] = []
     for name in BAD:
         if status.counts.get(name) and len(rows) < MAX_SHOWN:
@@ -147,14 +150,15 @@ def _show_failures(context: Context, workflow_id: int, status: WorkflowStatus) -
     ready = status.counts.get("ready", 0)
     if waiting and status.is_archived:
         context.note("warning", f"{waiting} jobs did not run: the workflow was archived meanwhile")
-    elif ready:
+    elif ready and ran_here:
         context.note(
             "warning",
             f"{ready} ready jobs need more than this machine offers; see: torcctl jobs list {workflow_id} -f "
             "status=ready. Run them on a larger machine, or change their resource_requirements with jobs update",
         )
     elif waiting:
-        context.note("info", f"{waiting} jobs did not run here; see: torcctl workflows status {workflow_id}")
+        where = " here" if ran_here else ""
+        context.note("info", f"{waiting} jobs did not run{where}; see: torcctl workflows status {workflow_id}")
 
 
 def _failure(context: Context, job: Job) -> tuple[object, ...]:

@@ -75,12 +75,12 @@ def watch(
     while True:
         status = _follow(context, workflow_id, poll, submits=recover and not recovery.no_schedule)
         if not recover or not _needs_recovery(context, status):
-            return report(context, workflow_id)
+            return report(context, workflow_id, ran_here=False)
         if retries == max_retries:
             context.warn(f"workflow {workflow_id} was recovered {retries} times, and is not done: giving up")
-            return report(context, workflow_id)
+            return report(context, workflow_id, ran_here=False)
         if not _recover(context, status, recovery, num_hpc_jobs):
-            return report(context, workflow_id)
+            return report(context, workflow_id, ran_here=False)
         retries += 1
 
 
