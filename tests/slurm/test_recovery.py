@@ -25,3 +25,28 @@ def test_watch_brings_a_workflow_home_that_was_short_of_memory(alone: System) ->
     assert needs == {"short": "small_r1", "last": None}
     wait_for_statuses(alone, workflow_id, "complete", "complete")
     assert len(allocations(alone, workflow_id)) == 2
+
+
+def test_what_a_recovery_did_not_submit_is_submitted_by_the_next_one_and_by_whoever_watches(alone: System) -> None:
+    """As after a client that was killed in between."""
+    spec = workflow()
+    fails_twice = "echo >> tried; test $(wc -l < tried) = 3 || { echo MemoryError >&2; exit 1; }"
+    spec["resource_requirements"] = NEEDS
+    spec["jobs"] = [{"name": "short", "command": fails_twice, "resource_requirements": "small"}]
+    workflow_id = alone.create(spec)
+    alone.torcctl("slurm", "schedule-nodes", workflow_id)
+    alone.torcctl("watch", workflow_id, check=False)
+    wait_for_statuses(alone, workflow_id, "complete")
+
+    alone.torcctl("recover", workflow_id, "--no-schedule")
+    ran = alone.torcctl("recover", workflow_id)
+    assert "nothing to recover" in ran.out
+    assert "Submitted 1 Slurm job" in ran.err
+    alone.torcctl("watch", workflow_id, check=False)
+    wait_for_statuses(alone, workflow_id, "complete", "complete")
+
+    alone.torcctl("recover", workflow_id, "--no-schedule")
+    ran = alone.torcctl("watch", workflow_id, "--recover", "--poll", "0.5")
+    assert "Submitted 1 Slurm job" in ran.err
+    assert ran.out.splitlines()[-1] == f"Workflow {workflow_id}: 1 completed"
+    wait_for_statuses(alone, workflow_id, "complete", "complete", "complete")
