@@ -125,17 +125,17 @@ def check_schedulers(context: "Context", workflow_id: int, num_hpc_jobs: int) ->
     if not num_hpc_jobs:
         return
     names = context.get(SuggestAllocations(workflow_id=workflow_id), Suggestions).schedulers
-    if len(names) != 1:
-        has = f"has {len(names)} slurm_schedulers" if names else "says nothing of Slurm (slurm_schedulers)"
-        raise Refused(
-            f"-n: workflow {workflow_id} {has}, so it is not known what to submit; nothing was changed. Leave it out"
-            + (
-                f", or use --no-schedule and torcctl slurm schedule-nodes -nX {workflow_id} --scheduler NAME"
-                * bool(names)
-            ),
-            workflow_id=workflow_id,
-            schedulers=names,
-        )
+    if len(names) == 1:
+        return
+    has, more = "says nothing of Slurm (slurm_schedulers)", ""
+    if names:
+        has = f"has {len(names)} slurm_schedulers"
+        more = f", or use --no-schedule and then torcctl slurm schedule-nodes -nX {workflow_id} --scheduler NAME"
+    raise Refused(
+        f"-n: workflow {workflow_id} {has}, so it is not known what to submit; nothing was changed. Leave it out{more}",
+        workflow_id=workflow_id,
+        schedulers=names,
+    )
 
 
 def submit(context: "Context", workflow_id: int, num_hpc_jobs: int, recovery: RecoverOptions) -> list[Scheduled] | None:
