@@ -48,6 +48,20 @@ def test_95_of_100_attempts_do_not_exceed_the_percentile_which_is_one_of_them(co
     assert found[1][1].peak_memory_bytes == Spread(max=count, p95=p95)
 
 
+@given(st.lists(st.tuples(st.integers(0, 3), st.just(NAN) | st.floats(0, 1e15)), max_size=60))
+def test_the_percentile_is_the_least_value_that_enough_attempts_of_its_group_do_not_exceed(
+    rows: list[tuple[int, float]],
+) -> None:
+    found = summarize(attempts(*((group, 1.0, value, 1.0) for group, value in rows)))
+    assert found.keys() == {group for group, _ in rows}
+    for group, (count, used) in found.items():
+        values = [value for each, value in rows if each == group]
+        known = sorted(value for value in values if not np.isnan(value))
+        enough = [value for value in known if 100 * sum(each <= value for each in known) >= 95 * len(known)]
+        assert count == len(values)
+        assert used.peak_memory_bytes == (Spread(max=known[-1], p95=enough[0]) if known else None)
+
+
 @pytest.mark.parametrize(
     ("peak", "proposed"), [(1, MIB), (10 * MIB, 12 * MIB), (1000 * MIB, 1216 * MIB), (2**34, 20 * 2**30)]
 )
