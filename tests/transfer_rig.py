@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from builders import job, new_workflow
 from fakes import FakeDisk
+from msgspec import structs
 from workbench import Workbench
 
 from torcctl.document import load_document, parse_document
@@ -109,16 +110,18 @@ def describe(bench: Workbench, *, as_imported: bool = False) -> dict[str, Any]:
             " LEFT JOIN requirement q ON q.id = j.requirement_id WHERE j.workflow_id = ?",
             workflow,
         ),
-        "stored definitions": _rows(
-            db,
-            "SELECT j.name, d.version, d.definition FROM job_definition d JOIN job j ON j.id = d.job_id"
-            " WHERE d.workflow_id = ?",
-            workflow,
-        ),
+        "stored definitions": [
+            (job_name, version, _fields(read_definition(definition)))
+            for job_name, version, definition in _rows(
+                db,
+                "SELECT j.name, d.version, d.definition FROM job_definition d JOIN job j ON j.id = d.job_id"
+                " WHERE d.workflow_id = ?",
+                workflow,
+            )
+        ],
         "former definitions": {
             ordered[job]: [
-                {name: _plain(getattr(read_definition(definition), name)) for name in Definition.__struct_fields__}
-                for definition in _since(int(state.jobs.counter[job]), versions)
+                _fields(read_definition(definition)) for definition in _since(int(state.jobs.counter[job]), versions)
             ]
             for job, versions in state.definitions.items()
             if state.jobs.counter[job] < versions[-1][0]  # of others the memory may keep them
@@ -195,8 +198,10 @@ def _job(state: State, index: int, as_imported: bool) -> tuple[object, ...]:
     return status, reason, tells, *(column[index].item() for column in columns)
 
 
-def _plain(value: object) -> object:
-    return sorted(set(value)) if isinstance(value, list) else value
+def _fields(definition: Definition) -> dict[str, object]:
+    """Its fields; of lists only the set of names counts."""
+    fields = structs.asdict(definition)
+    return {name: sorted(set(value)) if isinstance(value, list) else value for name, value in fields.items()}
 
 
 def _rows(db: sqlite3.Connection, select: str, workflow_id: int) -> list[tuple[Any, ...]]:
