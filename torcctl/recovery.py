@@ -11,7 +11,7 @@ import msgspec
 from torcctl.allocating import submission_sentence, submit_allocations
 from torcctl.exits import TaskFailed, UsageError
 from torcctl.follow import add_plan_jobs, begin, finish, new_request_key
-from torcctl.output import count_jobs
+from torcctl.output import count_jobs, count_of
 from torcctl.parameters import OPERATION_DEFAULTS, OperationOptions, RecoverOptions
 from torcctl.perform import fetch_plan, requester
 from torcd.protocol.errors import Refused, TorcError
@@ -179,7 +179,9 @@ def _warn_of_misfits(context: "Context", suggestion: Suggestion) -> None:
     if suggestion.too_large:
         context.warn(f"{count_jobs(suggestion.too_large)} would need more than a node of {name} has")
     if suggestion.pending and not suggestion.count:
-        context.note("info", f"{suggestion.pending} Slurm jobs of {name} wait already: no more were submitted")
+        jobs = count_of(suggestion.pending, "Slurm job")
+        waits = "waits" if suggestion.pending == 1 else "wait"
+        context.note("info", f"{jobs} of {name} {waits} already: no more were submitted")
 
 
 def tell_submitted(context: "Context", workflow_id: int, submitted: list[Scheduled]) -> bool:

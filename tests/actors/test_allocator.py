@@ -12,6 +12,7 @@ from actor_rig import House, answer_of, open_house, ref
 from builders import job, new_workflow
 from fake_slurm import DEAD, FakeSlurm
 
+from torcd.actors.allocation_notes import MarkCanceled
 from torcd.actors.allocator import Allocator, parse_poll
 from torcd.actors.messages import SyncWorkers
 from torcd.actors.pace import LONGEST_PAUSE_S, Pace
@@ -290,6 +291,15 @@ async def test_queued_ones_are_canceled_by_name_when_their_workflow_has_nothing_
     assert office.slurm.cancels == [(second.job_name, second.slurm_job_id)]
     await office.look()
     assert await office.statuses(workflow_id) == ["active", "complete"]
+
+
+async def test_queued_ones_are_kept_when_their_workflow_got_something_to_do_meanwhile(office: Office) -> None:
+    workflow_id = await office.create()
+    (made,) = await office.schedule(workflow_id)
+    late = MarkCanceled([made.id], "its workflow has nothing left to run", only_if_over=True)
+    assert await office.house.send(workflow_id, late) == ()
+    await office.look()
+    assert office.slurm.cancels == []
 
 
 async def test_cancel_of_a_workflow_takes_queued_ones_at_once_and_active_ones_after_a_while(

@@ -438,6 +438,8 @@ def test_slurm_jobs_are_proposed_for_what_is_ready(make_bench: Make) -> None:
     assert suggest(load_demand(bench.db, 1)).at_work == 2
     bench.db.execute("UPDATE worker SET is_gone = 1")
     assert suggest(load_demand(bench.db, 1)).at_work == 1
+    bench.db.execute("UPDATE allocation SET cancel_reason = 'by me'")
+    assert suggest(load_demand(bench.db, 1)).suggestions[0].count == 4, "one that is to be canceled is no help"
 
 
 def test_jobs_without_a_scheduler_are_undecided_where_there_are_several(make_bench: Make) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from torcctl.commands.run import GOOD, report
 from torcctl.diagnoses import write_diagnoses
 from torcctl.exits import UsageError
-from torcctl.output import count_jobs
+from torcctl.output import count_jobs, count_of
 from torcctl.parameters import RECOVER_DEFAULTS
 from torcctl.progress import Progress
 from torcctl.recovery import (
@@ -26,10 +26,13 @@ from torcctl.recovery import (
     tell_submitted,
 )
 from torcctl.selection import choose_workflow
+from torcctl.standstill import OPEN, explain_standstill
 from torcctl.working import count_progress
-from torcd.protocol.errors import Conflict, NotFound
+from torcd.protocol.errors import Conflict, NotFound, TorcError
 from torcd.protocol.model import WorkflowStatus
+from torcd.protocol.recover import SuggestAllocations, Suggestions
 from torcd.protocol.requests import GetStatus, Subscribe
+from torcd.protocol.slurm import Allocation, ListAllocations
 
 if TYPE_CHECKING:
     from torcctl.context import Context
@@ -112,7 +115,7 @@ class _Look:
         self._workflow_id = workflow_id
         self._idle_s = idle_s
         self._idle_since: float | None = None
-        self._has_told = False
+        self._told: set[str] = set()
         self.status: WorkflowStatus
 
     @property
@@ -142,10 +145,20 @@ class _Look:
         return has_waited and is_deserted(self._context, self._workflow_id)
 
     def _tell_idle(self, waiting: int) -> None:
-        if not self._has_told:
-            self._has_told = True
-            run = f"torcctl run {self._workflow_id}"
-            self._context.note("info", f"{count_jobs(waiting)} to run and nobody runs any; to run them here: {run}")
+        text = explain_standstill(self._workflow_id, _load_open(self._context, self._workflow_id))
+        if text not in self._told:
+            self._told.add(text)
+            self._context.note("info", f"{count_jobs(waiting)} to run: {text}")
+
+
+def _load_open(context: Context, workflow_id: int) -> list[Allocation]:
+    """The first of the workflow's allocations that have not ended, as they were last seen. Asks in this session."""
+    found = []
+    for status in OPEN:
+        request = ListAllocations(workflow_id=workflow_id, filters=[("status", status)])
+        page = msgspec.json.decode(context.connection.call(request), type=dict[str, msgspec.Raw])
+        found += msgspec.json.decode(page["allocations"], type=list[Allocation])
+    return found
 
 
 def _await_news(context: Context, workflow_id: int, poll_s: float) -> None:
@@ -204,9 +217,28 @@ def _goes_on(context: Context, workflow_id: int) -> bool:
 
 
 def _submit(context: Context, workflow_id: int, recovery: RecoverOptions, num_hpc_jobs: int) -> bool:
-    """Submits Slurm jobs for what is ready; whether Slurm took all of them."""
-    submitted = submit(context, workflow_id, num_hpc_jobs, recovery)
-    return submitted is None or tell_submitted(context, workflow_id, submitted)
+    """Submits Slurm jobs for what was recovered. False: some were refused, and no other has been or will be there."""
+    if num_hpc_jobs:
+        found = context.get(SuggestAllocations(workflow_id=workflow_id), Suggestions)
+        queued = sum(each.pending for each in found.suggestions)
+        if queued >= num_hpc_jobs:
+            context.note("info", f"{count_of(queued, 'Slurm job')} of it {'waits' if queued == 1 else 'wait'} already: "
+                         "no more were submitted")  # fmt: skip
+            return True
+        num_hpc_jobs -= queued
+    try:
+        submitted = submit(context, workflow_id, num_hpc_jobs, recovery)
+        is_accepted = submitted is None or tell_submitted(context, workflow_id, submitted)
+    except TorcError as error:
+        if not _has_open(context, workflow_id):
+            raise
+        context.warn(error.message)
+        return True
+    return is_accepted or _has_open(context, workflow_id)
+
+
+def _has_open(context: Context, workflow_id: int) -> bool:
+    return bool(context.persistently(lambda: _load_open(context, workflow_id)))
 
 
 VERBS: dict[str, Command] = {"": watch}

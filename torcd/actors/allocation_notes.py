@@ -35,10 +35,12 @@ class NoteAllocations(AllocationMessage):
 
 @dataclass(frozen=True, slots=True)
 class MarkCanceled(AllocationMessage):
-    """Allocations that are to be canceled, and why."""
+    """Allocations that are to be canceled, and why; answered with those that are."""
 
     ids: Sequence[int]
     reason: str
+    only_if_over: bool = False
+    """Not when the workflow has got something to do meanwhile: whoever made it so counts on them."""
 
 
 def on_allocation_message(turn: Turn, message: AllocationMessage) -> Callable[[], object]:
@@ -55,11 +57,14 @@ def on_allocation_message(turn: Turn, message: AllocationMessage) -> Callable[[]
         case NoteAllocations(changes):
             turn.query(lambda db: update_allocations(db, changes, turn.now_ms))
             turn.draft.notify("allocations_changed", {"changes": _describe(changes)})
-        case MarkCanceled(ids, reason):
+        case MarkCanceled(ids, reason, only_if_over):
+            if only_if_over and not (turn.state.is_complete or turn.state.is_archived):
+                return tuple
             turn.query(lambda db: set_cancel_reason(db, ids, reason))
             turn.draft.notify(
                 "allocations_canceled", {"count": len(ids), "allocations": _ranges(ids), "reason": reason}
             )
+            return lambda: tuple(ids)
     return lambda: None
 
 

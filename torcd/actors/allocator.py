@@ -174,14 +174,15 @@ class Allocator:
         for workflow_id, group in groupby(sorted(changes, key=lambda change: change.workflow_id), _workflow_of):
             await self._send(workflow_id, NoteAllocations(list(group)))
 
-    async def _send(self, workflow_id: int, message: object) -> None:
+    async def _send(self, workflow_id: int, message: object) -> object:
         """What cannot be written now is found out, or decided, again."""
         try:
-            await self._supervisor.send(workflow_id, message)
+            return await self._supervisor.send(workflow_id, message)
         except NotFound:
             logger.info("workflow %d was deleted while its allocations were looked at", workflow_id)
         except TorcError as error:
             logger.error("workflow %d: what became of its allocations was not written: %s", workflow_id, error.message)
+        return None
 
     async def _cancel(self, known: Sequence[Row], changed: dict[int, Change]) -> None:
         """Cancels what is to be canceled, or is of no use any more."""
@@ -198,10 +199,13 @@ class Allocator:
         canceled_for_s = {each: now - since for each, since in self._canceled_at.items()}
         superfluous = find_superfluous(still, backlogs, canceled_for_s)
         by_reason = sorted(superfluous, key=lambda pair: (pair[0].workflow_id, pair[1]))
+        to_cancel = {row.id for row in still if row.cancel_reason is not None}
         for (workflow_id, reason), group in groupby(by_reason, lambda pair: (pair[0].workflow_id, pair[1])):
-            await self._send(workflow_id, MarkCanceled([row.id for row, _ in group], reason))
-        for row in [*(row for row in still if row.cancel_reason is not None), *(row for row, _ in superfluous)]:
-            if row.state != "COMPLETING":
+            mark = MarkCanceled([row.id for row, _ in group], reason, only_if_over=True)
+            marked: tuple[int, ...] | None = await self._send(workflow_id, mark)  # type: ignore[assignment]  # its answer
+            to_cancel.update(marked or ())
+        for row in still:
+            if row.id in to_cancel and row.state != "COMPLETING":
                 await self._cancel_one(row)
 
     async def _cancel_one(self, row: Row) -> None:

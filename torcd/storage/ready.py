@@ -45,7 +45,7 @@ def load_demand(db: sqlite3.Connection, workflow_id: int) -> Demand:
     }
     pending = db.execute(
         "SELECT scheduler, count(*) FROM allocation WHERE workflow_id = ? AND status IN ('submitting', 'pending')"
-        " GROUP BY scheduler",
+        " AND cancel_reason IS NULL GROUP BY scheduler",
         (workflow_id,),
     ).fetchall()
     (at_work,) = db.execute(
