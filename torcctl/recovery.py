@@ -149,6 +149,27 @@ def submit(context: "Context", workflow_id: int, num_hpc_jobs: int, recovery: Re
         raw = submit_allocations(context, workflow_id, num_hpc_jobs)
         return [msgspec.json.decode(raw, type=Scheduled)]
     found = context.get(SuggestAllocations(workflow_id=workflow_id), Suggestions)
+    wanted = consider(context, workflow_id, found)
+    if not (found.suggestions or found.schedulers):
+        return None
+    raws = [submit_allocations(context, workflow_id, each.count, each.scheduler) for each in wanted]
+    return [msgspec.json.decode(raw, type=Scheduled) for raw in raws]
+
+
+def tell_proposed(context: "Context", plan: dict[str, Any], num_hpc_jobs: int, recovery: RecoverOptions) -> None:
+    """Prints which Slurm jobs would follow the plan of a dry run."""
+    if recovery.no_schedule:
+        return
+    if num_hpc_jobs:
+        print(f"Would submit {count_of(num_hpc_jobs, 'Slurm job')}")
+        return
+    found = msgspec.convert(plan["slurm_jobs"], Suggestions)
+    for each in consider(context, plan["workflow_id"], found):
+        print(f"Would submit {count_of(each.count, 'Slurm job')} of {_name(each)}")
+
+
+def consider(context: "Context", workflow_id: int, found: Suggestions) -> list[Suggestion]:
+    """The suggestions that something would be submitted for; warns of jobs that no Slurm job is proposed for."""
     if found.undecided:
         context.warn(
             f"{count_jobs(found.undecided)} of workflow {workflow_id} name none of its slurm_schedulers: submit for "
@@ -156,11 +177,11 @@ def submit(context: "Context", workflow_id: int, num_hpc_jobs: int, recovery: Re
         )
     for each in found.suggestions:
         _warn_of_misfits(context, each)
-    wanted = [each for each in found.suggestions if each.count]
-    if not (found.suggestions or found.schedulers):
-        return None
-    raws = [submit_allocations(context, workflow_id, each.count, each.scheduler) for each in wanted]
-    return [msgspec.json.decode(raw, type=Scheduled) for raw in raws]
+    return [each for each in found.suggestions if each.count]
+
+
+def _name(suggestion: Suggestion) -> str:
+    return f"the scheduler {suggestion.scheduler!r}" if suggestion.scheduler else "the scheduler"
 
 
 def is_deserted(context: "Context", workflow_id: int) -> bool:
@@ -173,7 +194,7 @@ def is_deserted(context: "Context", workflow_id: int) -> bool:
 
 
 def _warn_of_misfits(context: "Context", suggestion: Suggestion) -> None:
-    name = f"the scheduler {suggestion.scheduler!r}" if suggestion.scheduler else "the scheduler"
+    name = _name(suggestion)
     if suggestion.too_long:
         context.warn(f"{count_jobs(suggestion.too_long)} would take longer than the walltime of {name}: raise that")
     if suggestion.too_large:
@@ -181,7 +202,7 @@ def _warn_of_misfits(context: "Context", suggestion: Suggestion) -> None:
     if suggestion.pending and not suggestion.count:
         jobs = count_of(suggestion.pending, "Slurm job")
         waits = "waits" if suggestion.pending == 1 else "wait"
-        context.note("info", f"{jobs} of {name} {waits} already: no more were submitted")
+        context.note("info", f"{jobs} of {name} {waits} already: they are enough")
 
 
 def tell_submitted(context: "Context", workflow_id: int, submitted: list[Scheduled]) -> bool:

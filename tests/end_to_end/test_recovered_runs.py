@@ -45,6 +45,7 @@ def test_memory_and_bugs_are_told_apart_and_the_workflow_comes_home(alone: Syste
     assert {name: each["kind"] for name, each in found.items()} == {
         "large": "out_of_memory", "killed": "out_of_memory", "bug": "failed",
     }  # fmt: skip
+    assert plan["slurm_jobs"] == {"suggestions": [], "undecided": 0}
     assert "MemoryError" in found["large"]["evidence"]["stderr"]
     assert found["killed"]["evidence"]["signal"] == 9
     assert not found["bug"]["recoverable"]
@@ -91,7 +92,7 @@ def test_watch_recovers_until_all_is_done(alone: System) -> None:
     lines = [watch.stderr.readline(), watch.stderr.readline()]
     assert lines == [
         "recovered 2 jobs of 2 that failed; 3 jobs will run again\n",
-        "3 jobs to run and nobody runs any; to run them here: torcctl run 1\n",
+        "3 jobs to run: nobody runs any; to run them here: torcctl run 1\n",
     ]
     alone.torcctl("run", "1")
     out, _ = watch.communicate(timeout=PATIENCE_S)

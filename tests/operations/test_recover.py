@@ -442,6 +442,28 @@ def test_slurm_jobs_are_proposed_for_what_is_ready(make_bench: Make) -> None:
     assert suggest(load_demand(bench.db, 1)).suggestions[0].count == 4, "one that is to be canceled is no help"
 
 
+def test_a_dry_run_foresees_the_slurm_jobs_that_the_recovery_is_followed_by(make_bench: Make) -> None:
+    """SEMANTICS 5.4"""
+    main = SlurmSchedulerSpec(name="main", walltime="01:00:00")
+    jobs = [job(name, resource_requirements="big") for name in "abcd"]
+    bench = make_bench([*jobs, job("last", depends_on=["a"])], resource_requirements=NEEDS, slurm_schedulers=[main])
+    bench.operate(Initialize)
+    bench.claim(jobs=3)
+    allocate(bench)
+    bench.report(started=[bench.attempt(name) for name in "abc"])
+    end(bench, "a", code=137, peak_memory_bytes=2 * GIB)  # gets 3 GiB: a node of 4 has room for one
+    end(bench, "b", code=1)
+    end(bench, "c", **OVERDUE)  # gets more time than there is
+    before = suggest(load_demand(bench.db, 1))
+    assert [(each.jobs, each.count) for each in before.suggestions] == [(1, 1)]
+    planned = bench.preview(Recover)
+    foreseen = suggest(load_demand(bench.db, 1, planned.outlook))
+    (found,) = foreseen.suggestions
+    assert (found.jobs, found.too_long, found.count) == (2, 1, 2)
+    bench.operate(Recover)
+    assert suggest(load_demand(bench.db, 1)) == foreseen
+
+
 def test_jobs_without_a_scheduler_are_undecided_where_there_are_several(make_bench: Make) -> None:
     several = [SlurmSchedulerSpec(name="main"), SlurmSchedulerSpec(name="other")]
     bench = make_bench([job("a"), job("b", scheduler="other")], slurm_schedulers=several)

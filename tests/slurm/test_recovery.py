@@ -6,6 +6,20 @@ from slurm_workflows import allocations, wait_for_statuses, workflow
 NEEDS = [{"name": "small", "memory": "10m", "runtime": "PT30S"}]
 
 
+def test_a_dry_run_tells_of_the_slurm_jobs_that_recover_submits_then(alone: System) -> None:
+    """SEMANTICS 5.4"""
+    workflow_id = alone.create(workflow("test -e tried || { touch tried; echo MemoryError >&2; exit 1; }", "false"))
+    alone.torcctl("run", workflow_id, check=False)
+    foreseen = alone.torcctl("recover", workflow_id, "--dry-run")
+    assert foreseen.out.splitlines()[-1] == "Would submit 1 Slurm job of the scheduler 'all'"
+    assert allocations(alone, workflow_id) == []
+    ran = alone.torcctl("recover", workflow_id)
+    assert "Submitted 1 Slurm job" in ran.err
+    ended = alone.torcctl("watch", workflow_id, check=False)
+    assert ended.out == f"Workflow {workflow_id}: 1 completed, 1 failed\n"
+    wait_for_statuses(alone, workflow_id, "complete")
+
+
 def test_watch_brings_a_workflow_home_that_was_short_of_memory(alone: System) -> None:
     """SEMANTICS 5.9"""
     spec = workflow()

@@ -47,7 +47,8 @@ def answer(daemon: FakeDaemon, found: dict[str, Any], *, existing: bool = False)
 
     def recover(params: dict[str, Any], session: object) -> Any:
         if params.get("dry_run"):
-            return {"plan": {**found, "dry_run": True}, "next_cursor": None, "preview": None}
+            shown = {"slurm_jobs": {"suggestions": []}, **found, "dry_run": True}
+            return {"plan": shown, "next_cursor": None, "preview": None}
         return samples.task(status="running", operation="recover", existing=existing)
 
     daemon.on("workflows.recover", recover)
@@ -168,6 +169,29 @@ def test_slurm_jobs_are_submitted_as_the_daemon_proposes(daemon: FakeDaemon, cli
     ):
         assert text in outcome.err
     assert len(cli("-f", "json", "recover", "7").json["allocations"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ((), ["Would submit 2 Slurm jobs of the scheduler 'main'", "Would submit 1 Slurm job of the scheduler 'big'"]),
+        (("-n3",), ["Would submit 3 Slurm jobs"]),
+        (("--no-schedule",), []),
+    ],
+)
+def test_a_dry_run_tells_which_slurm_jobs_would_follow(
+    daemon: FakeDaemon, cli: Cli, options: tuple[str, ...], told: list[str]
+) -> None:
+    """SEMANTICS 5.4"""
+    proposed = [suggestion(), suggestion(scheduler="big", count=1), suggestion(scheduler="long", count=0, too_long=3)]
+    found = {"suggestions": proposed, "undecided": 1}
+    answer(daemon, plan(MEMORY, slurm_jobs=found))
+    daemon.on("slurm.suggest", {"suggestions": [], "schedulers": ["main"]})
+    outcome = cli("recover", "7", "--dry-run", *options)
+    assert (outcome.code, outcome.out.splitlines()[-1 - len(told) :]) == (0, ["  - job-1", *told])
+    assert ("3 jobs would take longer than the walltime of the scheduler 'long'" in outcome.err) == (not options)
+    assert cli("-f", "json", "recover", "7", "--dry-run", *options).json["slurm_jobs"] == found
+    assert daemon.requests("slurm.schedule_nodes") == []
 
 
 def test_so_many_slurm_jobs_are_submitted_as_it_is_told(daemon: FakeDaemon, cli: Cli) -> None:

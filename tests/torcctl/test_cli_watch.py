@@ -129,8 +129,7 @@ def test_it_stops_when_nothing_can_be_recovered(daemon: FakeDaemon, cli: Cli) ->
 
 def recover_with(daemon: FakeDaemon, *suggestions: dict[str, Any]) -> None:
     """One recovery, then the workflow completes; the daemon proposes these Slurm jobs."""
-    failed = status(failed=1)
-    go_through(daemon, failed, failed, status(running=1), status(completed=1))
+    go_through(daemon, status(failed=1), status(running=1), status(completed=1))
     answer(daemon, plan(MEMORY))
     daemon.on("slurm.suggest", {"suggestions": list(suggestions), "schedulers": ["main"]})
 
@@ -139,7 +138,7 @@ def test_while_enough_slurm_jobs_wait_it_submits_no_more(daemon: FakeDaemon, cli
     recover_with(daemon, suggestion(count=0, pending=2))
     outcome = cli("watch", "7", "--recover")
     assert (outcome.code, daemon.requests("slurm.schedule_nodes")) == (0, [])
-    assert "2 Slurm jobs of the scheduler 'main' wait already: no more were submitted" in outcome.err
+    assert "2 Slurm jobs of the scheduler 'main' wait already: they are enough" in outcome.err
 
 
 @pytest.mark.parametrize(("pending", "submitted"), [(0, [3]), (1, [2]), (3, []), (5, [])])

@@ -21,6 +21,7 @@ from torcctl.recovery import (
     preview,
     refusal_text,
     submit,
+    tell_proposed,
     tell_submitted,
 )
 from torcctl.selection import choose_workflow
@@ -55,7 +56,7 @@ def recover(
     plan = preview(context, workflow_id, recovery, options)
     failed, recoverable = count_diagnosed(plan)
     if options.dry_run:
-        return _show_preview(context, plan, options)
+        return _show_preview(context, plan, options, num_hpc_jobs, recovery)
     if not failed:
         return _go_on(context, plan, num_hpc_jobs, recovery)
     if not context.options.json:
@@ -83,7 +84,9 @@ def recover(
     return DONE if tell_submitted(context, workflow_id, submitted) else FAILED
 
 
-def _show_preview(context: Context, plan: dict[str, Any], options: OperationOptions) -> int:
+def _show_preview(
+    context: Context, plan: dict[str, Any], options: OperationOptions, num_hpc_jobs: int, recovery: RecoverOptions
+) -> int:
     for warning in plan["warnings"]:
         context.warn(warning)
     if context.options.json:
@@ -92,6 +95,8 @@ def _show_preview(context: Context, plan: dict[str, Any], options: OperationOpti
         if plan["diagnoses"]:
             write_diagnoses(diagnoses_of(plan))
         write_plan(msgspec.convert(plan, Plan), explain=options.explain)
+        if plan["jobs"]:
+            tell_proposed(context, plan, num_hpc_jobs, recovery)
     return CHANGES if options.exit_code and plan["jobs"] else DONE
 
 

@@ -222,8 +222,8 @@ def _submit(context: Context, workflow_id: int, recovery: RecoverOptions, num_hp
         found = context.get(SuggestAllocations(workflow_id=workflow_id), Suggestions)
         queued = sum(each.pending for each in found.suggestions)
         if queued >= num_hpc_jobs:
-            context.note("info", f"{count_of(queued, 'Slurm job')} of it {'waits' if queued == 1 else 'wait'} already: "
-                         "no more were submitted")  # fmt: skip
+            waits = "waits" if queued == 1 else "wait"
+            context.note("info", f"{count_of(queued, 'Slurm job')} of it {waits} already: they are enough")
             return True
         num_hpc_jobs -= queued
     try:

@@ -275,7 +275,7 @@ class TaskSlot:
                 "before it"
             )
             summary = msgspec.structs.replace(planned.summary, warnings=[*planned.summary.warnings, warning])
-            planned = Planned(planned.plan, summary, planned.packed)
+            planned = msgspec.structs.replace(planned, summary=summary)
 
         def finish() -> None:
             self.previews.discard(ready.preview)

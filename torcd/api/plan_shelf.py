@@ -1,6 +1,7 @@
 """Plans that are being read: a dry run's is nowhere else, and a stored one is not unpacked for every page."""
 
 from collections import OrderedDict
+from typing import Any
 
 from torcd.core.plan import ShownPlan, Summary, unpack_plan
 from torcd.operations.operate import Planned
@@ -23,14 +24,14 @@ class PlanShelf:
         self._plans: OrderedDict[str, tuple[Summary, ShownPlan]] = OrderedDict()
         self._previews = 0
 
-    async def show_new(self, planned: Planned) -> object:
+    async def show_new(self, planned: Planned) -> dict[str, Any]:
         """Keeps a dry run's plan and shows its first page."""
         self._previews += 1
         token = f"preview {self._previews}"
         self._keep(token, planned.summary, unpack_plan(planned.packed))
         return await self.show_preview(token, 0, PAGE)
 
-    async def show_preview(self, token: str, cursor: int, limit: int) -> object:
+    async def show_preview(self, token: str, cursor: int, limit: int) -> dict[str, Any]:
         """A page of a dry run's plan; raises NotFound when it was dropped."""
         found = self._plans.get(token)
         if found is None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from torcd.api.session import Handler, Session
+from torcd.core.outlook import Outlook
 from torcd.core.sizing import Node, size_allocations
 from torcd.protocol.recover import SuggestAllocations, Suggestion, Suggestions
 from torcd.protocol.requests import Request
@@ -23,7 +24,12 @@ class Suggester:
 
     async def _suggest(self, session: Session, request: SuggestAllocations) -> object:
         await self._database.read(lambda db: nouns.check_workflow(db, request.workflow_id))
-        return suggest(await self._database.read(lambda db: load_demand(db, request.workflow_id)))
+        return await propose(self._database, request.workflow_id)
+
+
+async def propose(database: Database, workflow_id: int, outlook: Outlook | None = None) -> Suggestions:
+    """What the ready jobs take: those of now, or those after a plan."""
+    return suggest(await database.read(lambda db: load_demand(db, workflow_id, outlook)))
 
 
 def suggest(demand: Demand) -> Suggestions:

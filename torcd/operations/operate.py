@@ -14,6 +14,7 @@ from torcd.core.changes import Record
 from torcd.core.delta import Adjustment, RequirementsDropped, TaskEnd
 from torcd.core.draft import Draft
 from torcd.core.graph import sorted_unique
+from torcd.core.outlook import Outlook, foresee
 from torcd.core.plan import Plan, Restored, Summary, pack_plan, summarize
 from torcd.core.planning import Known, make_plan
 from torcd.core.ranges import format_ranges
@@ -47,13 +48,16 @@ class Planned(msgspec.Struct, frozen=True):
     plan: Plan
     summary: Summary
     packed: bytes
+    outlook: Outlook | None = None
+    """Of a recover."""
 
 
 def plan_operation(state: State, request: Operation, known: Known) -> Planned:
     """The plan of an operation on the present state; raises what the operation would be refused with."""
     plan = make_plan(state, request, known)
     packed = pack_plan(plan, state)
-    planned = Planned(plan, summarize(plan, state), packed)
+    outlook = foresee(plan, state) if isinstance(request, Recover) else None
+    planned = Planned(plan, summarize(plan, state), packed, outlook)
     if request.expect is not None and request.expect != planned.summary.plan_digest:
         raise Conflict(
             f"the plan is not the expected one any more: {planned.summary.count} job(s) would be changed now. "

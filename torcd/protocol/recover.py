@@ -17,7 +17,8 @@ class Recover(Operation, frozen=True, kw_only=True):
     """Diagnoses each job that failed or was terminated, raises what it ran out of, and makes it ready again.
 
     Jobs whose failure has no known cure stay as they are; with `retry_unknown` they are run again unchanged. A job that
-    asks for as much as a ceiling allows already stays as it is, too. The plan has `diagnoses` and `diagnosed`.
+    asks for as much as a ceiling allows already stays as it is, too. The plan has `diagnoses` and `diagnosed`, that of
+    a dry run also `slurm_jobs`: the `Suggestions` for what would be ready after it.
     """
 
     METHOD = "workflows.recover"

@@ -1,10 +1,12 @@
 """What the ready jobs of a workflow need, and what is known of the nodes that could run them."""
 
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
 
+from torcd.core.outlook import Outlook
 from torcd.core.placement import NO_REQUIREMENT, Requirement
 from torcd.core.sizing import Node
 from torcd.core.status import Status
@@ -23,17 +25,20 @@ class Demand:
     """Workers that are not gone, and allocations that have not ended."""
 
 
-def load_demand(db: sqlite3.Connection, workflow_id: int) -> Demand:
-    """The demand of a workflow, which must be there."""
+_NEEDS = (
+    "SELECT j.scheduler, count(*), q.name, q.num_cpus, q.memory_bytes, q.num_gpus, q.num_nodes, q.runtime_s"
+    " FROM job_state s JOIN job j ON j.id = s.job_id LEFT JOIN requirement q ON q.id = j.requirement_id"
+    " WHERE s.workflow_id = ? AND {condition} GROUP BY j.scheduler, j.requirement_id"
+)
+_READY = _NEEDS.format(condition=f"s.status = {Status.READY:d} AND s.job_id NOT IN (SELECT value FROM json_each(?))")
+_LISTED = _NEEDS.format(condition="s.job_id IN (SELECT value FROM json_each(?))")
+
+
+def load_demand(db: sqlite3.Connection, workflow_id: int, outlook: Outlook | None = None) -> Demand:
+    """The demand of a workflow, which must be there: that of now, or how it will be after a plan."""
     (header,) = db.execute("SELECT header FROM workflow WHERE id = ?", (workflow_id,)).fetchone()
     needs: dict[str | None, list[tuple[Requirement, int]]] = {}
-    for scheduler, count, *row in db.execute(
-        "SELECT j.scheduler, count(*), q.name, q.num_cpus, q.memory_bytes, q.num_gpus, q.num_nodes, q.runtime_s"
-        " FROM job_state s JOIN job j ON j.id = s.job_id LEFT JOIN requirement q ON q.id = j.requirement_id"
-        " WHERE s.workflow_id = ? AND s.status = ? GROUP BY j.scheduler, j.requirement_id",
-        (workflow_id, int(Status.READY)),
-    ):
-        need = NO_REQUIREMENT if row[0] is None else Requirement(*row)
+    for scheduler, need, count in _find_needs(db, workflow_id, outlook or Outlook([], [])):
         needs.setdefault(scheduler, []).append((need, count))
     nodes = {
         scheduler: Node(*offer)
@@ -55,3 +60,14 @@ def load_demand(db: sqlite3.Connection, workflow_id: int) -> Demand:
         {"id": workflow_id},
     ).fetchone()
     return Demand(msgspec.json.decode(header, type=Header).slurm_schedulers, needs, nodes, dict(pending), at_work)
+
+
+def _find_needs(
+    db: sqlite3.Connection, workflow_id: int, outlook: Outlook
+) -> Iterator[tuple[str | None, Requirement, int]]:
+    """How many ready jobs have which scheduler and need."""
+    queries = [(_READY, outlook.changed, None), *((_LISTED, ids, given) for ids, given in outlook.ready)]
+    for sql, ids, given in queries:
+        for scheduler, count, *row in db.execute(sql, (workflow_id, msgspec.json.encode(ids).decode())):
+            own = NO_REQUIREMENT if row[0] is None else Requirement(*row)
+            yield scheduler, given or own, count
