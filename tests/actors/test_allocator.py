@@ -21,7 +21,7 @@ from torcd.protocol.edits import ArchiveWorkflow
 from torcd.protocol.errors import NotFound, Refused, TorcError, Unavailable
 from torcd.protocol.requests import CancelWorkflow, DeleteWorkflow, Initialize
 from torcd.protocol.slurm import Allocation, ScheduleNodes
-from torcd.protocol.specification import SlurmSchedulerSpec
+from torcd.protocol.specification import ResourceRequirementsSpec, SlurmSchedulerSpec
 from torcd.protocol.sync import Synced
 from torcd.storage.allocations import load_allocations, load_ids
 from torcd.storage.create import insert_workflow
@@ -382,6 +382,26 @@ async def test_a_job_that_slurm_will_never_start_is_warned_of(office: Office) ->
     office.slurm.move("PENDING", "PartitionTimeLimit")
     (warning,) = (await office.allocator.load_open(workflow_id)).warnings
     assert "waits in vain, says Slurm: PartitionTimeLimit" in warning
+
+
+async def test_jobs_that_no_worker_of_an_allocation_would_start_are_warned_of(office: Office) -> None:
+    """SEMANTICS 8.1"""
+    needs = [ResourceRequirementsSpec(name="hour"), ResourceRequirementsSpec(name="long", runtime="PT1H1S")]
+    jobs = [
+        job("a", resource_requirements="hour"),
+        job("b", resource_requirements="long"),
+        job("c", resource_requirements="long", scheduler="other", depends_on=["b"]),
+        job("d"),
+    ]
+    schedulers = [SlurmSchedulerSpec(name=name, walltime="01:00:00") for name in ("main", "other")]
+    new = new_workflow(jobs, resource_requirements=needs, slurm_schedulers=schedulers)
+    made = msgspec.structs.replace(new, directory=str(office.directory))
+    workflow_id = await office.house.database.commit(lambda db: insert_workflow(db, made))
+    for name, told in (("main", "1 of 3 jobs can never start"), ("other", "2 of 4 jobs can never start")):
+        request = ScheduleNodes(workflow_id=workflow_id, scheduler=name, environment={"PATH": "/bin"})
+        warnings = (await office.allocator.schedule(workflow_id, request)).warnings
+        assert told in warnings[-1]
+        assert "1:00:01 ('long')" in warnings[-1]
 
 
 async def test_what_could_not_be_written_is_found_out_again(office: Office) -> None:

@@ -16,12 +16,14 @@ from torcd.actors.mailbox import Reply
 from torcd.actors.order import Order, advise, choose_scheduler, prepare_places
 from torcd.actors.pace import Pace
 from torcd.core.allocations import PENDING, REFUSED, SUBMITTING, Change
+from torcd.core.overlong import warn_of_overlong
 from torcd.protocol.address import Places
 from torcd.protocol.errors import Refused, TorcError, Unavailable
 from torcd.protocol.slurm import Allocation, ScheduleNodes
 from torcd.slurm.client import NoAnswer, Rejected, Slurm
 from torcd.storage import allocations as rows
 from torcd.storage.database import Database
+from torcd.storage.ready import load_waiting
 
 PLACES_S = 20.0
 """For the file systems that a submission needs to answer."""
@@ -85,8 +87,15 @@ class Submitter:
                 "TORCD_LISTEN=auto (or listen in config.toml), and start it again"
             )
         with trio.move_on_after(PLACES_S):
-            return order, await trio.to_thread.run_sync(prepare_places, order, abandon_on_cancel=True)
+            warnings = await trio.to_thread.run_sync(prepare_places, order, abandon_on_cancel=True)
+            return order, warnings + await self._warn_of_jobs(workflow_id, order)
         raise Unavailable(f"the file system of {wanted.directory} has not answered within {PLACES_S:g} s")
+
+    async def _warn_of_jobs(self, workflow_id: int, order: Order) -> list[str]:
+        scheduler = order.scheduler
+        needs = await self._database.read(lambda db: load_waiting(db, workflow_id, scheduler.name))
+        warning = warn_of_overlong(needs, scheduler)
+        return [] if warning is None else [warning]
 
     async def submit(self, workflow_id: int, order: Order, reply: Reply[list[int]]) -> None:
         """Submits what was planned, and answers with the ids. Run in a nursery: nobody's leaving may interrupt it."""

@@ -43,10 +43,11 @@ def describe_need(need: Requirement) -> str:
 
 def describe_lack(need: Requirement, time_left_s: float | None) -> str:
     """That a job takes longer than there is time, in words."""
-    return f"the job takes {_describe_seconds(need.runtime_s)}, {_describe_seconds(time_left_s or 0)} are left"
+    return f"the job takes {describe_seconds(need.runtime_s)}, {describe_seconds(time_left_s or 0)} are left"
 
 
-def _describe_seconds(seconds: float) -> str:
+def describe_seconds(seconds: float) -> str:
+    """A length of time, in words: 42 s, 0:12:10."""
     whole = int(seconds)
     return f"{seconds:.3g} s" if seconds < 60 else f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 

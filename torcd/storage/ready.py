@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -34,6 +35,9 @@ _READY = _NEEDS.format(condition=f"s.status = {Status.READY:d} AND s.job_id NOT 
 _LISTED = _NEEDS.format(condition="s.job_id IN (SELECT value FROM json_each(?))")
 
 
+_WAITING = _NEEDS.format(condition=f"s.status <= {Status.READY:d} AND (j.scheduler IS NULL OR j.scheduler IS ?)")
+
+
 def load_demand(db: sqlite3.Connection, workflow_id: int, outlook: Outlook | None = None) -> Demand:
     """The demand of a workflow, which must be there: that of now, or how it will be after a plan."""
     (header,) = db.execute("SELECT header FROM workflow WHERE id = ?", (workflow_id,)).fetchone()
@@ -62,6 +66,11 @@ def load_demand(db: sqlite3.Connection, workflow_id: int, outlook: Outlook | Non
     return Demand(msgspec.json.decode(header, type=Header).slurm_schedulers, needs, nodes, dict(pending), at_work)
 
 
+def load_waiting(db: sqlite3.Connection, workflow_id: int, scheduler: str | None) -> list[tuple[Requirement, int]]:
+    """What the jobs need that have yet to run, of those that name this scheduler or none, and how many they are."""
+    return [(_need(row), count) for _, count, *row in db.execute(_WAITING, (workflow_id, scheduler))]
+
+
 def _find_needs(
     db: sqlite3.Connection, workflow_id: int, outlook: Outlook
 ) -> Iterator[tuple[str | None, Requirement, int]]:
@@ -69,5 +78,8 @@ def _find_needs(
     queries = [(_READY, outlook.changed, None), *((_LISTED, ids, given) for ids, given in outlook.ready)]
     for sql, ids, given in queries:
         for scheduler, count, *row in db.execute(sql, (workflow_id, msgspec.json.encode(ids).decode())):
-            own = NO_REQUIREMENT if row[0] is None else Requirement(*row)
-            yield scheduler, given or own, count
+            yield scheduler, given or _need(row), count
+
+
+def _need(row: list[Any]) -> Requirement:
+    return NO_REQUIREMENT if row[0] is None else Requirement(*row)

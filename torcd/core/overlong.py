@@ -1,0 +1,46 @@
+"""Which jobs take too long ever to start in an allocation. Pure.
+
+A worker that has just begun takes all of its allocation's time for left (`torcctl.worker.time_left`), so a runtime as
+long as the walltime is short enough.
+"""
+
+import math
+from collections.abc import Iterable
+
+from torcd.core.placement import NO_REQUIREMENT, Requirement, describe_seconds
+from torcd.protocol.specification import SlurmSchedulerSpec
+from torcd.protocol.units import parse_walltime
+
+MINUTE_S = 60
+"""Slurm's limits are whole minutes: it rounds up."""
+
+MOST_NAMED = 3
+
+
+def can_start(need: Requirement, walltime_s: float) -> bool:
+    """Whether a worker ever starts such a job in an allocation with that walltime."""
+    return need is NO_REQUIREMENT or need.runtime_s <= math.ceil(walltime_s / MINUTE_S) * MINUTE_S
+
+
+def warn_of_overlong(needs: Iterable[tuple[Requirement, int]], scheduler: SlurmSchedulerSpec) -> str | None:
+    """What is to be told of so many jobs with each need that wait for the scheduler's allocations; None: nothing."""
+    walltime_s = parse_walltime(scheduler.walltime)
+    total = overlong = 0
+    runtimes: dict[str, float] = {}
+    for need, count in needs:
+        total += count
+        if not can_start(need, walltime_s):
+            overlong += count
+            runtimes[need.name] = need.runtime_s
+    if not overlong:
+        return None
+    named = [f"{describe_seconds(runtime_s)} ({name!r})" for name, runtime_s in runtimes.items()]
+    more = ", …" if len(named) > MOST_NAMED else ""
+    subject = "no job can ever" if overlong == total else f"{overlong} of {total} jobs can never"
+    asks = "it asks" if overlong == 1 else f"all {overlong} ask" if overlong == total else "they ask"
+    name = "the scheduler" if scheduler.name is None else repr(scheduler.name)
+    return (
+        f"{subject} start in these allocations: {asks} for a runtime of {', '.join(named[:MOST_NAMED])}{more}, and "
+        f"the walltime of {name} is {describe_seconds(walltime_s)}. Raise the walltime, or lower the runtime in "
+        "resource_requirements, which is an hour by default; `torcctl workflows update --spec FILE` brings it in"
+    )
