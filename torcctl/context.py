@@ -8,7 +8,8 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -239,15 +240,24 @@ class Context:
         key: str,
         kind: type[msgspec.Struct],
         columns: Mapping[str, str],
+        texts: Mapping[str, Callable[[Any], str]] = MappingProxyType({}),
     ) -> None:
-        """Prints all rows of a list; `columns` maps a heading to the field that stands under it."""
+        """Prints all rows of a list; `columns` maps a heading to the field that stands under it.
+
+        `texts` says for some fields how people are shown what they hold, unless that is null.
+        """
         if self.options.json:
             output.write_json({key: self.rows(request, key, msgspec.Raw)})
             return
         rows = self.rows(request, key, kind)
+
+        def show(row: msgspec.Struct, name: str) -> object:
+            value = getattr(row, name)
+            return texts[name](value) if name in texts and value is not None else value
+
         output.write_table(
             list(columns),
-            ([getattr(row, name) for name in columns.values()] for row in rows),
+            ([show(row, name) for name in columns.values()] for row in rows),
             free_text=[heading for heading, name in columns.items() if name in FREE_TEXT],
         )
 

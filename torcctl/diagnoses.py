@@ -3,6 +3,7 @@
 from typing import Any
 
 from torcctl import output
+from torcctl.output import duration_text
 from torcctl.plans import size_text
 from torcd.protocol.recover import Diagnosed
 
@@ -34,7 +35,7 @@ def change_text(diagnosed: Diagnosed) -> str:
     """What a job asks for now and will ask for: `memory 1 GiB → 1.5 GiB`."""
     parts = []
     for field, change in diagnosed.adjustments.items():
-        name, text = ("memory", _size) if field == "memory_bytes" else ("runtime", time_text)
+        name, text = ("memory", _size) if field == "memory_bytes" else ("runtime", duration_text)
         parts.append(f"{name} {text(change['from']) if change['from'] else 'none'} → {text(change['to'])}")
     return ", ".join(parts)
 
@@ -53,7 +54,7 @@ def evidence_text(evidence: dict[str, Any]) -> str:
         parts.append(f"used {_size(peak)}" + (f" of {_size(asked)}" if asked else ""))
     if seconds := evidence.get("exec_time_s"):
         asked = evidence.get("runtime_s")
-        parts.append(f"ran {time_text(seconds)}" + (f" of {time_text(asked)}" if asked else ""))
+        parts.append(f"ran {duration_text(seconds)}" + (f" of {duration_text(asked)}" if asked else ""))
     if (state := evidence.get("slurm_state")) is not None:
         parts.append(f"allocation {evidence.get('allocation_id')}: {state}")
     if (line := evidence.get("stderr")) is not None:
@@ -63,12 +64,3 @@ def evidence_text(evidence: dict[str, Any]) -> str:
 
 def _size(count: float) -> str:
     return size_text(int(count))
-
-
-def time_text(seconds: float) -> str:
-    """A length of time for people: 0.5 s, 42 s, 1:05, 2:03:04."""
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    whole = round(seconds)
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

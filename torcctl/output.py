@@ -111,6 +111,15 @@ def format_size(count: int) -> str:
     return f"{number:.3g} {unit}" if unit != "B" else f"{count} B"
 
 
+def duration_text(seconds: float) -> str:
+    """A length of time for people: 0.5 s, 42 s, 1:05, 2:03:04."""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    whole = round(seconds)
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
 def count_of(number: int, noun: str) -> str:
     """How many, in words: 1 worker, 2 workers."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -69,6 +69,21 @@ async def test_a_worker_is_told_that_nothing_that_is_left_ends_in_its_time(house
     assert (answer.jobs, answer.stranded, answer.complete) == ([], 2, False)
 
 
+async def test_what_workers_have_left_is_known_from_what_they_told(
+    house: House, workflow: int, mock_clock: MockClock
+) -> None:
+    short, endless, silent = [await house.hire(workflow) for _ in range(3)]
+    await claim(short, 59.0)
+    await claim(endless, None)
+    mock_clock.jump(9)
+    assert house.supervisor.times_left(workflow) == {
+        short.worker_id: pytest.approx(50, abs=1), endless.worker_id: None, silent.worker_id: None,
+    }  # fmt: skip
+    mock_clock.jump(60)
+    assert house.supervisor.times_left(workflow)[short.worker_id] == 0
+    assert house.supervisor.times_left(workflow + 1) == {}
+
+
 async def test_a_worker_that_lingers_waits_until_a_job_appears_that_it_can_run(house: House, workflow: int) -> None:
     hand = await house.hire(workflow)
     launches = await hand.claim()

@@ -1,5 +1,9 @@
 """`torcctl worker` and what it leaves behind, with real processes."""
 
+import json
+import re
+
+import pytest
 from real_system import System
 
 SPEC = {
@@ -23,6 +27,21 @@ def test_a_worker_leaves_what_has_no_time_to_another_one(system: System) -> None
     assert ended == {"workflow_id": at, "ended": "nothing_fits", "counts": {"completed": 1, "ready": 1}}
     ended = system.torcctl("worker", at, json=True)
     assert ended == {"workflow_id": at, "ended": "complete", "counts": {"completed": 2}}
+
+
+@pytest.mark.parametrize(("limit", "left_s"), [(["--time-limit=00:10:00"], 600), ([], None)])
+def test_while_a_worker_runs_its_time_left_is_listed(system: System, limit: list[str], left_s: float | None) -> None:
+    command = "torcctl -f json workers list > listed.json; torcctl workers list > listed.txt"
+    at = system.create({"name": "told", "jobs": [{"name": "asks", "command": command}]})
+    system.torcctl("workflows", "init", at)
+    system.torcctl("worker", at, *limit)
+    (worker,) = json.loads(system.read("listed.json"))["workers"]
+    assert worker["time_left_s"] == (left_s and pytest.approx(left_s, abs=60))
+    heading, line = system.read("listed.txt").splitlines()
+    assert "time left" in heading
+    assert (re.search(r" (10:00|9:5\d) ", line) is not None) == bool(limit)
+    now = system.torcctl("workers", "get", worker["id"], json=True)
+    assert (now["status"], now["time_left_s"]) == ("gone", None)
 
 
 def test_a_worker_makes_nothing_ready(system: System) -> None:

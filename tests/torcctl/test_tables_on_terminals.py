@@ -35,7 +35,7 @@ WORKER = {
     "id": 8123, "worker_id": 8123, "workflow_id": 7, "hostname": "node17.cluster.example.org",
     "pid": 987654, "status": "connected",
     "num_cpus": 128, "memory_bytes": 540_000_000_000, "num_gpus": 8, "max_parallel_jobs": 64,
-    "registered_at": "2026-01-02T03:04:05Z",
+    "registered_at": "2026-01-02T03:04:05Z", "allocation_id": 4812, "time_left_s": 86399.4,
 }  # fmt: skip
 VERSION = {
     "file_id": 123458, "version": 4711, "recorded": "present", "mtime_ns": 1766948706123456789, "size": 98765432101,
@@ -83,7 +83,8 @@ LISTS: dict[str, tuple[str, str, dict[str, Any], list[str]]] = {
     ),
     "workers list 7": (
         "workers.list", "workers", WORKER,
-        ["8123", "987654", "connected", "128", "540000000000", "8", "64", "2026-01-02T03:04:05Z"],
+        ["8123", "987654", "connected", "128", "540000000000", "8", "64", "2026-01-02T03:04:05Z", "4812",
+         "23:59:59"],
     ),
 }  # fmt: skip
 

@@ -25,14 +25,16 @@ COLUMNS = {
     "memory": "memory_bytes",
     "gpus": "num_gpus",
     "max jobs": "max_parallel_jobs",
+    "time left": "time_left_s",
+    "allocation": "allocation_id",
     "registered": "registered_at",
 }
 
 
 def list_workers(workflow: WorkflowId = None, /, *, filters: Filters = (), context: Context) -> None:
-    """List the workers of a workflow."""
+    """List the workers of a workflow; the time left is how long a job that one starts now may take."""
     request = list_request(context, ListWorkers, workflow, filters, COLUMNS)
-    context.show_rows(request, "workers", Worker, COLUMNS)
+    context.show_rows(request, "workers", Worker, COLUMNS, {"time_left_s": output.duration_text})
 
 
 def get(worker: int, /, *, context: Context) -> None:

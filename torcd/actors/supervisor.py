@@ -111,6 +111,11 @@ class Supervisor:
         actor = self._actors.get(workflow_id)
         return actor is not None and actor.roster.knows(worker_id)
 
+    def times_left(self, workflow_id: int) -> dict[int, float | None]:
+        """How many seconds the workers of a workflow have left, as far as a running actor knows them; None: no end."""
+        actor = self._actors.get(workflow_id)
+        return {} if actor is None else {entry.worker_id: entry.time_left_s for entry in actor.roster.entries()}
+
     def task_end(self, task_id: int) -> trio.Event:
         """Set when the task ends, if it has not ended before the call."""
         return self._task_ends.setdefault(task_id, trio.Event())

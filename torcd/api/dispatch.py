@@ -33,7 +33,6 @@ from torcd.operations.edit import prepare_edit
 from torcd.operations.update import update_job
 from torcd.protocol import model
 from torcd.protocol import requests as r
-from torcd.protocol import worker_requests as w
 from torcd.protocol.errors import BadRequest, NotFound, Refused, TimedOut, TorcError
 from torcd.protocol.recover import Recover
 from torcd.protocol.specification import Piece
@@ -101,7 +100,6 @@ class Dispatch:
             r.ListEvents: self._lists("events", nouns.EVENTS),
             r.Subscribe: self._subscribe,
             r.Unsubscribe: self._unsubscribe,
-            w.ListWorkers: self._lists("workers", nouns.WORKERS),
         }
         for operation in OPERATIONS:
             table[operation] = self._operate

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from torcd.api.session import Handler, Session
 from torcd.protocol.errors import BadRequest, NotFound
-from torcd.protocol.lookups import FindJobs, GetFile, GetWorker, ListFileHistory, ListUserDataHistory
+from torcd.protocol.lookups import FindJobs, GetFile, ListFileHistory, ListUserDataHistory
 from torcd.protocol.requests import ListRequest, Request
 from torcd.storage import nouns
 from torcd.storage.database import Database
@@ -28,7 +28,6 @@ class Lookups:
         return {
             FindJobs: self._find_jobs,
             GetFile: self._get_file,
-            GetWorker: self._get_worker,
             ListFileHistory: self._list_file_history,
             ListUserDataHistory: self._list_user_data_history,
         }
@@ -54,10 +53,6 @@ class Lookups:
         return await self._read(
             lambda db: nouns.load_one(db, nouns.FILES, "file", condition, (workflow_id, name), name)
         )
-
-    async def _get_worker(self, session: Session, request: GetWorker) -> object:
-        wanted = request.worker_id
-        return await self._read(lambda db: nouns.load_one(db, nouns.WORKERS, "worker", "id = ?", (wanted,), wanted))
 
     async def _list_file_history(self, session: Session, request: ListFileHistory) -> object:
         return await self._list_history(request, FILE_HISTORY, "file", request.file_id)

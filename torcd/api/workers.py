@@ -1,15 +1,20 @@
-"""The calls of workers: each is tied to the connection it registered on."""
+"""The calls of workers, each of which is tied to the connection it registered on; and what is shown of them."""
 
 from collections.abc import Mapping
+
+from msgspec import structs
 
 from torcd.actors.messages import Disconnected, Register
 from torcd.actors.supervisor import Supervisor
 from torcd.api.session import Handler, Session
 from torcd.protocol.errors import NotFound
+from torcd.protocol.lookups import GetWorker
+from torcd.protocol.model import Worker
 from torcd.protocol.requests import Request
-from torcd.protocol.worker_requests import LeaveWorker, RegisterWorker, ReportWorker
+from torcd.protocol.worker_requests import LeaveWorker, ListWorkers, RegisterWorker, ReportWorker
 from torcd.storage import nouns
 from torcd.storage.database import Database
+from torcd.storage.lists import load_page
 from torcd.storage.workers import find_workflow_of_worker
 
 
@@ -24,7 +29,13 @@ class Workers:
 
     def handlers(self) -> Mapping[type[Request], Handler]:
         """The table."""
-        return {RegisterWorker: self._register, ReportWorker: self._to_actor, LeaveWorker: self._to_actor}
+        return {
+            RegisterWorker: self._register,
+            ReportWorker: self._to_actor,
+            LeaveWorker: self._to_actor,
+            ListWorkers: self._list,
+            GetWorker: self._get,
+        }
 
     async def _register(self, session: Session, request: RegisterWorker) -> object:
         workflow_id, worker_id = request.workflow_id, request.worker_id
@@ -54,6 +65,26 @@ class Workers:
                 id=request.worker_id,
             )
         return await self._supervisor.send(workflow_id, request)
+
+    async def _list(self, session: Session, request: ListWorkers) -> object:
+        workflow_id = request.workflow_id
+        await self._database.read(lambda db: nouns.check_workflow(db, workflow_id))
+        found, cursor = await self._database.read(
+            lambda db: load_page(db, nouns.WORKERS, (workflow_id,), request.filters, request.cursor, request.limit)
+        )
+        times_left = self._supervisor.times_left(workflow_id)
+        return {"workers": [_with_time(each, times_left) for each in found], "next_cursor": cursor}
+
+    async def _get(self, session: Session, request: GetWorker) -> object:
+        wanted = request.worker_id
+        found = await self._database.read(
+            lambda db: nouns.load_one(db, nouns.WORKERS, "worker", "id = ?", (wanted,), wanted)
+        )
+        return _with_time(found, self._supervisor.times_left(found.workflow_id))
+
+
+def _with_time(worker: Worker, times_left: Mapping[int, float | None]) -> Worker:
+    return structs.replace(worker, time_left_s=times_left.get(worker.id))
 
 
 async def check_exists(database: Database, supervisor: Supervisor, workflow_id: int) -> None:

@@ -302,6 +302,8 @@ class Worker(Answer, frozen=True, kw_only=True):
     registered_at: str
     allocation_id: int | None = None
     """The allocation that started it; null: somebody did by hand."""
+    time_left_s: float | None = None
+    """How long a job that it starts now may take; null: as long as it likes, or nobody knows."""
 
 
 class Daemon(Answer, frozen=True, kw_only=True):

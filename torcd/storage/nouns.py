@@ -293,7 +293,12 @@ WORKERS = Listing(
     " registered_at_ms, allocation_id FROM worker",
     where="workflow_id = ?",
     key="id",
-    filters={"id": ("id", NUMBER), "worker_id": ("id", NUMBER), "hostname": ("hostname", TEXT)},
+    filters={
+        "id": ("id", NUMBER),
+        "worker_id": ("id", NUMBER),
+        "hostname": ("hostname", TEXT),
+        "allocation_id": ("allocation_id", NUMBER),
+    },
     make=_make_worker,
 )
 
