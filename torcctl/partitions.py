@@ -8,6 +8,7 @@ import msgspec
 
 from torcctl.worker.slurm_environment import MIB, parse_time_left
 from torcd.protocol.errors import Refused, Unavailable
+from torcd.protocol.slurm import lacks_configuration, unconfigured_text
 
 SINFO = ("sinfo", "--noheader", "--exact", "--format=%P|%a|%l|%c|%m|%G")
 """A line for each kind of node of each partition."""
@@ -63,7 +64,10 @@ def load_partitions(environ: Mapping[str, str]) -> list[NodeKind]:
     except subprocess.TimeoutExpired as error:
         raise Unavailable(f"sinfo has not answered within {TIMEOUT_S:g} s") from error
     if ran.returncode != 0:
-        raise Unavailable(f"sinfo: {'; '.join(ran.stderr.strip().splitlines())}")
+        words = "; ".join(ran.stderr.strip().splitlines())
+        if lacks_configuration(words):
+            raise Refused(unconfigured_text(words))
+        raise Unavailable(f"sinfo: {words}")
     kinds = parse_partitions(ran.stdout)
     if not kinds:
         raise Refused("sinfo lists no partition that is up: see sinfo -s")

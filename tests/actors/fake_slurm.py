@@ -31,6 +31,9 @@ class FakeSlurm:
     def check_installed(self) -> None:
         """It is always there."""
 
+    async def check_configured(self) -> None:
+        """It is always configured."""
+
     async def submit(self, script: str, environment: Mapping[str, str], directory: str, umask: int) -> int:
         """Queues a job."""
         name = _name_in(script)

@@ -152,5 +152,17 @@ def test_requirements_are_read_as_the_daemon_reads_them(cli: Cli, sinfo: str, tm
     assert "'small': its runtime is zero" in cli("slurm", "generate", "w.yaml", PATH=sinfo).err
 
 
+def test_with_a_sinfo_that_is_not_configured_its_words_and_the_way_out_are_told(cli: Cli, sinfo: str) -> None:
+    """INTERFACE 2: exit 7, as without one"""
+    words = (
+        "sinfo: error: fetch_config: DNS SRV lookup failed\nsinfo: fatal: Could not establish a configuration source"
+    )
+    Path(sinfo, "sinfo").write_text(f"#!/bin/sh\necho '{words}' >&2\nexit 1\n")
+    outcome = cli("slurm", "generate", "w.yaml", PATH=sinfo)
+    assert outcome.code == cli("slurm", "generate", "w.yaml", PATH="/nonexistent").code == 7
+    assert "they say: sinfo: error: fetch_config: DNS SRV lookup failed; sinfo: fatal: Could not" in outcome.err
+    assert "Set SLURM_CONF to the slurm.conf of the cluster" in outcome.err
+
+
 def test_without_sinfo_the_way_out_is_told(cli: Cli, sinfo: str) -> None:
     assert "there is no sinfo in PATH" in cli("slurm", "generate", "w.yaml", PATH="/nonexistent").err

@@ -127,7 +127,7 @@ ADVICE = (
     (("time limit", "--time"), "see `sinfo -s` for the partition's limit, and set `walltime`"),
     (("memory", "node configuration", "gres", "node count"), "see `sinfo -Nl` for what nodes have, and ask for less"),
     (("unrecognized option", "invalid option"), "see `man sbatch`, and mend `extra` or `slurm_defaults`"),
-    (("no such program", "permission denied"), "see `torcctl doctor`"),
+    (("no such program", "permission denied", "configuration"), "see `torcctl doctor`"),
 )
 """What to do, by words of Slurm's."""
 

@@ -81,6 +81,7 @@ class Submitter:
         order.script(0, "torc")  # checks what Slurm would be asked for
         self._slurm.learn(environment)
         self._slurm.check_installed()
+        await self._slurm.check_configured()
         if not self._is_reachable():
             raise Refused(
                 "this daemon does not listen for other hosts, so no worker of a Slurm job could reach it: set "

@@ -103,3 +103,16 @@ class Scheduled(Answer, frozen=True, kw_only=True):
 def is_of_a_job(name: str) -> bool:
     """Whether an environment variable tells of a job of Slurm's, or of a torcd: a new job would take it for its own."""
     return name.startswith(("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "TORC_", "TORCD_")) and name != "SLURM_CONF"
+
+
+def lacks_configuration(words: str) -> bool:
+    """Whether these words of Slurm's programs mean that they are here, but do not know of any cluster."""
+    return "configuration source" in words or "process configuration file" in words
+
+
+def unconfigured_text(words: str) -> str:
+    """What a user is told then, in Slurm's own words, and what to do."""
+    return (
+        f"Slurm's programs are here, but not configured; they say: {words}. Set SLURM_CONF to the slurm.conf of the "
+        "cluster, or go to one of its login nodes"
+    )

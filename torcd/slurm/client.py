@@ -16,7 +16,7 @@ import trio
 from torcd.core.allocations import Seen
 from torcd.open_files import with_limit_of_before
 from torcd.protocol.errors import Refused, Unavailable
-from torcd.protocol.slurm import is_of_a_job
+from torcd.protocol.slurm import is_of_a_job, lacks_configuration, unconfigured_text
 from torcd.slurm import commands
 from torcd.slurm.commands import Ran
 
@@ -58,6 +58,18 @@ class Slurm:
                 "`torcctl run`"
             )
 
+    async def check_configured(self) -> None:
+        """Raises Refused where Slurm's programs are, but no cluster of theirs. One that is silent may be there."""
+        path = self._environ.get("SLURM_CONF")
+        if path is not None and not await trio.to_thread.run_sync(os.path.exists, path, abandon_on_cancel=True):
+            words = f"SLURM_CONF is {path}, which is not there"  # they would look for it for a minute
+        else:
+            ran = await self._run(list(commands.VERSION))
+            if ran.code == 0 or ran.got_no_answer or not lacks_configuration(ran.words):
+                return
+            words = ran.words
+        raise Refused(f"{unconfigured_text(words)} (the daemon's own goes before yours); `torcctl run` runs jobs here")
+
     async def submit(self, script: str, environment: Mapping[str, str], directory: str, umask: int) -> int:
         """Submits a batch script; the job's id. Its jobs get this environment and umask.
 
@@ -97,7 +109,7 @@ class Slurm:
         if ran.got_no_answer:
             raise NoAnswer(f"sacct: {ran.words}")
         if ran.code != 0:
-            raise Rejected(f"sacct: {ran.words}")
+            raise Rejected(_explain("sacct", ran))
         return commands.parse_details(ran.out)
 
     async def cancel(self, name: str, job_id: int | None) -> None:
@@ -111,7 +123,7 @@ class Slurm:
     async def _ask(self, argv: list[str]) -> Ran:
         ran = await self._run(argv)
         if ran.code != 0:
-            raise NoAnswer(f"{argv[0]}: {ran.words}")
+            raise NoAnswer(_explain(argv[0], ran))
         return ran
 
     async def _run(
@@ -149,3 +161,7 @@ class Slurm:
                 process.communicate()
                 return Ran(124, "", f"{argv[0]}: timed out, no answer within {self._timeout_s:g} s")
         return Ran(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
+
+
+def _explain(program: str, ran: Ran) -> str:
+    return unconfigured_text(ran.words) if lacks_configuration(ran.words) else f"{program}: {ran.words}"

@@ -14,6 +14,9 @@ NAME = re.compile(r"torc_\d+_\d+_[0-9a-f]{8}")
 QUEUE = ("squeue", "--me", "--noheader", "--states=all", "--format=%A|%T|%r|%j")
 """All jobs of this user that the controller still knows; ended ones stay for some minutes."""
 
+VERSION = ("sbatch", "--version")
+"""Reads the configuration and asks nobody."""
+
 # fmt: off
 NO_ANSWER = (
     "unable to contact", "connect failure", "connection refused", "communication connection failure", "timed out",
