@@ -1,7 +1,6 @@
 """What the commands about Slurm have in common: the environment that jobs get, and how allocations are shown."""
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -95,22 +94,34 @@ def submission_sentence(workflow_id: int, scheduled: Scheduled) -> str:
     return f"Submitted {jobs} for workflow {workflow_id}: {', '.join(str(each.slurm_job_id) for each in accepted)}"
 
 
+def has_refused(scheduled: Scheduled) -> bool:
+    """Whether Slurm did not take all of it."""
+    return any(each.status == "refused" for each in scheduled.allocations)
+
+
+def tell_scheduled(context: "Context", scheduled: Scheduled, sentence: str, say: Callable[[str], None]) -> None:
+    """Says a sentence about allocations; what was said besides, and what went wrong with them, goes to stderr."""
+    for warning in scheduled.warnings:
+        context.warn(warning)
+    say(sentence)
+    for each in scheduled.allocations:
+        if each.error is not None:
+            context.warn(f"allocation {each.id} ({each.status}): {each.error}")
+
+
 def write_scheduled(
     context: "Context", raw: msgspec.Raw, sentence: Callable[[Scheduled], str] | None = None
 ) -> Scheduled:
-    """Prints allocations, after a sentence about them; what was said besides goes to stderr."""
+    """Prints allocations: a sentence about them, or all that is known of each."""
     scheduled = msgspec.json.decode(raw, type=Scheduled)
+    if sentence is not None and not context.options.json:
+        tell_scheduled(context, scheduled, sentence(scheduled), print)
+        return scheduled
     for warning in scheduled.warnings:
         context.warn(warning)
     if context.options.json:
         output.write_json({"allocations": msgspec.json.decode(raw, type=dict[str, msgspec.Raw])["allocations"]})
-        return scheduled
-    if sentence is not None:
-        sys.stdout.write(sentence(scheduled) + "\n")
-    for each in scheduled.allocations:
-        if sentence is not None and each.error is not None:
-            context.warn(f"allocation {each.id} ({each.status}): {each.error}")
-    if sentence is None:
+    else:
         rows = ([getattr(each, field) for field in SHOWN.values()] for each in scheduled.allocations)
         output.write_table(list(SHOWN), rows, free_text=("reason", "error"))
     return scheduled

@@ -4,11 +4,12 @@ import math
 import os
 import subprocess
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from torcctl.allocating import submission_sentence, submit_allocations
+from torcctl.allocating import submission_sentence, submit_allocations, tell_scheduled
 from torcctl.exits import TaskFailed, UsageError
 from torcctl.follow import add_plan_jobs, begin, finish, new_request_key
 from torcctl.output import count_jobs, count_of
@@ -139,21 +140,26 @@ def check_schedulers(context: "Context", workflow_id: int, num_hpc_jobs: int) ->
 
 
 def submit(context: "Context", workflow_id: int, num_hpc_jobs: int, recovery: RecoverOptions) -> list[Scheduled] | None:
-    """Submits Slurm jobs for what is ready: so many, or as many as the daemon finds that it takes (0).
+    """Submits Slurm jobs for what is ready: so many, or as many as the daemon finds that it takes (0); tells on stderr.
 
     None: the workflow has no `slurm_schedulers`, or nothing is to be submitted.
     """
     if recovery.no_schedule:
         return None
     if num_hpc_jobs:
-        raw = submit_allocations(context, workflow_id, num_hpc_jobs)
-        return [msgspec.json.decode(raw, type=Scheduled)]
+        return [_submit(context, workflow_id, num_hpc_jobs, None)]
     found = context.get(SuggestAllocations(workflow_id=workflow_id), Suggestions)
     wanted = consider(context, workflow_id, found)
     if not (found.suggestions or found.schedulers):
         return None
-    raws = [submit_allocations(context, workflow_id, each.count, each.scheduler) for each in wanted]
-    return [msgspec.json.decode(raw, type=Scheduled) for raw in raws]
+    return [_submit(context, workflow_id, each.count, each.scheduler) for each in wanted]
+
+
+def _submit(context: "Context", workflow_id: int, count: int, scheduler: str | None) -> Scheduled:
+    raw = submit_allocations(context, workflow_id, count, scheduler)
+    scheduled = msgspec.json.decode(raw, type=Scheduled)
+    tell_scheduled(context, scheduled, submission_sentence(workflow_id, scheduled), partial(context.note, "info"))
+    return scheduled
 
 
 def tell_proposed(context: "Context", plan: dict[str, Any], num_hpc_jobs: int, recovery: RecoverOptions) -> None:
@@ -203,15 +209,3 @@ def _warn_of_misfits(context: "Context", suggestion: Suggestion) -> None:
         jobs = count_of(suggestion.pending, "Slurm job")
         waits = "waits" if suggestion.pending == 1 else "wait"
         context.note("info", f"{jobs} of {name} {waits} already: they are enough")
-
-
-def tell_submitted(context: "Context", workflow_id: int, submitted: list[Scheduled]) -> bool:
-    """Tells on stderr what was submitted; whether Slurm accepted all of it."""
-    for scheduled in submitted:
-        for warning in scheduled.warnings:
-            context.warn(warning)
-        context.note("info", submission_sentence(workflow_id, scheduled))
-        for each in scheduled.allocations:
-            if each.error is not None:
-                context.warn(f"allocation {each.id} ({each.status}): {each.error}")
-    return not any(each.status == "refused" for scheduled in submitted for each in scheduled.allocations)

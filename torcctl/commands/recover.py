@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from torcctl import output
+from torcctl.allocating import has_refused
 from torcctl.diagnoses import write_diagnoses
 from torcctl.exits import CHANGES, DONE, FAILED, UsageError
 from torcctl.parameters import OPERATION_DEFAULTS, RECOVER_DEFAULTS, check_options
@@ -22,7 +23,6 @@ from torcctl.recovery import (
     refusal_text,
     submit,
     tell_proposed,
-    tell_submitted,
 )
 from torcctl.selection import choose_workflow
 from torcd.protocol.errors import Refused
@@ -81,7 +81,7 @@ def recover(
     if submitted is None:
         context.note("info", f"to run them here: torcctl run {workflow_id}")
         return DONE
-    return DONE if tell_submitted(context, workflow_id, submitted) else FAILED
+    return FAILED if any(map(has_refused, submitted)) else DONE
 
 
 def _show_preview(
@@ -111,7 +111,7 @@ def _go_on(context: Context, plan: dict[str, Any], num_hpc_jobs: int, recovery: 
         submitted = submit(context, workflow_id, num_hpc_jobs, recovery)
     if context.options.json:
         output.write_json({**plan, "allocations": _allocations(submitted)})
-    return DONE if submitted is None or tell_submitted(context, workflow_id, submitted) else FAILED
+    return FAILED if any(map(has_refused, submitted or [])) else DONE
 
 
 def _allocations(submitted: list[Scheduled] | None) -> list[Allocation]:

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from torcctl import output
-from torcctl.allocating import SHOWN, find_cancelable, submission_sentence, submit_allocations, write_scheduled
+from torcctl.allocating import (
+    SHOWN,
+    find_cancelable,
+    has_refused,
+    submission_sentence,
+    submit_allocations,
+    write_scheduled,
+)
 from torcctl.commands.run import prepare
 from torcctl.exits import DONE, FAILED, UsageError
 from torcctl.perform import requester
@@ -56,7 +63,7 @@ def schedule_nodes(
         return _show_nothing(context, workflow_id)
     raw = submit_allocations(context, workflow_id, num_hpc_jobs, scheduler, max_parallel_jobs)
     scheduled = write_scheduled(context, raw, lambda found: submission_sentence(workflow_id, found))
-    return FAILED if any(each.status == "refused" for each in scheduled.allocations) else DONE
+    return FAILED if has_refused(scheduled) else DONE
 
 
 def _has_work(context: Context, workflow_id: int, *, is_prepared: bool) -> bool:

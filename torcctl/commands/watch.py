@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from torcctl.allocating import has_refused
 from torcctl.commands.run import GOOD, report
 from torcctl.diagnoses import write_diagnoses
 from torcctl.exits import UsageError
@@ -23,7 +24,6 @@ from torcctl.recovery import (
     preview,
     refusal_text,
     submit,
-    tell_submitted,
 )
 from torcctl.selection import choose_workflow
 from torcctl.standstill import OPEN, explain_standstill
@@ -223,18 +223,18 @@ def _submit(context: Context, workflow_id: int, recovery: RecoverOptions, num_hp
         queued = sum(each.pending for each in found.suggestions)
         if queued >= num_hpc_jobs:
             waits = "waits" if queued == 1 else "wait"
-            context.note("info", f"{count_of(queued, 'Slurm job')} of it {waits} already: they are enough")
+            jobs = f"{count_of(queued, 'Slurm job')} of workflow {workflow_id}"
+            context.note("info", f"{jobs} {waits} already: they are enough")
             return True
         num_hpc_jobs -= queued
     try:
         submitted = submit(context, workflow_id, num_hpc_jobs, recovery)
-        is_accepted = submitted is None or tell_submitted(context, workflow_id, submitted)
     except TorcError as error:
         if not _has_open(context, workflow_id):
             raise
         context.warn(error.message)
         return True
-    return is_accepted or _has_open(context, workflow_id)
+    return not any(map(has_refused, submitted or [])) or _has_open(context, workflow_id)
 
 
 def _has_open(context: Context, workflow_id: int) -> bool:
