@@ -9,7 +9,7 @@ from actor_rig import Hand, House, answer_of, error_of, open_house, ref
 from builders import chained, job
 from fakes import FakeDisk
 
-from torcd.actors import roster as roster_module
+from torcd.actors import answers as answers_module
 from torcd.actors.messages import LeaseEnded
 from torcd.protocol.errors import NotFound
 from torcd.protocol.requests import CancelWorkflow, Initialize, ResetStatus, Restart
@@ -198,7 +198,7 @@ async def test_a_report_waits_no_longer_than_it_wants_to(house: House, pair: tup
 async def test_no_report_waits_longer_than_the_daemon_lets_it(
     house: House, pair: tuple[Hand, Hand, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(roster_module, "LONGEST_WAIT_S", 0.01)
+    monkeypatch.setattr(answers_module, "LONGEST_WAIT_S", 0.01)
     _, idle, _ = pair
     assert (await idle.report(jobs=1, wait_s=9999)).jobs == []
 

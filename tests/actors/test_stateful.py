@@ -23,8 +23,8 @@ from reference_model import LIVE, Attempt, Blueprint, Need
 from reference_operations import Request, files_to_look_at, has_nothing_to_do
 from side_by_side import NO_DIGEST, SideBySide
 
+from torcd.actors import answers as answers_module
 from torcd.actors import lease
-from torcd.actors import roster as roster_module
 from torcd.actors import supervisor as supervisor_module
 
 HISTORIES = int(os.environ.get("TORC_TEST_HISTORIES", "25"))
@@ -134,7 +134,7 @@ class Histories(RuleBasedStateMachine):
         super().__init__()
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(lease, "LEASE_S", FOR_EVER_S)  # a lease ends when the history says so
-        self.patch.setattr(roster_module, "LONGEST_WAIT_S", FOR_EVER_S)
+        self.patch.setattr(answers_module, "LONGEST_WAIT_S", FOR_EVER_S)
         self.patch.setattr(supervisor_module, "CRASH_WINDOW_S", 0.0)  # any number of crashes is forgiven
         self.directory = tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None)
         self.pair: SideBySide

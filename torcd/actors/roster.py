@@ -1,4 +1,4 @@
-"""The workers of one workflow: registration, reports, claims that wait, and leases. What must be stopped: `stops`.
+"""The workers of one workflow: registration, leases, their end. What they are told: `answers`; to stop: `stops`.
 
 Part of the workflow's actor. Attempts are in the state; here is only what dies with the daemon. What changes here
 changes after the commit, so that a failed one leaves it as it was.
@@ -8,46 +8,25 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from torcd.actors.answers import Answers
 from torcd.actors.clock import now_ms
-from torcd.actors.entries import Entry, Waiting, room_of
+from torcd.actors.entries import Entry, room_of
 from torcd.actors.lease import STEPS
-from torcd.actors.mailbox import Message
 from torcd.actors.messages import Disconnected, LeaseEnded, Nudge, Register, StrayEnded, SyncWorkers, WaitEnded
 from torcd.actors.stops import Stops, keys_of
 from torcd.actors.sync import sync_workers
-from torcd.actors.turn import Pending, Turn
+from torcd.actors.turn import Turn
 from torcd.core.explanation import Wait
 from torcd.core.placement import describe_lack, describe_need
 from torcd.core.refusals import check_not_archived
-from torcd.core.status import Status
-from torcd.operations.launch import load_launches
-from torcd.operations.report import (
-    count_stranded,
-    hand_out,
-    judge_doubtful,
-    lose_unknown_workers,
-    lose_worker,
-    take_report,
-)
+from torcd.operations.report import lose_unknown_workers, lose_worker
 from torcd.operations.resume import Resumed, resume_attempts
-from torcd.protocol.errors import NotFound
 from torcd.protocol.process import has_ended
-from torcd.protocol.worker_requests import (
-    AttemptRef,
-    Capacity,
-    JobLaunch,
-    RefusedReport,
-    RegisterWorker,
-    ReportWorker,
-    WorkerAnswer,
-)
+from torcd.protocol.worker_requests import RegisterWorker
 from torcd.storage.workers import WorkerRow, insert_worker, load_workers, set_gone
 
 if TYPE_CHECKING:
     from torcd.actors.workflow import Finish, WorkflowActor
-
-LONGEST_WAIT_S = 60.0
-"""A report waits no longer than this, so that an answer shows the connection to be alive."""
 
 
 class Roster:
@@ -58,6 +37,7 @@ class Roster:
         self._entries: dict[int, Entry] = {}
         self.stops = Stops(actor, self._entries)
         self._strays = self.stops.strays
+        self.answers = Answers(actor, self._entries, self.stops)
 
     @property
     def is_empty(self) -> bool:
@@ -76,10 +56,6 @@ class Roster:
     def knows(self, worker_id: int) -> bool:
         """Whether the worker is here, or away with a lease that has not ended."""
         return worker_id in self._entries
-
-    def waiting_messages(self) -> list[Message]:
-        """The reports that wait."""
-        return [entry.waiting.message for entry in self._entries.values() if entry.waiting is not None]
 
     async def load(self) -> None:
         """Takes over the workers that a former daemon knew; their leases start anew (SEMANTICS 8.4)."""
@@ -113,7 +89,7 @@ class Roster:
             case StrayEnded() as ended:
                 return self.stops.on_stray_ended(ended)
             case WaitEnded() as ended:
-                return self._on_wait_ended(turn, ended)
+                return self.answers.on_wait_ended(turn, ended)
             case Nudge():
                 return lambda: None
             case _:
@@ -135,7 +111,7 @@ class Roster:
         known = self._entries.get(request.worker_id or 0)
         if known is not None:
             turn.renew(known)
-            self._end_wait(turn, known)
+            self.answers.end_wait(turn, known)
 
         def finish() -> dict[str, object]:
             entry = self._enter(new.value, request)
@@ -179,7 +155,7 @@ class Roster:
     def _on_disconnected(self, turn: Turn, gone: Disconnected) -> "Finish":
         spoke = [entry for entry in self._entries.values() if entry.session is gone.session]
         for entry in spoke:
-            self._end_wait(turn, entry)
+            self.answers.end_wait(turn, entry)
 
         def finish() -> None:
             for entry in spoke:
@@ -225,7 +201,7 @@ class Roster:
         if keeps_stray:
             turn.stopping.update(job_id for job_id, _ in lost)
         turn.query(lambda db: set_gone(db, entry.worker_id, gone=True))
-        self._end_wait(turn, entry)
+        self.answers.end_wait(turn, entry)
         turn.end(entry)
 
         def finish() -> dict[str, object]:
@@ -239,137 +215,6 @@ class Roster:
             return {"worker_id": entry.worker_id}
 
         return finish
-
-    # ---- reports and claims ----
-
-    def on_report(self, turn: Turn, message: Message, request: ReportWorker) -> "Finish":
-        """Takes a report and hands out work; with nothing to hand out, the answer may wait."""
-        entry = self._entries.get(request.worker_id)
-        # one that is away has to come back first: its lease would end while it reports
-        if entry is None or entry.session is None or turn.is_ending(entry):
-            raise NotFound(
-                f"worker {request.worker_id} is not registered (any more): register again",
-                noun="worker",
-                id=request.worker_id,
-            )
-        self._end_wait(turn, entry)
-        reported = take_report(
-            turn.draft, entry.worker_id, entry.hostname, request.started, request.ended, request.returned
-        )
-        judged: Pending[list[RefusedReport]] | None = None
-        if reported.doubtful:
-            judged = turn.query(lambda db: judge_doubtful(db, turn.state, entry.worker_id, reported.doubtful))
-        if request.capacity is not None:
-            entry.take_time(request.capacity)
-        launches = self._hand_out(turn, entry, request.capacity)
-        over = keys_of([*request.ended, *request.returned])
-
-        def finish() -> WorkerAnswer:
-            self.stops.set_free(entry, over)
-            refused = reported.refused + (judged.value if judged is not None else [])
-            return self._answer(turn, entry, launches, refused)
-
-        has_answer = launches is not None or reported.refused or reported.doubtful
-        if request.wait_s > 0 and not has_answer and not self._has_news(entry, lingers=request.lingers):
-            waiting = Waiting(message, request.capacity, request.lingers)
-            seconds = min(request.wait_s, LONGEST_WAIT_S)
-            turn.waits[entry.worker_id] = waiting
-            turn.defer(message, lambda: self._begin_wait(turn, entry, waiting, seconds))
-        return finish
-
-    def _has_news(self, entry: Entry, *, lingers: bool) -> bool:
-        """Whether a worker has to be told what to stop; or, unless it lingers, that it waits in vain."""
-        if entry.to_stop and entry.to_stop.keys() - entry.told:
-            return True
-        state = self._actor.state
-        return not lingers and (state.is_complete or bool(count_stranded(state, entry.total_now)))
-
-    def _hand_out(self, turn: Turn, entry: Entry, capacity: Capacity | None) -> Pending[list[JobLaunch]] | None:
-        if capacity is None or turn.state.counts[Status.READY] == 0 or turn.state.is_archived:
-            return None
-        if turn.holds_jobs or self._actor.firings.holds_jobs:
-            return None
-        capacity = entry.capacity_now(capacity)
-        claim = hand_out(turn.draft, entry.worker_id, capacity, entry.total, self.stops.stopping(turn))
-        if claim is None:
-            return None
-        return turn.query(lambda db: load_launches(db, turn.state, claim))
-
-    def _answer(
-        self,
-        turn: Turn,
-        entry: Entry,
-        launches: Pending[list[JobLaunch]] | None,
-        refused: list[RefusedReport],
-    ) -> WorkerAnswer:
-        news = [attempt for attempt in entry.to_stop if attempt not in entry.told]
-        entry.told.update(news)
-        return WorkerAnswer(
-            jobs=launches.value if launches is not None else [],
-            refused=refused,
-            stop=[AttemptRef(job_id=job_id, attempt_id=attempt) for job_id, attempt in news],
-            complete=turn.state.is_complete,
-            stranded=count_stranded(turn.state, entry.total_now),
-            counts=turn.state.counts_by_name(),
-        )
-
-    def serve_waiting(self, turn: Turn) -> None:
-        """Answers waiting reports for which there is something now."""
-        for entry in self._entries.values():
-            waiting = entry.waiting
-            if waiting is None or turn.is_ending(waiting):
-                continue
-            launches = self._hand_out(turn, entry, waiting.capacity)
-            if launches is not None or self._has_news(entry, lingers=waiting.lingers):
-                turn.after(self._waiting_answerer(turn, entry, waiting, launches))
-
-    def _waiting_answerer(
-        self, turn: Turn, entry: Entry, waiting: Waiting, launches: Pending[list[JobLaunch]] | None
-    ) -> "Finish":
-        def answer() -> None:
-            entry.waiting = None
-            waiting.timer.cancel()
-            waiting.message.reply.succeed(self._answer(turn, entry, launches, []))
-
-        return answer
-
-    def _begin_wait(self, turn: Turn, entry: Entry, waiting: Waiting, seconds: float) -> None:
-        if turn.is_ending(waiting):
-            return  # a later message of the same turn has ended it
-        entry.waiting = waiting
-        has_ready = self._actor.state.counts[Status.READY] > 0
-        can_serve = has_ready or self._has_news(entry, lingers=waiting.lingers)
-
-        async def run() -> None:
-            with waiting.timer:
-                if can_serve:  # something became ready in the same group, after this report was looked at
-                    await self._actor.mailbox.post(Nudge())
-                await trio.sleep(seconds)
-                await self._actor.mailbox.post(WaitEnded(entry.worker_id, waiting))
-
-        self._actor.nursery.start_soon(run)
-
-    def _end_wait(self, turn: Turn, entry: Entry) -> None:
-        """Answers a waiting report with nothing: the worker said something newer, or is away."""
-        for waiting in (entry.waiting, turn.waits.get(entry.worker_id)):
-            if isinstance(waiting, Waiting) and not turn.is_ending(waiting):
-                turn.end(waiting)
-                turn.before(self._wait_ender(turn, entry, waiting))
-
-    def _wait_ender(self, turn: Turn, entry: Entry, waiting: Waiting) -> "Finish":
-        def answer() -> None:
-            if entry.waiting is waiting:
-                entry.waiting = None
-            waiting.timer.cancel()
-            waiting.message.reply.succeed(WorkerAnswer(counts=turn.state.counts_by_name()))
-
-        return answer
-
-    def _on_wait_ended(self, turn: Turn, ended: WaitEnded) -> "Finish":
-        entry = self._entries.get(ended.worker_id)
-        if entry is not None and entry.waiting is ended.waiting:
-            self._end_wait(turn, entry)
-        return lambda: None
 
     def find_hindrances(self, job: int) -> list[Wait]:
         """Why a ready job is not handed out, worker by worker."""

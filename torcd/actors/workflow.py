@@ -131,7 +131,7 @@ class WorkflowActor:
 
     def unanswered(self) -> list[Reply[Any]]:
         """Whoever waits for this actor and would wait in vain once it has ended; the mailbox is another matter."""
-        messages = [*self.current, *self.roster.waiting_messages()]
+        messages = [*self.current, *self.roster.answers.waiting_messages()]
         replies: list[Reply[Any]] = [message.reply for message in messages]
         replies += [preview.reply for preview in self.tasks.previews]
         replies += [question.reply for question in self.explainer.waiting]
@@ -226,7 +226,7 @@ class WorkflowActor:
             except TorcError as error:
                 message.reply.fail(await self.tell(error))
         self.firings.decide(turn)
-        self.roster.serve_waiting(turn)
+        self.roster.answers.serve_waiting(turn)
         try:
             await turn.commit(self.database)
         except InDoubt:
@@ -245,7 +245,7 @@ class WorkflowActor:
             finish = await self._handle_alone(turn, message)
             if not isinstance(message.body, DeleteWorkflow | MakeUpdate):
                 self.firings.decide(turn)
-                self.roster.serve_waiting(turn)
+                self.roster.answers.serve_waiting(turn)
             await turn.commit(self.database)
         except InDoubt:
             raise
@@ -294,7 +294,7 @@ class WorkflowActor:
     def _handle(self, turn: Turn, message: Message) -> Finish:
         match message.body:
             case ReportWorker() as report:
-                return self.roster.on_report(turn, message, report)
+                return self.roster.answers.on_report(turn, message, report)
             case LeaveWorker() as leave:
                 return self.roster.on_leave(turn, leave.worker_id)
             case CancelWorkflow():
