@@ -15,7 +15,7 @@ from torcctl.worker.resources import find_offer
 from torcctl.worker.session import Session, WorkerOutcome
 from torcctl.worker.slurm_environment import Share, find_devices, find_share
 from torcctl.worker.time_left import TimeLeft
-from torcctl.worker.timekeeper import Timekeeper, ask_slurm
+from torcctl.worker.timekeeper import Timekeeper, ask_slurm, find_spread
 from torcd.protocol.address import Address
 from torcd.protocol.errors import TorcError
 from torcd.protocol.visible import make_visible
@@ -95,10 +95,13 @@ def _make_timekeeper(share: Share | None, chosen_s: float | None, grace_s: float
     if chosen_s is not None or share is None:
         return Timekeeper(TimeLeft(grace_s=grace_s), limit_s=chosen_s)
     walltime = os.environ.get("TORC_WALLTIME_S", "")
+    is_fresh = walltime.isascii() and walltime.isdecimal()  # of a batch script, which starts nothing before
     return Timekeeper(
         TimeLeft(grace_s=grace_s),
+        limit_s=share.limit_s if is_fresh else None,
         ask=partial(ask_slurm, share.slurm_job_id),
-        fallback_s=float(walltime) if walltime.isascii() and walltime.isdecimal() else share.limit_s,
+        fallback_s=float(walltime) if is_fresh else share.limit_s,
+        spread_s=find_spread(share.num_nodes),
     )
 
 

@@ -31,6 +31,8 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
     num_gpus: int = 0
     limit_s: float | None = None
     """The time of the whole job, by the clock of Slurm's controller alone. How much of it is left does not follow."""
+    num_nodes: int = 1
+    """Of the whole job."""
 
 
 def find_share(environ: Mapping[str, str]) -> Share | None:
@@ -45,6 +47,7 @@ def find_share(environ: Mapping[str, str]) -> Share | None:
         memory_bytes=_find_memory(environ, num_cpus, num_gpus),
         num_gpus=num_gpus,
         limit_s=_find_limit(environ),
+        num_nodes=_number(environ, "SLURM_JOB_NUM_NODES") or 1,
     )
 
 

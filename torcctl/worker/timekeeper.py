@@ -25,6 +25,12 @@ ATTEMPTS = 3
 
 ATTEMPT_PAUSE_S = 1.0
 
+RATE = 100
+"""Questions a second of the workers of one allocation."""
+
+LONGEST_SPREAD_S = 10.0
+"""A job that asks for all of the time is started in the first minute only: the answer must not take too much of it."""
+
 ASK_AGAIN_S = 300.0
 """Between answers; each pause is up to as much again, so that the workers of an allocation do not ask all at once."""
 
@@ -34,7 +40,7 @@ FRESH = 0.9
 """A worker that finds less than this of the walltime was not started at the beginning of its job."""
 
 FINAL_S = ASK_DEADLINE_S + 2.0
-"""So long before jobs are stopped it is asked once more: no silence of Slurm's may take from their grace."""
+"""At least so long before jobs are stopped it is asked once more: no silence of Slurm's may take from their grace."""
 
 TOLERANCE_S = 2.0
 """Answers are in whole seconds, and take a moment: a smaller difference changes nothing."""
@@ -43,10 +49,17 @@ Ask = Callable[[], Awaitable[float | None]]
 """The seconds that are left, infinite without a limit; None: no answer."""
 
 
+def find_spread(num_nodes: int) -> float:
+    """The seconds over which the workers of so many nodes, which begin and end together, ask one after the other."""
+    return min(num_nodes / RATE, LONGEST_SPREAD_S)
+
+
 class Timekeeper:
     """Keeps a worker's `TimeLeft` true. `ask` None: the limit does not change.
 
-    `limit_s` is what is known of the limit from the beginning, `fallback_s` what it is taken for if nobody answers.
+    `limit_s` is what is known of the limit from the beginning; with `ask` it is asked for soon all the same.
+    `fallback_s` is what it is taken for if nobody answers. Of many workers that begin together each asks at a moment of
+    its own within `spread_s`.
     """
 
     def __init__(
@@ -56,11 +69,13 @@ class Timekeeper:
         limit_s: float | None = None,
         ask: Ask | None = None,
         fallback_s: float | None = None,
+        spread_s: float = 0.0,
     ) -> None:
         self.time_left = time_left
         self._limit_s = limit_s
         self._ask = ask
         self._fallback_s = fallback_s
+        self._spread_s = spread_s
 
     async def begin(self) -> None:
         """Learns the limit, before the first claim."""
@@ -75,6 +90,7 @@ class Timekeeper:
         if self._limit_s is not None or self._ask is None:
             return
         began = trio.current_time()
+        await trio.sleep(self._draw())
         for attempt in range(ATTEMPTS):
             if attempt:
                 await trio.sleep(ATTEMPT_PAUSE_S)
@@ -88,6 +104,9 @@ class Timekeeper:
             log.warning("Slurm does not say how much time is left: it is taken for %.0f s", self._fallback_s)
             self.time_left.limit(self._fallback_s, began)
 
+    def _draw(self) -> float:
+        return random.uniform(0, self._spread_s)
+
     def _find_whole(self, left_s: float) -> float:
         """All of a job's time, of which a little has gone by: Slurm's limits are whole minutes."""
         if left_s == float("inf"):
@@ -98,9 +117,11 @@ class Timekeeper:
 
     async def wait_for_drain(self) -> None:
         """Returns when the end is so near that no job may be started any more."""
-        ask_at = trio.current_time() + ASK_AGAIN_S * random.uniform(1, 2)
+        known = self._limit_s is not None  # by what was said before the beginning: it is corrected soon
+        ask_at = trio.current_time() + (self._draw() if known else ASK_AGAIN_S * random.uniform(1, 2))
+        final_s = FINAL_S + self._draw()
         while (now := trio.current_time()) < self.time_left.drain_at:
-            final_at = self.time_left.drain_at - FINAL_S
+            final_at = self.time_left.drain_at - final_s
             if self._ask is None or now >= final_at:
                 await trio.sleep_until(self.time_left.drain_at)
                 continue

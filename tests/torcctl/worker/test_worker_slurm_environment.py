@@ -83,6 +83,13 @@ def test_the_time_of_a_job_is_the_difference_of_two_times_of_one_clock() -> None
     assert share.limit_s is None
 
 
+@pytest.mark.parametrize(("told", "num_nodes"), [("64", 64), (None, 1), ("", 1)])
+def test_a_worker_knows_how_many_there_are_of_its_kind(told: str | None, num_nodes: int) -> None:
+    share = share_of(SLURM_JOB_NUM_NODES=told)
+    assert share is not None
+    assert share.num_nodes == num_nodes
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [

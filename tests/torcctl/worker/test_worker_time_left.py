@@ -1,5 +1,6 @@
 """How a worker knows how much time it has left, and what it does with that."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,12 +9,24 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 from worker_daemon import launch
 
 from torcctl.worker import timekeeper
+from torcctl.worker.entry import _make_timekeeper
+from torcctl.worker.slurm_environment import Share
 from torcctl.worker.time_left import BEGINNING_S, GRACE_S, MARGIN_S, TimeLeft, parse_limit
-from torcctl.worker.timekeeper import ASK_AGAIN_S, ASK_DEADLINE_S, ATTEMPTS, Ask, Timekeeper, ask_slurm
+from torcctl.worker.timekeeper import (
+    ASK_AGAIN_S,
+    ASK_DEADLINE_S,
+    ATTEMPTS,
+    LONGEST_SPREAD_S,
+    RATE,
+    Ask,
+    Timekeeper,
+    ask_slurm,
+    find_spread,
+)
 from torcd.protocol.errors import Refused
 
 
@@ -122,6 +135,84 @@ async def test_a_chosen_limit_costs_no_question() -> None:
     await keeper.begin()
     assert keeper.time_left.end_at == pytest.approx(trio.current_time() + 100, abs=1)
     assert list(left) == [10.0]
+
+
+@pytest.mark.parametrize("left_s", [3590.0, 1700.0, float("inf")])
+async def test_a_limit_that_slurm_said_in_advance_is_corrected_soon(autojump_clock: MockClock, left_s: float) -> None:
+    """Work begins at once, and jobs may take all of the time"""
+    began = trio.current_time()
+    asked = trio.Event()
+
+    async def ask() -> float | None:
+        await trio.lowlevel.checkpoint()
+        asked.set()
+        return left_s
+
+    keeper = Timekeeper(TimeLeft(), limit_s=3600, ask=ask, spread_s=10)
+    await keeper.begin()
+    assert (trio.current_time(), keeper.time_left.for_jobs_s(began)) == (began, 3600)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keeper.wait_for_drain)
+        await asked.wait()
+        await wait_all_tasks_blocked()
+        now = trio.current_time()
+        assert now <= began + 10
+        assert keeper.time_left.end_at == pytest.approx(now + left_s, abs=2)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("limit_s", [None, 3600.0])
+async def test_many_workers_of_an_allocation_do_not_ask_all_at_once(
+    autojump_clock: MockClock, limit_s: float | None
+) -> None:
+    began = trio.current_time()
+    end_at = began + 3600
+    asked: list[float] = []
+
+    async def ask() -> float | None:
+        await trio.lowlevel.checkpoint()
+        asked.append(trio.current_time() - began)
+        return end_at - trio.current_time()
+
+    async def live() -> None:
+        keeper = Timekeeper(TimeLeft(), limit_s=limit_s, ask=ask, spread_s=find_spread(500))
+        await keeper.begin()
+        await keeper.wait_for_drain()
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(500):
+            nursery.start_soon(live)
+    first, last = [at for at in asked if at < 200], [at for at in asked if at > 3500]
+    assert (len(first), max(first) <= 5) == (500, True)
+    assert (len(last) >= 500, max(last) <= 3600 - MARGIN_S - GRACE_S - ASK_DEADLINE_S) == (True, True)
+    for answers in (first, last):
+        assert max(Counter(map(int, answers)).values()) < 2 * RATE
+
+
+def test_the_more_nodes_the_longer_they_take_to_ask() -> None:
+    assert [find_spread(count) for count in (1, 200, 10**6)] == [0.01, 2, LONGEST_SPREAD_S]
+
+
+@pytest.mark.parametrize(
+    ("walltime", "limit_s", "end_s", "has_asked"),
+    [("3600", 1800.0, 1800, False), ("3600", None, 3600, True), ("", 1800.0, 1800, True), ("x", None, None, True)],
+)
+async def test_only_a_fresh_worker_of_a_slurm_that_said_the_limit_begins_without_an_answer(
+    autojump_clock: MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+    walltime: str,
+    limit_s: float | None,
+    end_s: float | None,
+    has_asked: bool,
+) -> None:
+    """SEMANTICS 8.1: another one may have come late, or Slurm may not have given what was asked for."""
+    monkeypatch.setenv("TORC_WALLTIME_S", walltime)
+    monkeypatch.setenv("PATH", "/nowhere")  # no squeue answers
+    began = trio.current_time()
+    keeper = _make_timekeeper(Share(slurm_job_id="1", limit_s=limit_s), None, None)
+    await keeper.begin()
+    assert (trio.current_time() > began) == has_asked
+    assert keeper.time_left.end_at == (float("inf") if end_s is None else began + end_s)
 
 
 async def test_slurm_is_asked_again_until_it_answers(autojump_clock: MockClock) -> None:
