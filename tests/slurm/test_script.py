@@ -98,6 +98,7 @@ def test_a_schedulers_own_fields_go_before_the_defaults_for_all_and_extra_before
         ({"job-name": "x"}, {}, "--job-name is set by torcd itself"),
         ({}, {"extra": "-J x"}, "--job-name is set by torcd itself"),
         ({}, {"extra": "--array=1-9"}, "--array is set by torcd itself"),
+        ({}, {"extra": "--arr=1-9"}, "--arr is set by torcd itself"),
         ({}, {"extra": "--wait"}, "--wait is set by torcd itself"),
         ({}, {"extra": "-M other"}, "--clusters is set by torcd itself"),
         ({}, {"extra": "-N 4"}, "given as `nodes` of the scheduler"),

@@ -87,7 +87,7 @@ def find_options(scheduler: SlurmSchedulerSpec, defaults: dict[str, Any]) -> lis
     given = {**_read_defaults(defaults), **_own_fields(scheduler)}
     chosen = {*given, *(_name_of(word) for word in extra if word.startswith("-"))}
     for name in chosen:
-        if name in OURS:
+        if any(each.startswith(name) for each in OURS):  # sbatch takes the beginning of a name for the whole
             raise Refused(f"Slurm's option --{name} is set by torcd itself: leave it out", option=name)
     for word in extra:
         if word.startswith("-") and (field := FIELDS.get(_name_of(word))):
