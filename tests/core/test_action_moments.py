@@ -5,18 +5,23 @@ from typing import Any
 import numpy as np
 import pytest
 from builders import Sketch, sketch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from torcd.core.actions import find_disarmed, find_due, find_rearmed, has_started
+from torcd.core import actions
+from torcd.core.actions import find_disarmed, find_due, find_rearmed, has_started, is_due
 from torcd.core.state import Action
 from torcd.core.status import Status
 from torcd.protocol.specification import ActionSpec
 
 S = Status
+WAITING_OR_LIVE = {S.UNINITIALIZED, S.BLOCKED, S.READY, S.PENDING, S.RUNNING}
 
 
-def with_actions(made: Sketch, *actions: tuple[str, str], armed: bool = True, kind: str = "run_commands") -> Sketch:
+def with_actions(made: Sketch, *wanted: tuple[str, str], armed: bool = True, kind: str = "run_commands") -> Sketch:
     """Gives a sketch actions: triggers, and the names of their jobs with spaces between."""
-    for number, (trigger, names) in enumerate(actions, 1):
+    for number, (trigger, names) in enumerate(wanted, 1):
         spec: Any = {"trigger_type": trigger, "action_type": kind, "jobs": names.split()}
         jobs = made.jobs(*names.split())
         made.state.actions.append(
@@ -81,6 +86,47 @@ def test_jobs_are_complete_when_all_have_ended_somehow(a: Status, expected: bool
     made = sketch("a", "b", "c", status={"a": a, "b": S.COMPLETED, "c": S.RUNNING})
     with_actions(made, ("on_jobs_complete", "a b"), ("on_workflow_complete", ""))
     assert due(made) == (["on_jobs_complete"] if expected else [])
+
+
+@given(st.lists(st.lists(st.sampled_from(list(S)), min_size=9, max_size=9), max_size=12), st.sampled_from([1, 2, 4096]))
+def test_what_was_seen_before_changes_nothing(histories: list[list[Status]], block: int) -> None:
+    names = "abcdefghi"
+    made = with_actions(sketch(*names), ("on_jobs_complete", " ".join(names)), ("on_jobs_ready", " ".join(names)))
+    complete, ready = made.state.actions
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(actions, "BLOCK", block)
+        for statuses in histories:
+            made.state.jobs.status[:] = statuses
+            assert is_due(made.state, complete) == (not set(statuses) & WAITING_OR_LIVE)
+            can_run = set(statuses) & {S.READY, S.PENDING, S.RUNNING}
+            assert is_due(made.state, ready) == (bool(can_run) and not set(statuses) & {S.UNINITIALIZED, S.BLOCKED})
+
+
+def test_the_end_of_one_of_many_jobs_costs_no_look_at_the_others() -> None:
+    """However many jobs an action is about, it is asked after each report whether it is due."""
+    count = 100_000
+    made = with_actions(sketch("a"), ("on_jobs_complete", "a"))
+    (action,) = made.state.actions
+    statuses = made.state.jobs.status = CountingStatuses(np.full(count, S.RUNNING, dtype=np.uint8))  # type: ignore[assignment]  # counts
+    action.jobs = np.arange(count)
+    for job in range(200):
+        assert not is_due(made.state, action)
+        statuses.values[job] = S.COMPLETED
+    assert statuses.looked_at < 200 * 2 * actions.BLOCK
+    statuses.values[:] = S.COMPLETED
+    assert is_due(made.state, action)
+
+
+class CountingStatuses:
+    """Statuses that count how many of them were looked at."""
+
+    def __init__(self, values: NDArray[np.uint8]) -> None:
+        self.values = values
+        self.looked_at = 0
+
+    def __getitem__(self, jobs: NDArray[np.int64]) -> NDArray[np.uint8]:
+        self.looked_at += len(jobs)
+        return self.values[jobs]
 
 
 def test_what_is_not_armed_is_not_due() -> None:

@@ -15,6 +15,10 @@ Int64 = NDArray[np.int64]
 
 WAITS = mask_of(frozenset({Status.UNINITIALIZED, Status.BLOCKED}))
 CAN_RUN = mask_of(LIVE | {Status.READY})
+IS_OPEN = ~IS_SETTLED
+
+BLOCK = 4096
+"""Jobs looked at together."""
 
 
 def find_due(state: State) -> list[Action]:
@@ -28,7 +32,11 @@ def find_due(state: State) -> list[Action]:
 
 
 def is_due(state: State, action: Action) -> bool:
-    """Whether an action's moment is there, armed or not."""
+    """Whether an action's moment is there, armed or not.
+
+    That of an action about jobs is when none waits for another one any more and one at least can run or does; those
+    that ran before the last one became ready, or that a failure has canceled, do not keep the others waiting.
+    """
     if action.spec.action_type == "schedule_nodes" and state.is_canceled:
         return False
     match action.spec.trigger_type:
@@ -37,9 +45,9 @@ def is_due(state: State, action: Action) -> bool:
         case "on_workflow_complete":
             return state.is_complete and state.count > 0
         case "on_jobs_ready":
-            return _are_ready(state.jobs.status[action.jobs])
+            return _is_none(action, WAITS, state) and bool(CAN_RUN[state.jobs.status[action.jobs]].any())
         case "on_jobs_complete":
-            return bool(IS_SETTLED[state.jobs.status[action.jobs]].all())
+            return _is_none(action, IS_OPEN, state)
 
 
 def has_started(state: State) -> bool:
@@ -50,12 +58,21 @@ def has_started(state: State) -> bool:
     return not state.counts[Status.UNINITIALIZED] and not state.is_complete
 
 
-def _are_ready(status: NDArray[np.uint8]) -> bool:
-    """Whether no job waits for another one any more, and one at least can run or does.
+def _is_none(action: Action, mask: NDArray[np.bool_], state: State) -> bool:
+    """Whether no job of an action has a status of the mask.
 
-    Jobs that ran before the last one became ready, or that a failure has canceled, do not keep the others waiting.
+    This is asked after each change of any job, so it must not look at a million jobs for that: the one that was seen
+    to have such a status last mostly has it still, and those before it have it no more.
     """
-    return not WAITS[status].any() and bool(CAN_RUN[status].any())
+    jobs, first = action.jobs, action.witness
+    for start, end in ((first, first + 1), (first, len(jobs)), (0, first)):
+        for block in range(start, end, BLOCK):
+            found = mask[state.jobs.status[jobs[block : min(block + BLOCK, end)]]]
+            place = int(found.argmax()) if len(found) else 0
+            if place < len(found) and found[place]:
+                action.witness = block + place
+                return False
+    return True
 
 
 def find_rearmed(state: State, changed: Int64) -> list[Action]:

@@ -196,6 +196,8 @@ class Action:
     """Whether it fires when its moment comes."""
     fired: int
     """How often it has fired."""
+    witness: int = field(default=0, compare=False)
+    """The place in `jobs` of one that it was last seen to wait for; where to look first."""
 
     @property
     def is_of_workflow(self) -> bool:
