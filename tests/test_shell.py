@@ -2,12 +2,14 @@
 
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
+from torcd import shell
 from torcd.shell import Order, run_commands
 
 
@@ -24,7 +26,7 @@ def order(directory: Path, *commands: str, **more: Any) -> Order:
 async def run(wanted: Order) -> tuple[int, str, str]:
     """The return code, stdout and stderr."""
     with trio.fail_after(10):
-        code = await run_commands(wanted)
+        code = await run_commands(wanted, lambda group: None)
     return code, await trio.Path(wanted.stdout_path).read_text(), await trio.Path(wanted.stderr_path).read_text()
 
 
@@ -76,8 +78,24 @@ async def test_nothing_is_written_through_what_lies_in_the_place_of_a_log(tmp_pa
 
 async def test_a_directory_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        await run_commands(order(tmp_path / "gone", "true"))
+        await run_commands(order(tmp_path / "gone", "true"), lambda group: None)
     assert not (tmp_path / "gone").exists()
+
+
+async def test_what_does_not_end_can_be_ended_by_its_process_group(tmp_path: Path) -> None:
+    with trio.fail_after(10):
+        code = await run_commands(order(tmp_path, "sleep 600", "true"), lambda group: os.killpg(group, signal.SIGTERM))
+    assert code == 128 + signal.SIGTERM
+
+
+async def test_a_file_system_that_does_not_answer_keeps_nobody_from_ending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+    monkeypatch.setattr(shell, "_start", lambda order: answers.wait(10))
+    with trio.fail_after(5), trio.move_on_after(0.05):
+        await run_commands(order(tmp_path, "true"), lambda group: None)
+    answers.set()
 
 
 async def test_whoever_stops_waiting_ends_nothing(tmp_path: Path) -> None:
@@ -86,7 +104,7 @@ async def test_whoever_stops_waiting_ends_nothing(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "gate")
     wanted = order(tmp_path, "echo $$ > pid; read x < gate", "echo over > pid")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(run_commands, wanted)
+        nursery.start_soon(run_commands, wanted, lambda group: None)
         with trio.fail_after(10):
             await trio.to_thread.run_sync((tmp_path / "pid").read_text, abandon_on_cancel=True)
         nursery.cancel_scope.cancel()

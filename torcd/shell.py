@@ -4,16 +4,15 @@ What was started is never ended from here: when the daemon stops, or whoever wai
 and nobody hears of that. Jobs are the workers' business.
 """
 
-import errno
 import os
-import stat
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import trio
 
 from torcd.open_files import with_limit_of_before
+from torcd.output_files import check_links, create_file
 
 SCRIPT = """for command in "$@"; do
     number=$((number + 1))
@@ -49,9 +48,15 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     umask: int
 
 
-async def run_commands(order: Order) -> int:
-    """Runs commands and waits for their end; their return code, 128 + n for a signal. Raises OSError."""
-    pid, pidfd = await trio.to_thread.run_sync(_start, order)
+async def run_commands(order: Order, on_start: Callable[[int], object]) -> int:
+    """Runs commands and waits for their end; their return code, 128 + n for a signal. Raises OSError.
+
+    `on_start` is told their process group.
+
+    Cancelled while a file system does not answer, it does not wait for that: they may begin after all.
+    """
+    pid, pidfd = await trio.to_thread.run_sync(_start, order, abandon_on_cancel=True)
+    on_start(pid)
     try:
         await trio.lowlevel.wait_readable(pidfd)
     finally:
@@ -62,9 +67,9 @@ async def run_commands(order: Order) -> int:
 def _start(order: Order) -> tuple[int, int]:
     """The pid of the process, and a descriptor that is readable once it has ended."""
     _make_output_dir(order)
-    stdout = _create_log(order.stdout_path)
+    stdout = create_file(order.stdout_path)
     try:
-        stderr = _create_log(order.stderr_path)
+        stderr = create_file(order.stderr_path)
         try:
             popen = subprocess.Popen(
                 with_limit_of_before(["bash", "-c", SCRIPT, "torcd", *order.commands]),
@@ -98,19 +103,4 @@ def _own_environment() -> dict[str, str]:
 def _make_output_dir(order: Order) -> None:
     os.stat(order.directory)  # never made anew: it may lie on a file system that is not mounted now
     os.makedirs(order.output_dir, mode=0o700, exist_ok=True)
-    path, owners = order.output_dir, {os.getuid(), 0}
-    while path.startswith(os.path.join(order.directory, "")):
-        found = os.lstat(path)
-        if stat.S_ISLNK(found.st_mode) and found.st_uid not in owners:
-            raise PermissionError(errno.EPERM, "it is a link that another user made", path)
-        path = os.path.dirname(path)
-
-
-def _create_log(path: str) -> int:
-    """A descriptor of a new file; what was in its place is removed, never written through."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        return os.open(path, flags, 0o600)
-    except FileExistsError:
-        os.unlink(path)
-        return os.open(path, flags, 0o600)
+    check_links(order.output_dir, order.directory)

@@ -1,5 +1,6 @@
 """Actions as actors carry them out: queued, running, ended, and what crashes leave of that (SEMANTICS 2.7)."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,17 @@ class Shell:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.orders: list[Order] = []
+        self.begun = trio.Event()
         self.gate = trio.Event()
         self.gate.set()
         self.code = 0
         self.error: OSError | None = None
         monkeypatch.setattr(module, "run_commands", self)
 
-    async def __call__(self, order: Order) -> int:
+    async def __call__(self, order: Order, on_start: Callable[[int], object]) -> int:
         self.orders.append(order)
+        on_start(4711)
+        self.begun.set()
         await self.gate.wait()
         if self.error is not None:
             raise self.error
@@ -103,12 +107,14 @@ async def test_jobs_wait_for_the_commands_at_the_start(house: House, shell: Shel
     waiting = await hand.listen()
     await house.run(Initialize, workflow_id)
     await until(house, (1, 1, "running"))
+    await shell.begun.wait()
     assert await hand.claim() == {}
     waiting = await hand.listen()
     assert not waiting.reply.is_given
     actor = house.actor(workflow_id)
     (wait,) = actor.roster.find_hindrances(0)
-    assert (wait.kind, wait.why) == ("action", "for the end of the commands of on_workflow_start")
+    assert wait.kind == "action"
+    assert wait.why == "for the end of the commands of on_workflow_start (`kill -- -4711` on the daemon's host)"
     shell.gate.set()
     with trio.fail_after(DEADLINE_S):
         answer = await waiting.reply.wait()
@@ -263,8 +269,9 @@ async def test_a_workflow_is_kept_while_its_actions_are_under_way(house: House, 
     shell.gate = trio.Event()
     await house.run(Initialize, workflow_id)
     await until(house, (1, 1, "running"))
+    await shell.begun.wait()
     for request in (DeleteWorkflow(workflow_id=workflow_id), ArchiveWorkflow(workflow_id=workflow_id)):
-        with pytest.raises(Conflict, match="1 action has not ended"):
+        with pytest.raises(Conflict, match=r"1 action has not ended.*`kill -- -4711`"):
             await house.send(workflow_id, request)
     shell.gate.set()
     await until(house, (1, 1, "succeeded"))

@@ -9,6 +9,7 @@ nothing is submitted twice. Part of the workflow's actor.
 import logging
 import os
 from collections import deque
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -47,6 +48,8 @@ class Firings:
         """The actions whose running firing was noted as such."""
         self._holding: set[Firing] = set()
         """Those for whose end jobs wait."""
+        self._groups: dict[int, int] = {}
+        """By action: the process group of the commands that run."""
 
     @property
     def is_busy(self) -> bool:
@@ -78,12 +81,24 @@ class Firings:
         if self.is_busy:
             count = len(self._queue) + len(self._running)
             they = "1 action has" if count == 1 else f"{count} actions have"
+            how = self._tell_how_to_end(self._groups)
             raise Conflict(
                 f"{what} is refused: {they} not ended in workflow {self._actor.workflow_id}. Wait for that, or end "
-                "their processes; `torcctl actions firings` lists them, with their logs",
+                f"their processes{how}; `torcctl actions firings` lists them, with their logs",
                 workflow_id=self._actor.workflow_id,
                 count=count,
             )
+
+    def explain_hold(self) -> str | None:
+        """What every job waits for, if anything, and how that can be ended when it does not end by itself."""
+        if not self._holding:
+            return None
+        actions = {firing.action_id for firing in self._holding}
+        return f"for the end of the commands of on_workflow_start{self._tell_how_to_end(actions)}"
+
+    def _tell_how_to_end(self, actions: Collection[int]) -> str:
+        groups = " ".join(f"-{self._groups[each]}" for each in sorted(self._groups.keys() & actions))
+        return f" (`kill -- {groups}` on the daemon's host)" if groups else ""
 
     @property
     def holds_jobs(self) -> bool:
@@ -197,7 +212,10 @@ class Firings:
             },
             umask=actor.means.umask,
         )
-        code = await run_commands(order)
+        try:
+            code = await run_commands(order, lambda group: self._groups.update({action.id: group}))
+        finally:
+            self._groups.pop(action.id, None)
         if code == 0:
             return Outcome("succeeded", return_code=0)
         return Outcome("failed", return_code=code, error=f"a command failed with return code {code}: see {stderr_path}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from torcd.output_files import check_links, create_file
 from torcd.protocol.address import Places
 from torcd.protocol.errors import NotFound, Refused
 from torcd.protocol.mounts import find_file_system, is_local
@@ -62,8 +63,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     def write_script(self, allocation_id: int, job_name: str) -> str:
         """Writes it, for this user alone; its path. Blocks. Raises OSError."""
+        check_links(self.output_dir, self.wanted.directory)
         path = f"{self.output_dir}/slurm_{allocation_id}.sh"
-        with open(path, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o700)) as file:
+        with open(create_file(path, 0o700), "w", encoding="utf-8") as file:
             file.write(self.script(allocation_id, job_name))
         return path
 

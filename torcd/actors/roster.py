@@ -222,8 +222,8 @@ class Roster:
         job_id = int(state.jobs.ids.ids[job])
         if job_id in self.stops.stopping():
             return [Wait(kind="former_attempt", why="its former attempt may still be alive")]
-        if self._actor.firings.holds_jobs:
-            return [Wait(kind="action", why="for the end of the commands of on_workflow_start")]
+        if (hold := self._actor.firings.explain_hold()) is not None:
+            return [Wait(kind="action", why=hold)]
         need = state.ready.requirements[int(state.jobs.requirement[job])]
         waits = []
         for entry in self._entries.values():
