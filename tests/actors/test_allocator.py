@@ -8,12 +8,15 @@ from typing import Any
 import msgspec
 import pytest
 import trio
+import trio.lowlevel
 from actor_rig import House, answer_of, open_house, ref
 from builders import job, new_workflow
 from fake_slurm import DEAD, FakeSlurm
+from trio.testing import MockClock
 
+from torcd.actors import submission
 from torcd.actors.allocation_notes import MarkCanceled
-from torcd.actors.allocator import Allocator, parse_poll
+from torcd.actors.allocator import SETTLE_S, Allocator, parse_poll
 from torcd.actors.messages import SyncWorkers
 from torcd.actors.pace import LONGEST_PAUSE_S, Pace
 from torcd.protocol.address import Places
@@ -70,7 +73,7 @@ class Office:
 
 
 @asynccontextmanager
-async def open_office(tmp_path: Path, slurm: FakeSlurm) -> AsyncIterator[Office]:
+async def open_office(tmp_path: Path, slurm: FakeSlurm, poll_s: float = 3600) -> AsyncIterator[Office]:
     places = Places(
         database=tmp_path / "torc.db",
         socket=tmp_path / "torcd.sock",
@@ -78,7 +81,7 @@ async def open_office(tmp_path: Path, slurm: FakeSlurm) -> AsyncIterator[Office]
         log=tmp_path / "torcd.log",
     )
     async with open_house(places.database) as house:
-        allocator = Allocator(house.database, house.supervisor, slurm, places, poll_s=3600)  # type: ignore[arg-type]  # fakes
+        allocator = Allocator(house.database, house.supervisor, slurm, places, poll_s=poll_s)  # type: ignore[arg-type]  # fakes
         async with trio.open_nursery() as nursery:
             await nursery.start(allocator.run)
             yield Office(house, slurm, allocator, tmp_path)
@@ -160,17 +163,27 @@ async def test_while_slurm_does_not_answer_no_status_changes(office: Office) -> 
     assert office.allocator.show(row).slurm_state == "RUNNING"
 
 
-def test_a_scheduler_that_stays_silent_is_asked_ever_more_rarely() -> None:
-    async def main() -> None:
-        pace, pauses = Pace(30), []
-        for _ in range(8):
-            pace.note_trouble("silent")
-            pauses.append(pace.pause_s)
-        assert pauses == [30, 60, 120, 240, 480, *[LONGEST_PAUSE_S] * 3]
-        pace.note_answer()
-        assert pace.pause_s == 30
+async def test_a_scheduler_that_stays_silent_is_asked_ever_more_rarely(autojump_clock: MockClock) -> None:
+    pace, pauses = Pace(30), []
+    for _ in range(8):
+        pace.note_trouble("silent")
+        pauses.append(pace.pause_s)
+        await trio.sleep(pace.pause_s)
+    assert pauses == [30, 60, 120, 240, 480, *[LONGEST_PAUSE_S] * 3]
+    pace.note_answer()
+    assert pace.pause_s == 30
 
-    trio.run(main)
+
+async def test_users_who_ask_again_and_again_do_not_put_off_the_next_look(autojump_clock: MockClock) -> None:
+    pace = Pace(30)
+    pace.note_trouble("silent")
+    for _ in range(9):
+        await trio.sleep(3)
+        pace.note_trouble("silent still")
+    assert pace.pause_s == 3
+    await trio.sleep(3)
+    pace.check()
+    assert pace.pause_s == 30
 
 
 async def test_a_refusal_stops_the_request_and_is_told_in_slurms_words_with_advice(office: Office) -> None:
@@ -207,7 +220,7 @@ async def test_a_job_that_was_accepted_without_an_answer_is_adopted_and_not_subm
         await office.schedule(workflow_id)
     await office.look()
     (row,) = await office.rows(workflow_id)
-    assert (row.status, row.slurm_job_id) == ("pending", 101)
+    assert (row.status, row.slurm_job_id, row.error) == ("pending", 101, None)
     assert len(office.slurm.submissions) == 1
 
 
@@ -217,9 +230,11 @@ async def test_a_job_that_was_not_accepted_is_refused_once_slurm_says_so_and_it_
     with pytest.raises(Unavailable):
         await office.schedule(workflow_id)
     office.slurm.is_dead = False
-    await office.look(3)
-    assert await office.statuses(workflow_id) == ["submitting"]
     await office.house.database.commit(lambda db: db.execute("UPDATE allocation SET created_at_ms = 1"))
+    await office.look(3)
+    assert await office.statuses(workflow_id) == ["submitting"]  # for however long another daemon was at it
+    (row,) = await office.rows(workflow_id)
+    office.allocator._missed_at[row.id] -= SETTLE_S
     await office.look()
     (row,) = await office.rows(workflow_id)
     assert (row.status, row.error) == ("refused", f"sbatch: {DEAD}; Slurm does not have it")
@@ -300,6 +315,14 @@ async def test_queued_ones_are_kept_when_their_workflow_got_something_to_do_mean
     assert await office.house.send(workflow_id, late) == ()
     await office.look()
     assert office.slurm.cancels == []
+
+
+async def test_queued_ones_are_canceled_when_their_workflow_is_archived(office: Office) -> None:
+    workflow_id = await office.create()
+    await office.schedule(workflow_id)
+    await office.house.send(workflow_id, ArchiveWorkflow(workflow_id=workflow_id))
+    await office.look(2)
+    assert await office.statuses(workflow_id) == ["complete"]
 
 
 async def test_cancel_of_a_workflow_takes_queued_ones_at_once_and_active_ones_after_a_while(
@@ -474,3 +497,172 @@ async def test_an_environment_that_no_process_can_have_is_refused(office: Office
         await office.allocator.schedule(workflow_id, request)
     with pytest.raises(NotFound, match="no workflow 99"):
         await office.allocator.schedule(99, request)
+
+
+async def test_a_request_whose_caller_was_lost_before_its_turn_came_is_not_carried_out_twice(office: Office) -> None:
+    """SEMANTICS 6.4"""
+    one, two = await office.create(), await office.create()
+    office.slurm.gate = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(office.schedule, one)
+        while not office.slurm.submissions:
+            await trio.lowlevel.checkpoint()
+        with trio.move_on_after(0.1):
+            await office.schedule(two, 2, request_key="k")
+        office.slurm.gate.set()
+        again = await office.schedule(two, 2, request_key="k")
+    assert [each.status for each in again] == ["pending"] * 2
+    assert await office.statuses(two) == ["pending"] * 2
+    assert len(office.slurm.submissions) == 3
+
+
+async def test_keys_are_a_workflows_own(office: Office) -> None:
+    one, two = await office.create(), await office.create()
+    office.slurm.gate = trio.Event()
+    made: dict[int, list[int]] = {}
+
+    async def ask(workflow_id: int) -> None:
+        made[workflow_id] = [each.workflow_id for each in await office.schedule(workflow_id, request_key="k")]
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask, one)
+        nursery.start_soon(ask, two)
+        while not office.slurm.submissions:
+            await trio.lowlevel.checkpoint()
+        office.slurm.gate.set()
+    assert made == {one: [one], two: [two]}
+
+
+async def test_what_a_killed_daemon_did_not_come_to_is_submitted_when_the_request_is_repeated(tmp_path: Path) -> None:
+    """What Slurm has is found first: nothing is submitted twice, and nothing forgotten."""
+    slurm = FakeSlurm()
+    async with open_office(tmp_path, slurm) as office:
+        workflow_id = await office.create()
+        _, adopted, lost = await office.schedule(workflow_id, 3, request_key="k")
+        await office.house.database.commit(
+            lambda db: db.execute(
+                "UPDATE allocation SET status = 'submitting', slurm_job_id = NULL, slurm_state = NULL WHERE id > 1"
+            )
+        )
+        del slurm.jobs[lost.job_name]
+    async with open_office(tmp_path, slurm, poll_s=0.1) as office:
+        with trio.fail_after(10):
+            for _ in range(2):
+                found = await office.schedule(workflow_id, 3, request_key="k")
+                assert [(each.id, each.status) for each in found] == [(1, "pending"), (2, "pending"), (4, "pending")]
+        assert found[1].slurm_job_id == adopted.slurm_job_id
+        assert await office.statuses(workflow_id) == ["pending", "pending", "refused", "pending"]
+        assert len(slurm.submissions) == 4
+
+
+async def test_while_nobody_can_tell_what_became_of_an_allocation_it_stays_as_it_was(office: Office) -> None:
+    """squeue may answer with nothing although the controller is not there: that says nothing."""
+    workflow_id = await office.create()
+    await office.schedule(workflow_id)
+    office.slurm.jobs, office.slurm.is_half_dead = {}, True
+    await office.look(3)
+    assert await office.statuses(workflow_id) == ["pending"]
+    assert office.allocator.pace.trouble is not None
+    office.slurm.is_half_dead = False
+    await office.look()
+    assert await office.statuses(workflow_id) == ["complete"]
+
+
+async def test_after_a_cancel_without_an_answer_the_others_wait_for_the_next_look(office: Office) -> None:
+    workflow_id = await office.create()
+    await office.schedule(workflow_id, 3)
+    office.slurm.is_deaf = True
+    await office.allocator.cancel(workflow_id, None, "me@host")
+    assert len(office.slurm.cancels) == 1
+    office.slurm.is_deaf = False
+    await office.look(2)
+    assert await office.statuses(workflow_id) == ["complete"] * 3
+
+
+async def test_what_slurm_does_not_list_is_not_canceled_in_vain(office: Office) -> None:
+    """After a night without the daemon hundreds may have ended, each of which would be a call of scancel."""
+    workflow_id = await office.create()
+    await office.schedule(workflow_id, 2)
+    kept, _ = await office.rows(workflow_id)
+    office.slurm.jobs = {kept.job_name: office.slurm.jobs[kept.job_name]}
+    await office.allocator.cancel(workflow_id, None, "me@host")
+    assert [name for name, _ in office.slurm.cancels] == [kept.job_name]
+
+
+@pytest.mark.parametrize("cancels_workflow", [True, False])
+async def test_what_is_canceled_before_its_turn_is_not_submitted(office: Office, cancels_workflow: bool) -> None:
+    workflow_id = await office.create()
+    office.slurm.gate = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(office.schedule, workflow_id, 3)
+        while not office.slurm.submissions:
+            await trio.lowlevel.checkpoint()
+        if cancels_workflow:
+            await office.house.send(workflow_id, CancelWorkflow(workflow_id=workflow_id))
+            await office.look()
+        else:
+            await office.allocator.cancel(workflow_id, None, "me@host")
+        office.slurm.gate.set()
+    await office.look()
+    rows = await office.rows(workflow_id)
+    assert [each.status for each in rows] == ["complete", "refused", "refused"]
+    assert rows[2].error == "canceled before it was submitted"
+    assert len(office.slurm.submissions) == 1
+
+
+async def test_those_that_are_submitted_are_followed_while_the_rest_of_their_request_waits(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submission, "FLUSH_S", -1.0)
+    workflow_id = await office.create()
+    second = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(office.schedule, workflow_id, 2)
+        while not office.slurm.submissions:
+            await trio.lowlevel.checkpoint()
+        office.slurm.gate = second
+        while len(office.slurm.submissions) < 2:
+            await trio.lowlevel.checkpoint()
+        office.slurm.move("RUNNING")
+        await office.look()
+        assert await office.statuses(workflow_id) == ["active", "submitting"]
+        second.set()
+
+
+async def test_a_bug_costs_a_look_or_a_request_and_nothing_else(
+    office: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    workflow_id = await office.create()
+    await office.schedule(workflow_id)
+    office.slurm.bug = ValueError("no such thing")
+    await office.look()
+    with pytest.raises(TorcError, match="because of a bug in torcd"):
+        await office.schedule(workflow_id)
+    office.slurm.bug = None
+    office.slurm.move("RUNNING")
+    await office.look()
+    assert (await office.statuses(workflow_id))[0] == "active"
+    assert "no such thing" in caplog.text
+
+
+async def test_jobs_that_nobody_gives_an_environment_do_not_get_what_is_the_daemons_alone(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/notify")
+    monkeypatch.setenv("COLOUR", "blue")
+    workflow_id = await office.create()
+    await office.allocator.schedule(workflow_id, ScheduleNodes(workflow_id=workflow_id))
+    assert office.slurm.environment["COLOUR"] == "blue"
+    assert "NOTIFY_SOCKET" not in office.slurm.environment
+
+
+async def test_a_script_is_not_written_through_what_another_user_may_have_put_in_its_place(office: Office) -> None:
+    """Slurm would run what stands there."""
+    workflow_id = await office.create()
+    output, target = office.directory / f".torc/{workflow_id}", office.directory / "precious"
+    output.mkdir(parents=True)
+    target.write_text("kept")
+    (output / "slurm_1.sh").symlink_to(target)
+    await office.schedule(workflow_id)
+    assert target.read_text() == "kept"
+    assert (output / "slurm_1.sh").stat().st_mode & 0o777 == 0o700

@@ -44,8 +44,16 @@ def test_allocations_are_found_by_name_among_the_jobs_of_a_user() -> None:
 
 def test_of_jobs_with_one_name_the_accounting_knows_the_latest() -> None:
     out = f"8|NODE_FAIL|{NAME}\n8|CANCELLED by 0|{NAME}\n9|RUNNING|torc_7_1_00000000\n"
-    assert commands.parse_account(out, NAME) == Seen(8, "CANCELLED", None)
-    assert commands.parse_account("", NAME) is None
+    assert commands.parse_account(out, [NAME]) == {NAME: Seen(8, "CANCELLED", None)}
+    assert commands.parse_account("", [NAME]) == {}
+
+
+@pytest.mark.parametrize("job_id", ["9" * 19, "9" * 5000, "\N{ARABIC-INDIC DIGIT NINE}", "-1", "1.0", ""])
+def test_what_is_no_job_id_is_passed_over(job_id: str) -> None:
+    assert commands.parse_submitted(job_id) is None
+    assert commands.parse_queue(f"{job_id}|RUNNING|None|{NAME}") == {}
+    assert commands.parse_account(f"{job_id}|RUNNING|{NAME}", [NAME]) == {}
+    assert commands.parse_shown(f"JobId={job_id} JobName={NAME}", NAME) is None
 
 
 def test_a_job_that_has_got_the_id_of_an_older_one_is_not_taken_for_it() -> None:
@@ -73,6 +81,8 @@ def test_a_job_is_never_canceled_by_its_id_alone() -> None:
         (1, "sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified",
          False),
         (1, "sbatch: error: Batch job submission failed: Requested node configuration is not available", False),
+        (-9, "", True),
+        (137, "", True),
         (255, "sbatch: unrecognized option '--foo'\nTry \"sbatch --help\" for more information", False),
         (0, "", False),
     ],

@@ -91,7 +91,7 @@ def test_a_dead_controller_loses_nothing_and_gets_nothing_twice(alone: System, c
     assert cluster.names() == [first["job_name"]]
 
 
-KILLS_ITS_DAEMON = "#!/bin/bash\n{before}\nkill -9 $PPID\n{after}\n"
+KILLS_ITS_DAEMON = "#!/bin/bash\n[ -e {mark} ] || {{ touch {mark}; kill -9 {daemon}; {first}; }}\n{then}\n"
 
 
 @pytest.mark.parametrize("is_submitted", [True, False])
@@ -101,25 +101,28 @@ def test_a_daemon_killed_while_it_submits_leaves_nothing_forgotten_or_doubled(
     workflow_id = alone.create(workflow("true", extra="--hold"))
     alone.torcctl("daemon", "stop")
     alone.start_daemon()
-    sbatch = alone.write(
-        "bin/sbatch", KILLS_ITS_DAEMON.format(before="", after='exec /usr/bin/sbatch "$@"' * is_submitted)
+    assert alone.daemon is not None
+    submits, killed = 'exec /usr/bin/sbatch "$@"', alone.daemon
+    script = KILLS_ITS_DAEMON.format(
+        mark=alone.work / "killed", daemon=killed.pid, first=submits if is_submitted else "exit", then=submits
     )
+    sbatch = alone.write("bin/sbatch", script)
     sbatch.chmod(0o755)
     env = {"PATH": f"{sbatch.parent}:{os.environ['PATH']}"}
     child = alone.spawn("slurm", "schedule-nodes", workflow_id, env={**env, "TORC_NO_AUTOSTART": "1"})
-    assert alone.daemon is not None
-    assert alone.daemon.wait(PATIENCE_S) == -9
+    assert killed.wait(PATIENCE_S) == -9
     ((name,),) = alone.sql("SELECT job_name FROM allocation WHERE status = 'submitting' AND slurm_job_id IS NULL")
     alone.start_daemon()
-    child.wait(PATIENCE_S)  # it asked again under its key
+    assert child.wait(PATIENCE_S) == 0  # it asked again under its key
     if is_submitted:
-        (row,) = wait_for_statuses(alone, workflow_id, "pending")
-        assert cluster.names() == [name]
+        (row,) = allocations(alone, workflow_id)
         assert row["job_name"] == name
     else:
-        (row,) = wait_for_statuses(alone, workflow_id, "refused")
-        assert "torcd ended while it was being submitted" in row["error"]
-        assert cluster.names() == []
+        lost, row = allocations(alone, workflow_id)
+        assert (lost["job_name"], lost["status"]) == (name, "refused")
+        assert "torcd ended while it was being submitted" in lost["error"]
+    assert row["status"] == "pending"
+    assert cluster.names() == [row["job_name"]]
 
 
 def test_a_cancel_of_the_workflow_cancels_its_allocations(system: System, cluster: Cluster) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from slurm_cluster import Cluster, started
 
+from torcd.core.allocations import PENDING, Row
 from torcd.protocol.errors import Refused
 from torcd.slurm.client import NoAnswer, Rejected, Slurm
 
@@ -16,6 +17,10 @@ SCRIPT = "#!/bin/bash\n#SBATCH --job-name={name}\n#SBATCH --output=/dev/null\n{m
 @pytest.fixture
 def slurm(cluster: Cluster) -> Slurm:
     return Slurm({"PATH": os.environ["PATH"], **cluster.environ})
+
+
+def row(job_id: int | None) -> Row:
+    return Row(2, 1, PENDING, NAME, job_id, "PENDING", None, None, 10**12, None)
 
 
 async def submit(slurm: Slurm, directory: Path, name: str = NAME, more: str = "") -> int:
@@ -32,9 +37,7 @@ async def test_a_job_is_submitted_found_by_its_name_and_canceled(
     await slurm.cancel(NAME, job_id)
     cluster.empty()
     assert (await slurm.load_queue())[NAME].state == "CANCELLED"
-    found = await slurm.find_ended(NAME, job_id, 0)
-    assert found is not None
-    assert found.state == "CANCELLED"
+    assert (await slurm.find_ended([row(job_id)]))[NAME].state == "CANCELLED"
     await slurm.cancel(NAME, job_id)  # again is fine
 
 
@@ -44,7 +47,7 @@ async def test_a_job_that_has_the_id_but_not_the_name_is_left_alone(
     """Slurm's ids are used again"""
     job_id = await submit(slurm, tmp_path, name="of-somebody-else")
     await slurm.cancel(NAME, job_id)
-    assert await slurm.find_ended(NAME, job_id, 0) is None
+    assert await slurm.find_ended([row(job_id)]) == {}
     assert cluster.state(job_id) in ("PENDING", "RUNNING")
     cluster.empty()
 
@@ -59,7 +62,7 @@ async def test_a_refusal_and_no_answer_are_told_apart(slurm: Slurm, tmp_path: Pa
 
 async def test_without_accounting_that_is_said(slurm: Slurm) -> None:
     with pytest.raises(Rejected, match="accounting storage is disabled"):
-        await slurm.load_account([NAME], 0)
+        await slurm.load_account({NAME: 0})
 
 
 async def test_what_the_daemon_lacks_is_learned_from_whoever_schedules(cluster: Cluster, tmp_path: Path) -> None:
@@ -79,8 +82,7 @@ async def test_with_accounting_a_job_is_known_for_ever_and_a_wrong_account_is_re
         job_id = await submit(slurm, tmp_path)
         await slurm.cancel(NAME, job_id)
         cluster.wait("the end is known", lambda: "CANCELLED" in cluster.run("sacct", "-n", "-X", "-o", "State"))
-        found = await slurm.find_ended(NAME, None, 10**12)
-        assert found is not None
+        found = (await slurm.find_ended([row(None)]))[NAME]
         assert (found.job_id, found.state) == (job_id, "CANCELLED")
-        rows = await slurm.load_account([NAME], 10**12)
+        rows = await slurm.load_account({NAME: 10**12})
         assert rows[0]["JobName"] == NAME

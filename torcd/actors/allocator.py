@@ -13,10 +13,9 @@ import msgspec
 import trio
 
 from torcd.actors.allocation_notes import MarkCanceled, NoteAllocations
-from torcd.actors.clock import now_ms
-from torcd.actors.mailbox import Reply
 from torcd.actors.order import HOPELESS
 from torcd.actors.pace import Pace
+from torcd.actors.scheduling import Scheduling
 from torcd.actors.submission import Submitter, check_accepted
 from torcd.actors.supervisor import Supervisor
 from torcd.core.allocations import (
@@ -34,7 +33,7 @@ from torcd.core.allocations import (
     status_of,
 )
 from torcd.protocol.address import Places
-from torcd.protocol.errors import NotFound, Refused, TorcError, Unavailable
+from torcd.protocol.errors import NotFound, Refused, TorcError
 from torcd.protocol.health import SlurmHealth
 from torcd.protocol.slurm import Allocation, Scheduled, ScheduleNodes
 from torcd.slurm.client import NoAnswer, Rejected, Slurm
@@ -90,9 +89,12 @@ class Allocator:
         self._submitter = Submitter(
             database, supervisor.send, slurm, places, self.pace, is_reachable=is_reachable, on_done=self.wake
         )
-        self._replies: dict[str, Reply[list[int]]] = {}
-        """Of requests that are being carried out, by their keys: who repeats one waits for the same answer."""
+        self._scheduling = Scheduling(database, self._submitter, self.pace, self.refresh)
         self._memory = Memory()
+        self._listed: set[str] = set()
+        """The names in Slurm's last answer."""
+        self._missed_at: dict[int, float] = {}
+        """Since when Slurm's answers do not list an allocation, by the clock of this daemon: nobody may set that."""
         self._canceled_at: dict[int, float] = {}
         self._wake = trio.Event()
         self._asked: list[trio.Event] = []
@@ -113,6 +115,9 @@ class Allocator:
                     await self._look()
                 except TorcError as error:  # the database, or an actor, cannot be used now
                     logger.error("allocations could not be followed: %s", error.message)
+                except Exception:
+                    # The boundary of a look: a bug costs one workflow its allocations, never all of them the daemon.
+                    logger.exception("allocations could not be followed")
                 for event in asked:
                     event.set()
                 with trio.move_on_after(self.pace.pause_s if self._has_open else float("inf")):
@@ -134,41 +139,55 @@ class Allocator:
         found = await self._database.read(rows.load_open)
         self._open_count, self._has_open = len(found), bool(found)
         known = [row for row in found if row.id not in under_way]
-        if not known:
-            return
+        changes = await self._follow(known) if known else []
+        if changes is not None:
+            await self._note(changes)
+            await self._cancel(found, under_way, {change.id: change for change in changes})
+
+    async def _follow(self, known: list[Row]) -> list[Change] | None:
+        """What is to be written; None: Slurm does not answer."""
         try:
             queue = await self._slurm.load_queue()
         except NoAnswer as error:
             self.pace.note_trouble(error.message)
-            return
+            return None
         self.pace.note_answer()
         changes, missing = compare(known, queue, self._memory)
+        self._listed, now = set(queue), trio.current_time()
+        self._missed_at = {each: self._missed_at.get(each, now) for each in self._memory.misses}
+        names = {row.job_name for row in known}
         strangers = [
-            name
-            for name, seen in queue.items()
-            if name not in {row.job_name for row in known} and status_of(seen.state, COMPLETE) != COMPLETE
+            name for name, seen in queue.items() if name not in names and status_of(seen.state, COMPLETE) != COMPLETE
         ]
         if strangers:  # requeued by hand, or ended in the eyes of a daemon that did not get an answer
             for row in await self._database.read(lambda db: rows.load_named(db, strangers)):
                 change = follow(row, queue[row.job_name])
                 if change is not None and row.status not in OPEN:
                     changes.append(change)
+        if missing:
+            changes += await self._find_out(missing)
+        return changes
+
+    async def _find_out(self, missing: list[Row]) -> list[Change]:
+        """What became of allocations that the queue does not list. Nothing is said of them while nobody can tell."""
+        try:
+            found = await self._slurm.find_ended(missing)
+        except NoAnswer as error:
+            self.pace.note_trouble(error.message)
+            return []
+        ids = [row.id for row in missing]
+        had_workers = await self._database.read(lambda db: rows.find_with_workers(db, ids))
+        changes = []
         for row in missing:
-            change = await self._find_out(row)
+            if row.job_name in found:
+                change = follow(row, found[row.job_name])
+            else:
+                is_settled = trio.current_time() - self._missed_at[row.id] >= self._settle_s
+                change = give_up(row, is_settled=is_settled, had_workers=row.id in had_workers)
             if change is not None:
                 self._memory.misses.pop(row.id, None)
                 changes.append(change)
-        await self._note(changes)
-        await self._cancel(known, {change.id: change for change in changes})
-
-    async def _find_out(self, row: Row) -> Change | None:
-        """What became of an allocation that the queue does not list."""
-        seen = await self._slurm.find_ended(row.job_name, row.job_id, row.created_at_ms)
-        if seen is not None:
-            return follow(row, seen)
-        had_workers = await self._database.read(lambda db: rows.had_workers(db, row.id))
-        age_s = (now_ms() - row.created_at_ms) / 1000
-        return give_up(row, is_settled=age_s > self._settle_s, had_workers=had_workers)
+        return changes
 
     async def _note(self, changes: Sequence[Change]) -> None:
         for workflow_id, group in groupby(sorted(changes, key=lambda change: change.workflow_id), _workflow_of):
@@ -184,11 +203,11 @@ class Allocator:
             logger.error("workflow %d: what became of its allocations was not written: %s", workflow_id, error.message)
         return None
 
-    async def _cancel(self, known: Sequence[Row], changed: dict[int, Change]) -> None:
+    async def _cancel(self, found: Sequence[Row], under_way: set[int], changed: dict[int, Change]) -> None:
         """Cancels what is to be canceled, or is of no use any more."""
         still = [
             row._replace(status=changed[row.id].status) if row.id in changed else row
-            for row in known
+            for row in found
             if row.id not in changed or changed[row.id].status in OPEN
         ]
         backlogs = await self._load_backlogs({row.workflow_id for row in still})
@@ -204,22 +223,27 @@ class Allocator:
             mark = MarkCanceled([row.id for row, _ in group], reason, only_if_over=True)
             marked: tuple[int, ...] | None = await self._send(workflow_id, mark)  # type: ignore[assignment]  # its answer
             to_cancel.update(marked or ())
+        self._submitter.unwanted.update(to_cancel & self._submitter.under_way)
         for row in still:
-            if row.id in to_cancel and row.state != "COMPLETING":
-                await self._cancel_one(row)
+            is_there = row.id not in under_way and row.job_name in self._listed and row.state != "COMPLETING"
+            if row.id in to_cancel and is_there and not await self._cancel_one(row):
+                break
 
-    async def _cancel_one(self, row: Row) -> None:
+    async def _cancel_one(self, row: Row) -> bool:
+        """Whether Slurm has answered; else the others wait, too."""
         try:
             await self._slurm.cancel(row.job_name, row.job_id)
         except NoAnswer as error:
             self.pace.note_trouble(error.message)
+            return False
         except Rejected as error:
             logger.error("allocation %d could not be canceled: %s", row.id, error.message)
+        return True
 
     async def _load_backlogs(self, workflow_ids: set[int]) -> dict[int, Backlog]:
         """Of the workflows that may be over; the others have something to do."""
         published = {each: self._supervisor.published(each) for each in workflow_ids}
-        ids = [each for each, state in published.items() if state is None or state.complete]
+        ids = [each for each, state in published.items() if state is None or state.complete or state.is_archived]
         return await self._database.read(lambda db: rows.load_backlogs(db, ids)) if ids else {}
 
     # ---- what is shown ----
@@ -262,7 +286,7 @@ class Allocator:
         """What Slurm's accounting has of a workflow's allocations. Raises Refused where there is none."""
         ids = await self._database.read(lambda db: rows.load_ids(db, workflow_id))
         named = await self._database.read(lambda db: rows.load_names(db, ids))
-        return await self._slurm.load_account(list(named), min(named.values())) if named else []
+        return await self._slurm.load_account(named)
 
     def health(self) -> SlurmHealth | None:
         """How it goes with Slurm; None: nothing was asked of it."""
@@ -282,37 +306,11 @@ class Allocator:
 
         Raises Refused and NotFound when Slurm was not asked or accepted none, Unavailable when it did not answer.
         """
-        key = request.request_key
-        first = None if key is None else self._replies.get(key)
-        if first is not None:
-            scheduled = await self.load(await first.wait())
-        else:
-            reply = Reply[list[int]]()
-            if key is not None:
-                self._replies[key] = reply
-            try:
-                scheduled = await self._find_or_submit(workflow_id, request)
-                reply.succeed([each.id for each in scheduled.allocations])
-            except TorcError as error:
-                reply.fail(error)
-                raise
-            finally:
-                if key is not None:
-                    del self._replies[key]
-                if not reply.is_given:
-                    reply.fail(Unavailable("whoever asked first has gone: ask again"))
+        reply = self._scheduling.begin(self._nursery, workflow_id, request)
+        ids, warnings = await reply.wait()
+        scheduled = await self.load(ids, warnings)
         check_accepted(scheduled.allocations)
         return scheduled
-
-    async def _find_or_submit(self, workflow_id: int, request: ScheduleNodes) -> Scheduled:
-        made = await self._database.read(lambda db: rows.find_scheduled(db, workflow_id, request.request_key))
-        if made:
-            await self.refresh()
-            return await self.load(made)
-        order, warnings = await self._submitter.plan(workflow_id, request)
-        reply = Reply[list[int]]()
-        self._nursery.start_soon(self._submitter.submit, workflow_id, order, reply)
-        return await self.load(await reply.wait(), warnings)
 
     # ---- canceling ----
 
@@ -328,6 +326,7 @@ class Allocator:
         if open_ids:
             reason = f"by {requested_by}" if requested_by else "by a user"
             await self._supervisor.send(workflow_id, MarkCanceled(open_ids, reason))
+            self._submitter.unwanted.update(self._submitter.under_way.intersection(open_ids))
             await self.refresh()
             if self.pace.trouble is None:
                 await self.refresh()  # to see what came of it

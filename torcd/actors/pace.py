@@ -1,7 +1,7 @@
 """Whether the scheduler answers, and how often it may be asked while it does not."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import trio
 
@@ -41,16 +41,23 @@ class Pace:
     @property
     def pause_s(self) -> float:
         """Until the next look."""
-        return self._poll_s if self.trouble is None else self.trouble.pause_s
+        left_s = 0.0 if self.trouble is None else self.trouble.next_at - trio.current_time()
+        return left_s if left_s > 0 else self._poll_s
 
     def note_trouble(self, words: str) -> None:
-        """It did not answer: each time it is left alone for twice as long."""
-        former = self.trouble
-        pause_s = self._poll_s if former is None else min(2 * former.pause_s, LONGEST_PAUSE_S)
-        since_ms = now_ms() if former is None else former.since_ms
-        self.trouble = Trouble(since_ms, words, pause_s, trio.current_time() + pause_s)
+        """It did not answer: each time it is left alone for twice as long.
+
+        One that a user asks before that time is up has not been left alone: it goes on to be left alone until then.
+        """
+        former, now = self.trouble, trio.current_time()
         if former is None:
             logger.warning("Slurm does not answer: %s", words)
+            self.trouble = Trouble(now_ms(), words, self._poll_s, now + self._poll_s)
+        elif now < former.next_at:
+            self.trouble = replace(former, words=words)
+        else:
+            pause_s = min(2 * former.pause_s, LONGEST_PAUSE_S)
+            self.trouble = Trouble(former.since_ms, words, pause_s, now + pause_s)
 
     def note_answer(self) -> None:
         """It answered."""

@@ -12,3 +12,4 @@ class Published:
         self.counts = state.counts_by_name()
         self.complete = state.is_complete
         self.is_canceled = state.is_canceled
+        self.is_archived = state.is_archived

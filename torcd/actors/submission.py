@@ -1,7 +1,8 @@
 """Submits allocations, one after the other.
 
 A row is written before sbatch is called, and none is submitted twice: whatever an answer leaves open is looked up by
-the job's name (`allocator`). After the first trouble nothing more of the same request is submitted.
+the job's name (`allocator`). After the first trouble, or once nobody wants them any more, nothing more of the same
+request is submitted.
 """
 
 import os
@@ -12,14 +13,14 @@ from functools import partial
 import trio
 
 from torcd.actors.allocation_notes import AddAllocations, NoteAllocations
-from torcd.actors.mailbox import Reply
 from torcd.actors.order import Order, advise, choose_scheduler, prepare_places
 from torcd.actors.pace import Pace
 from torcd.core.allocations import PENDING, REFUSED, SUBMITTING, Change
 from torcd.core.overlong import warn_of_overlong
 from torcd.protocol.address import Places
-from torcd.protocol.errors import Refused, TorcError, Unavailable
+from torcd.protocol.errors import NotFound, Refused, Unavailable
 from torcd.protocol.slurm import Allocation, ScheduleNodes
+from torcd.shell import OWN
 from torcd.slurm.client import NoAnswer, Rejected, Slurm
 from torcd.storage import allocations as rows
 from torcd.storage.database import Database
@@ -60,6 +61,8 @@ class Submitter:
         """Of requests, one submits at a time."""
         self.under_way: set[int] = set()
         """Allocations that are being submitted now: Slurm's answers are on their way."""
+        self.unwanted: set[int] = set()
+        """Those of them that are to be canceled: one that sbatch was not called for yet never is."""
 
     async def plan(self, workflow_id: int, request: ScheduleNodes) -> tuple[Order, list[str]]:
         """What is to be submitted, and warnings; what can be known to go wrong is told before anything is written.
@@ -69,7 +72,7 @@ class Submitter:
         wanted = await self._database.read(lambda db: rows.load_wanted(db, workflow_id))
         if wanted.is_archived:
             raise Refused(f"workflow {workflow_id} is archived: unarchive it first", workflow_id=workflow_id)
-        environment = dict(os.environ) if request.environment is None else request.environment
+        environment = _own_environment() if request.environment is None else request.environment
         check_environment(environment)
         order = Order(
             request=request,
@@ -80,17 +83,21 @@ class Submitter:
         )
         order.script(0, "torc")  # checks what Slurm would be asked for
         self._slurm.learn(environment)
-        self._slurm.check_installed()
         await self._slurm.check_configured()
+        with trio.move_on_after(PLACES_S):
+            warnings = await trio.to_thread.run_sync(self._prepare, order, abandon_on_cancel=True)
+            return order, warnings + await self._warn_of_jobs(workflow_id, order)
+        raise Unavailable(f"the file system of {wanted.directory} has not answered within {PLACES_S:g} s")
+
+    def _prepare(self, order: Order) -> list[str]:
+        """As `prepare_places`, once it is known that nodes can be scheduled here at all."""
+        self._slurm.check_installed()
         if not self._is_reachable():
             raise Refused(
                 "this daemon does not listen for other hosts, so no worker of a Slurm job could reach it: set "
                 "TORCD_LISTEN=auto (or listen in config.toml), and start it again"
             )
-        with trio.move_on_after(PLACES_S):
-            warnings = await trio.to_thread.run_sync(prepare_places, order, abandon_on_cancel=True)
-            return order, warnings + await self._warn_of_jobs(workflow_id, order)
-        raise Unavailable(f"the file system of {wanted.directory} has not answered within {PLACES_S:g} s")
+        return prepare_places(order)
 
     async def _warn_of_jobs(self, workflow_id: int, order: Order) -> list[str]:
         scheduler = order.scheduler
@@ -98,27 +105,21 @@ class Submitter:
         warning = warn_of_overlong(needs, scheduler)
         return [] if warning is None else [warning]
 
-    async def submit(self, workflow_id: int, order: Order, reply: Reply[list[int]]) -> None:
-        """Submits what was planned, and answers with the ids. Run in a nursery: nobody's leaving may interrupt it."""
+    async def submit(self, workflow_id: int, order: Order) -> list[int]:
+        """Submits what was planned; the ids. Raises TorcError: then what was submitted is found by its name."""
         async with self._turn:
-            try:
-                self._pace.check()
-                added = await self._send(workflow_id, AddAllocations(order.rows()))
-            except TorcError as error:
-                reply.fail(error)
-                return
+            self._pace.check()
+            added = await self._send(workflow_id, AddAllocations(order.rows()))
             named: list[tuple[int, str]] = added  # type: ignore[assignment]  # the answer to this message
             ids = [allocation_id for allocation_id, _ in named]
             self.under_way.update(ids)
             try:
                 await self._submit_all(workflow_id, order, named)
-            except TorcError as error:  # what was submitted is found by its name
-                reply.fail(error)
-                return
             finally:
                 self.under_way.difference_update(ids)
+                self.unwanted.difference_update(ids)
                 self._on_done()
-        reply.succeed(ids)
+        return ids
 
     async def _submit_all(self, workflow_id: int, order: Order, named: Sequence[tuple[int, str]]) -> None:
         changes: list[Change] = []
@@ -129,8 +130,11 @@ class Submitter:
             if stopped_by is not None:
                 changes.append(note(REFUSED, None, None, None, f"not submitted, since {stopped_by}"))
                 continue
+            if allocation_id in self.unwanted:
+                changes.append(note(REFUSED, None, None, None, "canceled before it was submitted"))
+                continue
             try:
-                path = await trio.to_thread.run_sync(order.write_script, allocation_id, name)
+                path = await self._write_script(order, allocation_id, name)
                 job_id = await self._slurm.submit(path, order.environment, order.wanted.directory, order.request.umask)
             except OSError as error:
                 changes.append(note(REFUSED, None, None, None, f"its script was not written: {error}"))
@@ -146,10 +150,26 @@ class Submitter:
                 self._pace.note_answer()
                 changes.append(note(PENDING, job_id, "PENDING", None))
             if time.monotonic() - flushed_at > FLUSH_S:
-                await self._send(workflow_id, NoteAllocations(changes))
+                await self._note(workflow_id, changes)
                 changes, flushed_at = [], time.monotonic()
         if changes:
-            await self._send(workflow_id, NoteAllocations(changes))
+            await self._note(workflow_id, changes)
+
+    async def _note(self, workflow_id: int, changes: Sequence[Change]) -> None:
+        """Has answers of Slurm written: from then on those allocations are followed as all others."""
+        await self._send(workflow_id, NoteAllocations(changes))
+        self.under_way.difference_update(change.id for change in changes)
+
+    async def _write_script(self, order: Order, allocation_id: int, name: str) -> str:
+        """Raises OSError, also when the file system does not answer."""
+        with trio.move_on_after(PLACES_S):
+            return await trio.to_thread.run_sync(order.write_script, allocation_id, name, abandon_on_cancel=True)
+        raise OSError(f"the file system has not answered within {PLACES_S:g} s")
+
+
+def _own_environment() -> dict[str, str]:
+    """The daemon's, for jobs that nobody gives one."""
+    return {name: value for name, value in os.environ.items() if name not in OWN}
 
 
 def check_environment(environment: Mapping[str, str]) -> None:
@@ -163,6 +183,8 @@ def check_accepted(found: Sequence[Allocation]) -> None:
     """Raises what a request is told of which Slurm accepted nothing."""
     if any(each.status not in (REFUSED, SUBMITTING) for each in found):
         return
+    if not found:
+        raise NotFound("the workflow was deleted meanwhile, and what was submitted for it had ended before")
     first = found[0]
     words = first.error or "it is not known why"
     ids = [each.id for each in found]

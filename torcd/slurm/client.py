@@ -5,15 +5,18 @@ programs, and its SLURM_CONF, are used where torcd's own environment has none.
 """
 
 import os
+import select
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import trio
 
-from torcd.core.allocations import Seen
+from torcd.core.allocations import Row, Seen
 from torcd.open_files import with_limit_of_before
 from torcd.protocol.errors import Refused, Unavailable
 from torcd.protocol.slurm import is_of_a_job, lacks_configuration, unconfigured_text
@@ -22,6 +25,15 @@ from torcd.slurm.commands import Ran
 
 TIMEOUT_S = 30.0
 """For each program. They give up a controller that is gone after 9 s, but wait longer for a busy one."""
+
+END_S = 2.0
+"""For a program that was killed to end. One that waits for a file system that is gone does not, and is left behind."""
+
+MOST_AT_ONCE = 8
+"""Programs that run together: those left behind must not take the threads of everybody else."""
+
+NAMES_AT_ONCE = 1000
+"""In one question to the accounting: the kernel takes no argument longer than 128 KiB."""
 
 LIKELY = "/usr/local/bin:/usr/bin:/opt/slurm/bin:/opt/slurm/current/bin:/cm/shared/apps/slurm/current/bin"
 """Where Slurm's programs mostly are: a daemon that its service manager started anew may have none in its PATH."""
@@ -42,6 +54,7 @@ class Slurm:
         self._environ = {name: value for name, value in environ.items() if not is_of_a_job(name)}
         self._timeout_s = timeout_s
         self._path = environ.get("PATH", "")
+        self._threads = trio.CapacityLimiter(MOST_AT_ONCE)
 
     def learn(self, environment: Mapping[str, str]) -> None:
         """Takes from the environment of somebody who has Slurm what is missing here."""
@@ -50,7 +63,7 @@ class Slurm:
             self._environ.setdefault("SLURM_CONF", environment["SLURM_CONF"])
 
     def check_installed(self) -> None:
-        """Raises Refused where there is no Slurm."""
+        """Raises Refused where there is no Slurm. Blocks: it looks into the directories of PATH."""
         if shutil.which("sbatch", path=self._path) is None:
             raise Refused(
                 "there is no sbatch in PATH: nodes can be scheduled only where Slurm's programs are. Stop this daemon "
@@ -90,27 +103,39 @@ class Slurm:
 
     async def load_queue(self) -> dict[str, Seen]:
         """The allocations that the controller knows, by job name. Raises NoAnswer."""
-        return commands.parse_queue((await self._ask(list(commands.QUEUE))).out)
+        ran = await self._ask(list(commands.QUEUE))
+        return await trio.to_thread.run_sync(commands.parse_queue, ran.out)  # a user may have 100,000 other jobs
 
-    async def find_ended(self, name: str, job_id: int | None, created_at_ms: int) -> Seen | None:
-        """What is known elsewhere of a job that is not in the queue: the accounting's word, else the controller's."""
-        since = datetime.fromtimestamp(created_at_ms / 1000) - timedelta(days=1)  # clocks may differ
-        ran = await self._run(commands.account(name, since.strftime("%Y-%m-%dT%H:%M:%S")))
-        found = commands.parse_account(ran.out, name) if ran.code == 0 else None
-        if found is None and job_id is not None:
-            ran = await self._run(commands.show(job_id))
-            found = commands.parse_shown(ran.out, name) if ran.code == 0 else None
+    async def find_ended(self, rows: Sequence[Row]) -> dict[str, Seen]:
+        """What is known elsewhere of jobs that are not in the queue, by name: the accounting's word, else the
+        controller's. Of those that are left out nobody knows anything. Raises NoAnswer when it cannot be found out."""
+        found: dict[str, Seen] = {}
+        for names, since in _batches({row.job_name: row.created_at_ms for row in rows}):
+            ran = await self._run(commands.account(names, since))
+            if ran.code != 0:  # mostly there is no accounting
+                break
+            found |= commands.parse_account(ran.out, names)
+        for row in rows:
+            if row.job_name not in found and row.job_id is not None:
+                ran = await self._run(commands.show(row.job_id))
+                if ran.got_no_answer:
+                    raise NoAnswer(f"scontrol: {ran.words}")
+                seen = commands.parse_shown(ran.out, row.job_name) if ran.code == 0 else None
+                if seen is not None:
+                    found[row.job_name] = seen
         return found
 
-    async def load_account(self, names: list[str], created_at_ms: int) -> list[dict[str, str]]:
-        """What the accounting has of jobs of these names. Raises Rejected where there is none."""
-        since = datetime.fromtimestamp(created_at_ms / 1000) - timedelta(days=1)
-        ran = await self._run(commands.account_details(names, since.strftime("%Y-%m-%dT%H:%M:%S")))
-        if ran.got_no_answer:
-            raise NoAnswer(f"sacct: {ran.words}")
-        if ran.code != 0:
-            raise Rejected(_explain("sacct", ran))
-        return commands.parse_details(ran.out)
+    async def load_account(self, named: Mapping[str, int]) -> list[dict[str, str]]:
+        """What the accounting has of jobs, by name with when each was made. Raises Rejected where there is none."""
+        found = []
+        for names, since in _batches(named):
+            ran = await self._run(commands.account_details(names, since))
+            if ran.got_no_answer:
+                raise NoAnswer(f"sacct: {ran.words}")
+            if ran.code != 0:
+                raise Rejected(_explain("sacct", ran))
+            found += commands.parse_details(ran.out)
+        return found
 
     async def cancel(self, name: str, job_id: int | None) -> None:
         """Has the job of that name canceled, if there is one. Raises NoAnswer and Rejected."""
@@ -132,36 +157,88 @@ class Slurm:
         """What a program came to; one that takes too long is killed. It has a session of its own."""
         if environment is None:
             environment = {**self._environ, "PATH": self._path, "LC_ALL": "C.UTF-8"}
+        give_up_at = time.monotonic() + self._timeout_s
+        try:
+            with trio.move_on_after(self._timeout_s + END_S):  # also where PATH is on a file system that is gone
+                return await trio.to_thread.run_sync(
+                    self._finish, argv, environment, directory, umask, give_up_at,
+                    abandon_on_cancel=True, limiter=self._threads,
+                )  # fmt: skip
+        except OSError as error:
+            return Ran(126, "", f"{argv[0]}: {error.strerror}")
+        return self._timed_out(argv)
+
+    def _finish(
+        self, argv: list[str], environment: Mapping[str, str], directory: str, umask: int, give_up_at: float
+    ) -> Ran:
+        """Blocks. What it prints goes to memory: a pipe would be held open by whatever it leaves running."""
         paths = (environment["PATH"], self._path, LIKELY)
         program = next((found for path in paths if (found := shutil.which(argv[0], path=path))), None)
         if program is None:
             return Ran(127, "", f"{argv[0]}: there is no such program in PATH")
-        try:
-            return await trio.to_thread.run_sync(
-                self._finish, [program, *argv[1:]], environment, directory, umask, abandon_on_cancel=True
+        if time.monotonic() > give_up_at:  # nobody waits any more
+            return self._timed_out(argv)
+        with _memory() as out, _memory() as err:
+            process = subprocess.Popen(
+                with_limit_of_before([*self._find_bound(), program, *argv[1:]]),
+                env=environment,
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+                umask=umask,
             )
-        except OSError as error:
-            return Ran(126, "", f"{argv[0]}: {error.strerror}")
-
-    def _finish(self, argv: list[str], environment: Mapping[str, str], directory: str, umask: int) -> Ran:
-        with subprocess.Popen(
-            with_limit_of_before(argv),
-            env=environment,
-            cwd=directory,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            umask=umask,
-        ) as process:
-            try:
-                out, err = process.communicate(timeout=self._timeout_s)
-            except subprocess.TimeoutExpired:
+            if not _has_ended(process, give_up_at - time.monotonic()):
                 os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
-                return Ran(124, "", f"{argv[0]}: timed out, no answer within {self._timeout_s:g} s")
-        return Ran(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
+                _has_ended(process, END_S)
+            if process.poll() in (None, -signal.SIGKILL):
+                return self._timed_out(argv)
+            return Ran(process.returncode, _read(out), _read(err))
+
+    def _find_bound(self) -> list[str]:
+        """Ends a program also when the daemon is killed meanwhile: the next one must not find that it goes on."""
+        program = shutil.which("timeout", path=LIKELY)
+        return [] if program is None else [program, "--signal=KILL", f"{self._timeout_s + END_S / 2:g}"]
+
+    def _timed_out(self, argv: list[str]) -> Ran:
+        return Ran(124, "", f"{argv[0]}: timed out, no answer within {self._timeout_s:g} s")
 
 
 def _explain(program: str, ran: Ran) -> str:
     return unconfigured_text(ran.words) if lacks_configuration(ran.words) else f"{program}: {ran.words}"
+
+
+def _batches(named: Mapping[str, int]) -> Iterator[tuple[list[str], str]]:
+    """Names of jobs that may be asked for together, and the local time before which none of them was there."""
+    names = list(named)
+    for first in range(0, len(names), NAMES_AT_ONCE):
+        batch = names[first : first + NAMES_AT_ONCE]
+        since = datetime.fromtimestamp(min(named[name] for name in batch) / 1000) - timedelta(days=1)  # clocks differ
+        yield batch, since.strftime("%Y-%m-%dT%H:%M:%S")
+
+
+@contextmanager
+def _memory() -> Iterator[int]:
+    """A file that is nowhere."""
+    descriptor = os.memfd_create("torcd-slurm")
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int) -> str:
+    size = os.fstat(descriptor).st_size
+    return os.pread(descriptor, size, 0).decode(errors="replace")
+
+
+def _has_ended(process: subprocess.Popen[bytes], within_s: float) -> bool:
+    """Waits for a process without asking again and again."""
+    descriptor = os.pidfd_open(process.pid)
+    try:
+        ends = select.poll()
+        ends.register(descriptor, select.POLLIN)
+        return bool(ends.poll(max(within_s, 0.0) * 1000))
+    finally:
+        os.close(descriptor)

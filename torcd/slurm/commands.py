@@ -4,6 +4,7 @@ Formats are asked for by letter (`-o`), which all versions of Slurm understand a
 """
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torcd.core.allocations import Seen
@@ -16,6 +17,8 @@ QUEUE = ("squeue", "--me", "--noheader", "--states=all", "--format=%A|%T|%r|%j")
 
 VERSION = ("sbatch", "--version")
 """Reads the configuration and asks nobody."""
+LONGEST_ID = 18
+"""Digits of a job id, at most."""
 
 # fmt: off
 NO_ANSWER = (
@@ -43,9 +46,11 @@ class Ran(NamedTuple):
 
     @property
     def got_no_answer(self) -> bool:
-        """Whether it failed because nobody answered, and not because it was refused."""
+        """Whether it failed because nobody answered, or it was killed before it could tell, and not because it was
+        refused."""
         said = self.words.lower()
-        return self.code != 0 and any(each in said for each in NO_ANSWER)
+        is_killed = self.code < 0 or 128 < self.code <= 192  # the latter as a program has it that runs another one
+        return is_killed or (self.code != 0 and any(each in said for each in NO_ANSWER))
 
 
 def submit(script: str) -> list[str]:
@@ -56,9 +61,9 @@ def submit(script: str) -> list[str]:
 def parse_submitted(out: str) -> int | None:
     """The job id in what `sbatch --parsable` prints, "123" or "123;cluster"; others may have printed before it."""
     for line in reversed(out.split()):
-        number = line.partition(";")[0]
-        if number.isascii() and number.isdecimal():
-            return int(number)
+        job_id = _job_id(line.partition(";")[0])
+        if job_id is not None:
+            return job_id
     return None
 
 
@@ -66,29 +71,30 @@ def parse_queue(out: str) -> dict[str, Seen]:
     """The allocations among the jobs of QUEUE, by name. A requeued one is listed once, under its id."""
     found = {}
     for line in out.splitlines():
-        job_id, _, rest = line.partition("|")
+        number, _, rest = line.partition("|")
         state, _, rest = rest.partition("|")
         reason, _, name = rest.rpartition("|")
-        if job_id.isdecimal() and NAME.fullmatch(name):
-            found[name] = Seen(int(job_id), state, _reason(reason))
+        job_id = _job_id(number)
+        if job_id is not None and NAME.fullmatch(name):
+            found[name] = Seen(job_id, state, _reason(reason))
     return found
 
 
-def account(name: str, since: str) -> list[str]:
-    """Asks the accounting for the jobs of one name that were there after `since`, a local time."""
+def account(names: Sequence[str], since: str) -> list[str]:
+    """Asks the accounting for the jobs of some names that were there after `since`, a local time."""
     return [
-        "sacct", "--noheader", "--parsable2", "--allocations", f"--name={name}", f"--starttime={since}",
+        "sacct", "--noheader", "--parsable2", "--allocations", f"--name={','.join(names)}", f"--starttime={since}",
         "--format=JobIDRaw,State,JobName",
     ]  # fmt: skip
 
 
-def parse_account(out: str, name: str) -> Seen | None:
-    """The latest job of that name; "CANCELLED by 1000" is its state without by whom."""
-    found = None
+def parse_account(out: str, names: Sequence[str]) -> dict[str, Seen]:
+    """The latest job of each name; "CANCELLED by 1000" is its state without by whom."""
+    wanted, found = set(names), {}
     for line in out.splitlines():
         fields = line.split("|")
-        if len(fields) >= 3 and fields[0].isdecimal() and fields[2] == name:
-            found = Seen(int(fields[0]), fields[1].partition(" ")[0], None)
+        if len(fields) >= 3 and (job_id := _job_id(fields[0])) is not None and fields[2] in wanted:
+            found[fields[2]] = Seen(job_id, fields[1].partition(" ")[0], None)
     return found
 
 
@@ -100,9 +106,10 @@ def show(job_id: int) -> list[str]:
 def parse_shown(out: str, name: str) -> Seen | None:
     """The job, if it is the one of that name."""
     fields = dict(word.split("=", 1) for word in out.split() if "=" in word)
-    if fields.get("JobName") != name or not fields.get("JobId", "").isdecimal():
+    job_id = _job_id(fields.get("JobId", ""))
+    if fields.get("JobName") != name or job_id is None:
         return None
-    return Seen(int(fields["JobId"]), fields.get("JobState", "UNKNOWN"), _reason(fields.get("Reason", "")))
+    return Seen(job_id, fields.get("JobState", "UNKNOWN"), _reason(fields.get("Reason", "")))
 
 
 def cancel(name: str, job_id: int | None) -> list[str]:
@@ -130,7 +137,7 @@ DETAILS = (
 """What `slurm sacct` shows."""
 
 
-def account_details(names: list[str], since: str) -> list[str]:
+def account_details(names: Sequence[str], since: str) -> list[str]:
     """Asks the accounting for all it knows of some jobs and their steps."""
     return [
         "sacct", "--noheader", "--parsable2", f"--name={','.join(names)}", f"--starttime={since}",
@@ -142,6 +149,11 @@ def parse_details(out: str) -> list[dict[str, str]]:
     """A row for each job and step, by the names of DETAILS."""
     rows = (line.split("|") for line in out.splitlines())
     return [dict(zip(DETAILS, fields, strict=True)) for fields in rows if len(fields) == len(DETAILS)]
+
+
+def _job_id(text: str) -> int | None:
+    """The id that a word is, if it can be one; what is longer would not even fit into the database."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= LONGEST_ID else None
 
 
 def _reason(text: str) -> str | None:

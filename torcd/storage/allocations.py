@@ -92,14 +92,19 @@ def insert_allocations(
 
 
 def update_allocations(db: sqlite3.Connection, changes: Sequence[Change], at_ms: int) -> None:
-    """Writes what has become of some. The first time of each kind stays; one that runs again has not ended."""
+    """Writes what has become of some. The first time of each kind stays; one that runs again has not ended.
+
+    An error stays only until Slurm tells of the allocation: then what went wrong has come to nothing.
+    """
     db.executemany(
         "UPDATE allocation SET status = ?, slurm_job_id = coalesce(?, slurm_job_id), slurm_state = ?, slurm_reason = ?,"
-        " error = coalesce(?, error), submitted_at_ms = CASE WHEN ? IS NULL THEN submitted_at_ms"
-        " ELSE coalesce(submitted_at_ms, ?) END, started_at_ms = CASE WHEN ? THEN coalesce(started_at_ms, ?)"
-        " ELSE started_at_ms END, ended_at_ms = CASE WHEN ? THEN coalesce(ended_at_ms, ?) END WHERE id = ?",
+        " error = CASE WHEN ? THEN coalesce(?, error) ELSE ? END,"
+        " submitted_at_ms = CASE WHEN ? IS NULL THEN submitted_at_ms ELSE coalesce(submitted_at_ms, ?) END,"
+        " started_at_ms = CASE WHEN ? THEN coalesce(started_at_ms, ?) ELSE started_at_ms END,"
+        " ended_at_ms = CASE WHEN ? THEN coalesce(ended_at_ms, ?) END WHERE id = ?",
         [
-            (change.status, change.job_id, change.state, change.reason, change.error, change.job_id, at_ms,
+            (change.status, change.job_id, change.state, change.reason, change.status == SUBMITTING, change.error,
+             change.error, change.job_id, at_ms,
              change.status == ACTIVE, at_ms, change.status in (COMPLETE, REFUSED), at_ms, change.id)
             for change in changes
         ],
@@ -137,14 +142,12 @@ def load_named(db: sqlite3.Connection, names: Sequence[str]) -> list[Row]:
     ]
 
 
-def find_scheduled(db: sqlite3.Connection, workflow_id: int, request_key: str | None) -> list[int]:
+def find_scheduled(db: sqlite3.Connection, workflow_id: int, request_key: str | None) -> list[Row]:
     """The allocations that a request with this key has made."""
     if request_key is None:
         return []
-    rows = db.execute(
-        "SELECT id FROM allocation WHERE request_key = ? AND workflow_id = ? ORDER BY id", (request_key, workflow_id)
-    )
-    return [row[0] for row in rows]
+    rows = db.execute(f"{_ROW} WHERE request_key = ? AND workflow_id = ? ORDER BY id", (request_key, workflow_id))
+    return [Row(*row) for row in rows]
 
 
 def load_allocations(db: sqlite3.Connection, ids: Sequence[int]) -> list[Allocation]:
@@ -177,9 +180,13 @@ def load_names(db: sqlite3.Connection, ids: Sequence[int]) -> dict[str, int]:
     return dict(found.fetchall())
 
 
-def had_workers(db: sqlite3.Connection, allocation_id: int) -> bool:
-    """Whether a worker has ever come from an allocation."""
-    return db.execute("SELECT 1 FROM worker WHERE allocation_id = ?", (allocation_id,)).fetchone() is not None
+def find_with_workers(db: sqlite3.Connection, ids: Sequence[int]) -> set[int]:
+    """Those of some allocations that a worker has ever come from."""
+    rows = db.execute(
+        "SELECT DISTINCT allocation_id FROM worker WHERE allocation_id IN (SELECT value FROM json_each(?))",
+        (str(list(ids)),),
+    )
+    return {row[0] for row in rows}
 
 
 def check_none_open(db: sqlite3.Connection, workflow_id: int) -> None:
