@@ -555,6 +555,33 @@ async def test_what_a_killed_daemon_did_not_come_to_is_submitted_when_the_reques
         assert len(slurm.submissions) == 4
 
 
+async def test_what_slurm_did_not_answer_is_submitted_when_the_request_is_repeated(tmp_path: Path) -> None:
+    """Once it is known that Slurm does not have it; until then a repetition makes nothing new."""
+    async with open_office(tmp_path, slurm := FakeSlurm(), poll_s=0.1) as office:
+        workflow_id = await office.create()
+        slurm.is_dead = True
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                await office.schedule(workflow_id, 2, request_key="k")
+            await trio.sleep(0.1)
+        assert await office.statuses(workflow_id) == ["submitting", "refused"]
+        slurm.is_dead = False
+        await office.look()  # it answers
+        with trio.fail_after(10):
+            found = await office.schedule(workflow_id, 2, request_key="k")
+        assert [(each.id, each.status) for each in found] == [(3, "pending"), (4, "pending")]
+        assert await office.statuses(workflow_id) == ["refused", "refused", "pending", "pending"]
+
+
+async def test_what_slurm_has_refused_is_not_submitted_again(office: Office) -> None:
+    workflow_id = await office.create()
+    office.slurm.refusal = "sbatch: error: Batch job submission failed: Invalid account"
+    for _ in range(2):
+        with pytest.raises(Refused, match="Invalid account"):
+            await office.schedule(workflow_id, 2, request_key="k")
+    assert len(office.slurm.submissions) == 1
+
+
 async def test_while_nobody_can_tell_what_became_of_an_allocation_it_stays_as_it_was(office: Office) -> None:
     """squeue may answer with nothing although the controller is not there: that says nothing."""
     workflow_id = await office.create()

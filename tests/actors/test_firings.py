@@ -14,8 +14,8 @@ from torcd.actors.means import Means
 from torcd.actors.messages import FiringBegins, Nudge
 from torcd.protocol.actions import Firing
 from torcd.protocol.edits import ArchiveWorkflow
-from torcd.protocol.errors import Conflict, Refused
-from torcd.protocol.requests import DeleteWorkflow, Initialize, ResetStatus
+from torcd.protocol.errors import Conflict, Refused, TorcError, Unavailable
+from torcd.protocol.requests import CancelWorkflow, DeleteWorkflow, Initialize, ResetStatus
 from torcd.protocol.specification import ActionSpec, SlurmSchedulerSpec
 from torcd.shell import Order
 
@@ -63,11 +63,16 @@ class Slurm:
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
-        self.error: Refused | None = None
+        self.error: TorcError | None = None
+        self.silences = 0
+        """How many of the next questions it does not answer."""
 
     async def __call__(self, workflow_id: int, **what: Any) -> tuple[list[int], list[str]]:
         await trio.lowlevel.checkpoint()
         self.asked.append(what)
+        if self.silences:
+            self.silences -= 1
+            raise Unavailable("Slurm has not answered")
         if self.error is not None:
             raise self.error
         return [31, 32], ["the queue is long"]
@@ -185,6 +190,33 @@ async def test_what_the_scheduler_says_is_kept(house: House) -> None:
     await until(house, (1, 1, "failed"))
     assert await house.rows("SELECT error FROM firing") == [("sbatch: error: invalid account",)]
     assert len(slurm.asked) == 1
+
+
+async def test_nodes_are_asked_for_under_the_same_key_until_slurm_answers(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is there at night to ask again after a minute without a controller."""
+    monkeypatch.setattr(module, "PAUSE_S", 0.01)
+    slurm = Slurm()
+    slurm.silences = 3
+    house.supervisor.means = Means(schedule=slurm)
+    workflow_id = await house.create([job("a")], actions=[nodes("on_workflow_start")], slurm_schedulers=[SCHEDULER])
+    await house.run(Initialize, workflow_id)
+    await until(house, (1, 1, "succeeded"))
+    assert slurm.asked == [slurm.asked[0]] * 4
+
+
+async def test_a_canceled_workflow_waits_for_no_nodes(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSE_S", 0.01)
+    slurm = Slurm()
+    slurm.silences = 10**6
+    house.supervisor.means = Means(schedule=slurm)
+    workflow_id = await house.create([job("a")], actions=[nodes("on_workflow_start")], slurm_schedulers=[SCHEDULER])
+    await house.run(Initialize, workflow_id)
+    await until(house, (1, 1, "running"))
+    await house.send(workflow_id, CancelWorkflow(workflow_id=workflow_id))
+    await until(house, (1, 1, "failed"))
+    assert await house.rows("SELECT error FROM firing") == [("Slurm has not answered",)]
 
 
 async def test_a_daemon_without_slurm_says_so(house: House) -> None:

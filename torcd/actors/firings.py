@@ -3,16 +3,18 @@
 A firing is noted `queued` by the transaction of the change that it follows from, and `running` by one of its own before
 anything is done. So one that is found queued was not begun, and is. Commands that are found running may have been run,
 all or in part, and are not repeated: that is `interrupted`. Nodes are asked for again under the same key, by which
-nothing is submitted twice. Part of the workflow's actor.
+nothing is submitted twice, also when Slurm has not answered. Part of the workflow's actor.
 """
 
 import logging
 import os
 from collections import deque
 from collections.abc import Collection
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
+import trio
 
 from torcd.actors.clock import now_ms
 from torcd.actors.messages import FiringBegins, FiringEnded, Outcome
@@ -20,7 +22,7 @@ from torcd.actors.turn import Turn
 from torcd.core.state import Action
 from torcd.operations.fire import find_action, fire_due, move_firing
 from torcd.protocol.actions import Firing
-from torcd.protocol.errors import Conflict, TorcError
+from torcd.protocol.errors import Conflict, TorcError, Unavailable
 from torcd.protocol.specification import Header
 from torcd.shell import Order, run_commands
 from torcd.storage.actions import INTERRUPTED, load_open_firings
@@ -32,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 8
 """Firings of one workflow under way together; more wait their turn."""
+
+PAUSE_S = 30.0
+"""Before nodes are asked for again when Slurm does not answer: how often it is asked itself, the allocator knows."""
 
 REQUESTED_BY = "action {number} ({trigger})"
 
@@ -224,7 +229,8 @@ class Firings:
         schedule = self._actor.means.schedule
         if schedule is None:
             return Outcome("failed", error="this torcd submits nothing to Slurm: use `torcctl run` to run the jobs")
-        allocations, warnings = await schedule(
+        ask = partial(
+            schedule,
             self._actor.workflow_id,
             count=action.spec.num_allocations,
             scheduler=action.spec.scheduler,
@@ -232,6 +238,19 @@ class Firings:
             requested_by=REQUESTED_BY.format(number=action.number, trigger=action.spec.trigger_type),
             request_key=f"action-{action.id}-{firing.number}",
         )
+        is_told = False
+        while True:
+            try:
+                allocations, warnings = await ask()
+                break
+            except Unavailable as error:
+                if self._actor.state.is_canceled:
+                    raise
+                if not is_told:
+                    told = self._actor.workflow_id, action.number, error.message
+                    logger.warning("workflow %d: action %d waits until Slurm answers: %s", *told)
+            is_told = True
+            await trio.sleep(PAUSE_S)
         for warning in warnings:
             logger.warning("workflow %d: action %d: %s", self._actor.workflow_id, action.number, warning)
         return Outcome("succeeded", allocations=allocations)

@@ -44,6 +44,11 @@ class Pace:
         left_s = 0.0 if self.trouble is None else self.trouble.next_at - trio.current_time()
         return left_s if left_s > 0 else self._poll_s
 
+    @property
+    def is_pausing(self) -> bool:
+        """Whether it is left alone now, since it has not answered."""
+        return self.trouble is not None and trio.current_time() < self.trouble.next_at
+
     def note_trouble(self, words: str) -> None:
         """It did not answer: each time it is left alone for twice as long.
 

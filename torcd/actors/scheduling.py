@@ -1,7 +1,7 @@
 """Carries out requests to schedule nodes, each once: whoever repeats one under its key gets the same answer.
 
-That holds across a caller that goes away and comes back, and across daemons: what a former one has submitted is found,
-and what it did not come to is submitted.
+That holds across a caller that goes away and comes back, across daemons, and across times without an answer of Slurm's:
+what was submitted is found, and what was not is submitted.
 """
 
 import logging
@@ -13,7 +13,7 @@ import trio
 from torcd.actors.mailbox import Reply
 from torcd.actors.pace import Pace
 from torcd.actors.submission import Submitter
-from torcd.core.allocations import LOST, REFUSED, SUBMITTING, Row
+from torcd.core.allocations import SUBMITTING, Row, is_lost
 from torcd.protocol.errors import TorcError
 from torcd.protocol.slurm import ScheduleNodes
 from torcd.storage.allocations import find_scheduled
@@ -64,9 +64,9 @@ class Scheduling:
 
     async def _find_or_submit(self, workflow_id: int, request: ScheduleNodes) -> Made:
         made = await self._find_made(workflow_id, request.request_key)
-        ids = [row.id for row in made if (row.status, row.error) != (REFUSED, LOST)]
+        ids = [row.id for row in made if not is_lost(row)]
         count = min(request.count - len(ids), len(made) - len(ids)) if made else request.count
-        if not count:
+        if not count or any(row.status == SUBMITTING for row in made):
             return ids, []
         order, warnings = await self._submitter.plan(workflow_id, msgspec.structs.replace(request, count=count))
         return ids + await self._submitter.submit(workflow_id, order), warnings
@@ -76,11 +76,12 @@ class Scheduling:
 
         While Slurm does not answer that may be never, and is not waited for.
         """
+        has_looked = False
         while True:
             made = await self._database.read(lambda db: find_scheduled(db, workflow_id, key))
-            if all(row.status != SUBMITTING for row in made):
+            if self._pace.is_pausing or all(row.status != SUBMITTING for row in made):
                 return made
+            if has_looked:
+                await trio.sleep(self._pace.pause_s)
             await self._look()
-            if self._pace.trouble is not None:
-                return made
-            await trio.sleep(self._pace.pause_s)
+            has_looked = True

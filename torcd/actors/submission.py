@@ -15,7 +15,7 @@ import trio
 from torcd.actors.allocation_notes import AddAllocations, NoteAllocations
 from torcd.actors.order import Order, advise, choose_scheduler, prepare_places
 from torcd.actors.pace import Pace
-from torcd.core.allocations import PENDING, REFUSED, SUBMITTING, Change
+from torcd.core.allocations import PENDING, REFUSED, SUBMITTING, UNANSWERED, Change
 from torcd.core.overlong import warn_of_overlong
 from torcd.protocol.address import Places
 from torcd.protocol.errors import NotFound, Refused, Unavailable
@@ -145,7 +145,7 @@ class Submitter:
             except NoAnswer as error:
                 self._pace.note_trouble(error.message)
                 changes.append(note(SUBMITTING, None, None, None, error.message))
-                stopped_by = f"allocation {allocation_id} got no answer"
+                stopped_by = f"allocation {allocation_id} {UNANSWERED}"
             else:
                 self._pace.note_answer()
                 changes.append(note(PENDING, job_id, "PENDING", None))

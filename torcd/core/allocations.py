@@ -26,8 +26,8 @@ _REQUEUED_AFTER = frozenset({"BOOT_FAIL", "NODE_FAIL", "PREEMPTED"})
 MISSES = 2
 """Answers in a row that do not list an allocation before it is looked for elsewhere."""
 
-LOST = "torcd ended while it was being submitted; Slurm does not have it"
-"""The error of an allocation that was never submitted, though no one refused it."""
+NOT_THERE, UNANSWERED = "Slurm does not have it", "got no answer"
+"""How the errors of allocations end that were not submitted, though Slurm has not refused them."""
 
 UNKNOWN = "UNKNOWN"
 """The state of an allocation of which the scheduler knows nothing any more."""
@@ -129,8 +129,13 @@ def give_up(row: Row, *, is_settled: bool, had_workers: bool) -> Change | None:
         return Change(row.id, row.workflow_id, COMPLETE, row.job_id, UNKNOWN, None)
     if not is_settled:
         return None
-    error = LOST if row.error is None else f"{row.error}; Slurm does not have it"
-    return Change(row.id, row.workflow_id, REFUSED, None, None, None, error)
+    error = row.error or "torcd ended while it was being submitted"
+    return Change(row.id, row.workflow_id, REFUSED, None, None, None, f"{error}; {NOT_THERE}")
+
+
+def is_lost(row: Row) -> bool:
+    """Whether it was never submitted, though Slurm has not refused it: another may be in its place."""
+    return row.status == REFUSED and (row.error or "").endswith((NOT_THERE, UNANSWERED))
 
 
 class Backlog(NamedTuple):
