@@ -16,7 +16,9 @@ SCRIPT = "#!/bin/bash\n#SBATCH --job-name={name}\n#SBATCH --output=/dev/null\n{m
 
 @pytest.fixture
 def slurm(cluster: Cluster) -> Slurm:
-    return Slurm({"PATH": os.environ["PATH"], **cluster.environ})
+    """One whose user likes to see only some jobs, and not those of the tests."""
+    tastes = {"SQUEUE_PARTITION": "short", "SQUEUE_NAMES": "mine", "SCANCEL_PARTITION": "short"}
+    return Slurm({"PATH": os.environ["PATH"], **cluster.environ, **tastes})
 
 
 def row(job_id: int | None) -> Row:

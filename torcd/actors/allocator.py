@@ -322,7 +322,8 @@ class Allocator:
         for each in chosen:
             if each not in every:
                 raise NotFound(f"workflow {workflow_id} has no allocation {each}", noun="allocation", id=each)
-        open_ids = [each for each in chosen if each in {row.id for row in known}]
+        is_open = {row.id for row in known}
+        open_ids = [each for each in chosen if each in is_open]
         if open_ids:
             reason = f"by {requested_by}" if requested_by else "by a user"
             await self._supervisor.send(workflow_id, MarkCanceled(open_ids, reason))

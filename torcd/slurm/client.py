@@ -32,6 +32,9 @@ END_S = 2.0
 MOST_AT_ONCE = 8
 """Programs that run together: those left behind must not take the threads of everybody else."""
 
+FILTERS = ("SQUEUE_", "SACCT_", "SCANCEL_", "SCONTROL_")
+"""Variables by which users restrict what these programs show and do: what they hide would be taken for ended."""
+
 NAMES_AT_ONCE = 1000
 """In one question to the accounting: the kernel takes no argument longer than 128 KiB."""
 
@@ -51,7 +54,9 @@ class Slurm:
     """The programs of the cluster that this host belongs to."""
 
     def __init__(self, environ: Mapping[str, str], timeout_s: float = TIMEOUT_S) -> None:
-        self._environ = {name: value for name, value in environ.items() if not is_of_a_job(name)}
+        self._environ = {
+            name: value for name, value in environ.items() if not (is_of_a_job(name) or name.startswith(FILTERS))
+        }
         self._timeout_s = timeout_s
         self._path = environ.get("PATH", "")
         self._threads = trio.CapacityLimiter(MOST_AT_ONCE)
