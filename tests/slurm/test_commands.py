@@ -42,6 +42,12 @@ def test_allocations_are_found_by_name_among_the_jobs_of_a_user() -> None:
     }
 
 
+@pytest.mark.parametrize("states", [("RUNNING", "COMPLETED"), ("COMPLETED", "RUNNING")])
+def test_a_script_that_is_submitted_again_by_hand_does_not_end_its_allocation(states: tuple[str, str]) -> None:
+    out = "".join(f"{number}|{state}|None|{NAME}\n" for number, state in enumerate(states, 8))
+    assert commands.parse_queue(out)[NAME].state == "RUNNING"
+
+
 def test_of_jobs_with_one_name_the_accounting_knows_the_latest() -> None:
     out = f"8|NODE_FAIL|{NAME}\n8|CANCELLED by 0|{NAME}\n9|RUNNING|torc_7_1_00000000\n"
     assert commands.parse_account(out, [NAME]) == {NAME: Seen(8, "CANCELLED", None)}

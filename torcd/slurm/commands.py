@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from torcd.core.allocations import Seen
+from torcd.core.allocations import COMPLETE, PENDING, Seen, status_of
 
 NAME = re.compile(r"torc_\d+_\d+_[0-9a-f]{8}")
 """The job names of allocations. They are unique, which Slurm's job ids are not: those are used again."""
@@ -68,14 +68,19 @@ def parse_submitted(out: str) -> int | None:
 
 
 def parse_queue(out: str) -> dict[str, Seen]:
-    """The allocations among the jobs of QUEUE, by name. A requeued one is listed once, under its id."""
+    """The allocations among the jobs of QUEUE, by name. A requeued one is listed once, under its id.
+
+    Somebody may have submitted a script of ours by hand: of jobs of one name those that have ended count less.
+    """
     found = {}
     for line in out.splitlines():
         number, _, rest = line.partition("|")
         state, _, rest = rest.partition("|")
         reason, _, name = rest.rpartition("|")
         job_id = _job_id(number)
-        if job_id is not None and NAME.fullmatch(name):
+        if job_id is None or not NAME.fullmatch(name):
+            continue
+        if name not in found or status_of(state, PENDING) != COMPLETE:
             found[name] = Seen(job_id, state, _reason(reason))
     return found
 
