@@ -1,5 +1,6 @@
 """The allocator: what it submits, follows and cancels, and what it does while Slurm does not answer."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -514,6 +515,20 @@ async def test_a_request_whose_caller_was_lost_before_its_turn_came_is_not_carri
     assert [each.status for each in again] == ["pending"] * 2
     assert await office.statuses(two) == ["pending"] * 2
     assert len(office.slurm.submissions) == 3
+
+
+async def test_a_directory_that_another_request_makes_at_the_same_time_stands_in_nobodys_way(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workflow_id = await office.create()
+    mkdir = os.mkdir
+
+    def late(path: str) -> None:
+        mkdir(path)
+        mkdir(path)
+
+    monkeypatch.setattr(os, "mkdir", late)
+    assert [each.status for each in await office.schedule(workflow_id)] == ["pending"]
 
 
 async def test_keys_are_a_workflows_own(office: Office) -> None:

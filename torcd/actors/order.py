@@ -102,9 +102,7 @@ def prepare_places(order: Order) -> list[str]:
         )
     try:
         for path in (os.path.dirname(order.output_dir), order.output_dir):
-            if not os.path.isdir(path):
-                os.mkdir(path)
-                os.chmod(path, 0o777 & ~order.request.umask)  # not after the daemon's own, which lets nobody in
+            _make_directory(path, 0o777 & ~order.request.umask)  # not after the daemon's own, which lets nobody in
     except OSError as error:
         raise Refused(
             f"{order.output_dir}: cannot be made for the batch scripts and Slurm's logs: {error.strerror}",
@@ -120,6 +118,17 @@ def prepare_places(order: Order) -> list[str]:
         if is_local(kind):
             warnings.append(f"{what} {path} is on a local file system ({kind}): other hosts may not see it")
     return warnings
+
+
+def _make_directory(path: str, mode: int) -> None:
+    """Makes it unless it is there; a worker, or another request, may make it at the same time."""
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+    else:
+        os.chmod(path, mode)
 
 
 ADVICE = (
@@ -147,9 +156,9 @@ def advise(words: str) -> str:
 
 # fmt: off
 HOPELESS = frozenset({
-    "AccountNotAllowed", "BadConstraints", "InvalidAccount", "InvalidQOS", "JobHeldAdmin", "JobHeldUser",
-    "PartitionConfig", "PartitionDown", "PartitionInactive", "PartitionNodeLimit", "PartitionTimeLimit",
-    "QOSNotAllowed",
+    "AccountNotAllowed", "BadConstraints", "DependencyNeverSatisfied", "InvalidAccount", "InvalidQOS", "JobHeldAdmin",
+    "JobHeldUser", "JobHoldMaxRequeue", "PartitionConfig", "PartitionDown", "PartitionInactive", "PartitionNodeLimit",
+    "PartitionTimeLimit", "QOSNotAllowed", "launch failed requeued held", "launch_failed_requeued_held",
 })
 # fmt: on
 """Reasons for which Slurm keeps a job waiting until somebody changes something."""
