@@ -32,7 +32,7 @@ async def test_what_is_not_configured_is_told_in_its_own_words_with_what_to_do(p
     with pytest.raises(NoAnswer, match=rf"they say: squeue: {WORDS}\. Set SLURM_CONF"):
         await slurm.load_queue()
     with pytest.raises(Rejected, match=rf"they say: sacct: {WORDS}\. Set SLURM_CONF"):
-        await slurm.load_account(["torc_1_2_0123abcd"], 0)
+        await slurm.load_account({"torc_1_2_0123abcd": 0})
 
 
 async def test_a_configuration_that_is_not_there_is_not_waited_for(programs: Path) -> None:
