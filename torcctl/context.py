@@ -16,7 +16,7 @@ import msgspec
 from torcctl import autostart, output
 from torcctl.finding import url_of
 from torcctl.options import LOG_LEVELS, Options
-from torcd.protocol import lookups, recover, requests, slurm
+from torcd.protocol import lookups, proposals, recover, requests, slurm
 from torcd.protocol.address import Places, find_places
 from torcd.protocol.client import CALL_TIMEOUT_S, Connection, NoAnswer
 from torcd.protocol.errors import Refused, Unreachable
@@ -43,6 +43,7 @@ QUERIES = (
     requests.GetTaskPlan,
     requests.ExplainJob,
     recover.SuggestAllocations,
+    proposals.ProposeSchedulers,
     lookups.FindJobs,
     lookups.GetFile,
     lookups.GetWorker,

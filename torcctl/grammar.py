@@ -46,6 +46,9 @@ WORDS: dict[str, Any] = {
         Parameter(name=("--filter", "-f"), help="Only rows with key=value; repeatable, and-ed."),
     ],
     "Follow": Annotated[bool, Parameter(name=("--follow", "-f"), help="Go on as more is written.")],
+    "NewFile": Annotated[
+        Path | None, Parameter(name=("--output", "-o"), help="Write the specification with them to this new file.")
+    ],
     "HpcJobs": Annotated[int, Parameter(name=("-n", "--num-hpc-jobs"), help="How many Slurm jobs to submit.")],
     "Reinitialize": Annotated[bool, Parameter(name=parameters.FLAG_NAMES["Reinitialize"])],
     "Detect": Annotated[parameters.Detect, Parameter(help="How changed files are told: mtime or content.")],

@@ -53,6 +53,9 @@ Switch = bool | None
 Source = Path
 """A file to be read, or `-` for standard input."""
 
+NewFile = Path | None
+"""`-o/--output`: a file to be written, which must not be there."""
+
 HpcJobs = int
 """`-n/--num-hpc-jobs`: how many Slurm jobs to submit."""
 

@@ -24,6 +24,7 @@ from torcd.api.dispatch import Dispatch
 from torcd.api.health import HealthDesk
 from torcd.api.limits import Limits, Usage
 from torcd.api.listener import adopt_unix_listener, open_unix_listener
+from torcd.api.proposals import Proposer
 from torcd.api.remote import Remote
 from torcd.api.server import Listener, serve
 from torcd.api.suggestions import Suggester
@@ -88,10 +89,11 @@ async def run_daemon(places: Places, umask: int = 0o077) -> None:
                 listeners.append(remote.listener)
             bus = Bus()
             supervisor = Supervisor(database, bus, scanner, lease_s)
+            slurm = Slurm(os.environ)
             allocator = Allocator(
                 database,
                 supervisor,
-                Slurm(os.environ),
+                slurm,
                 places,
                 poll_s=poll_s,
                 is_reachable=lambda: remote.listener is not None,
@@ -132,6 +134,7 @@ async def run_daemon(places: Places, umask: int = 0o077) -> None:
                 **remote.handlers(),
                 **Allocations(database, allocator).handlers(),
                 **Suggester(database).handlers(),
+                **Proposer(database, slurm).handlers(),
                 **Syncs(database, supervisor, allocator.find_ended).handlers(),
             }
             handlers[CancelWorkflow] = wakes_allocator(handlers[CancelWorkflow], allocator)

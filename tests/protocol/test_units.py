@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torcd.protocol.errors import Refused
-from torcd.protocol.units import parse_duration, parse_memory, parse_walltime
+from torcd.protocol.units import parse_duration, parse_memory, parse_slurm_time, parse_walltime
 
 
 @pytest.mark.parametrize(
@@ -84,3 +84,15 @@ def test_what_is_no_walltime_is_refused(text: str) -> None:
     """SEMANTICS 3.5"""
     with pytest.raises(Refused):
         parse_walltime(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0:59", 59.0), ("10:00", 600.0), ("1:00:00", 3600.0), ("2-03:04:05", 183845.0),
+        ("UNLIMITED\n", float("inf")), ("infinite", float("inf")),
+        ("NOT_SET", None), ("INVALID", None), ("", None), ("-1:00", None), ("9" * 400 + ":00", None),
+    ],
+)  # fmt: skip
+def test_what_slurm_prints_as_a_time(text: str, seconds: float | None) -> None:
+    assert parse_slurm_time(text) == seconds

@@ -41,6 +41,16 @@ def system(shared: System, cluster: Cluster, tmp_path: Path) -> Iterator[System]
     cluster.empty()
 
 
+@pytest.fixture(scope="module")
+def gpus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A user, with a running daemon, of a cluster of two nodes, of which one has two GPUs."""
+    with started("--gpus=2", nodes=2) as running:
+        made = _user(running, tmp_path_factory.mktemp("gpus"))
+        made.start_daemon()
+        yield made
+        made.close()
+
+
 def _user(cluster: Cluster, directory: Path) -> System:
     user = System(directory)
     user.environ |= {**cluster.environ, "TORCD_SLURM_POLL": "0.5"}

@@ -26,7 +26,7 @@ from torcd.protocol.slurm import CancelAllocations, GetAccount, RefreshAllocatio
 
 if TYPE_CHECKING:
     from torcctl.context import Context
-    from torcctl.parameters import Command, HpcJobs, Key, Source, WorkflowId
+    from torcctl.parameters import Command, HpcJobs, Key, NewFile, Source, WorkflowId
 
 WAITING = ("uninitialized", "blocked", "ready")
 """The statuses of jobs that nodes could be scheduled for."""
@@ -114,29 +114,26 @@ def sacct(workflow: WorkflowId = None, /, *, context: Context) -> None:
 
 
 def generate(
-    spec: Source,
+    spec_or_workflow: Source,
     /,
     *,
     account: str | None = None,
     partition: str | None = None,
     single: bool = False,
+    output: NewFile = None,
     context: Context,
 ) -> None:
-    """Print slurm_schedulers that suit the jobs of a specification and this cluster; no file is changed.
+    """Propose slurm_schedulers for this cluster, and how many Slurm jobs to submit; nothing is changed.
 
     Args:
-        spec: A YAML, JSON, JSON5 or TOML file; - is standard input.
-        account: The account of all of them.
-        partition: Use this partition only.
+        spec_or_workflow: A specification file (- is standard input), or the id or the name of a workflow.
+        account: The account of those that are added.
+        partition: Add them for this partition only.
         single: One scheduler for all jobs.
     """
-    from torcctl.generating import generate_schedulers, yaml_block
+    from torcctl.generating import Wishes, generate_schedulers
 
-    answer = generate_schedulers(spec, context.environ, account=account, partition=partition, single=single)
-    if context.options.json:
-        output.write_json(answer)
-    else:
-        print(yaml_block(answer), end="")
+    generate_schedulers(context, spec_or_workflow, Wishes(account, partition, single), output)
 
 
 VERBS: dict[str, Command] = {

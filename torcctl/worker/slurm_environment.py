@@ -10,13 +10,14 @@ from itertools import takewhile
 
 import msgspec
 
+from torcd.protocol.units import parse_slurm_time
+
 MIB = 1 << 20
 
 DEVICE_VARIABLES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
 """By which programs are told their GPUs: NVIDIA's, AMD's, Intel's."""
 
 _DEVICE = re.compile(r"\d+(?:\.\d+)?|(?:GPU|MIG)-[\w/-]+", re.ASCII)
-_LEFT = re.compile(r"(?:(?:(\d{1,9})-)?(\d{1,9}):)?(\d{1,9}):(\d{1,9})", re.ASCII)
 
 LEFT_FORMAT = "%A %L"
 """What `squeue` is asked for: a job's own id, and the time that it has left."""
@@ -124,20 +125,5 @@ def find_time_left(listed: str, job_id: str) -> float | None:
     for line in listed.splitlines():
         found, _, left = line.strip().partition(" ")
         if found == job_id:
-            return parse_time_left(left)
+            return parse_slurm_time(left)
     return None
-
-
-def parse_time_left(text: str) -> float | None:
-    """The seconds of what `squeue -o %L` prints, "D-HH:MM:SS" or less of it; None for NOT_SET, INVALID and others.
-
-    Infinite for UNLIMITED.
-    """
-    word = text.strip()
-    if word == "UNLIMITED":
-        return float("inf")
-    found = _LEFT.fullmatch(word)
-    if found is None:
-        return None
-    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
-    return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)

@@ -7,12 +7,15 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from torcd.core.placement import NO_REQUIREMENT, Requirement, Room
+from torcd.core.placement import Requirement, Room
 from torcd.protocol.specification import SlurmSchedulerSpec
 from torcd.protocol.units import parse_walltime
 
 MOST = 100
 """Slurm jobs that are proposed at most: more should be somebody's decision."""
+
+ROUNDING = 1e-9
+"""By so much a sum of shares may be too large: no Slurm job is started for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ def size_allocations(
     share = 0.0
     fitting = too_long = too_large = 0
     for need, count in needs:
-        rounds = _count_rounds(need, walltime_s)
+        rounds = count_rounds(need, walltime_s)
         slots = _count_slots(need, node)
         if rounds < 1:
             too_long += count
@@ -53,12 +56,18 @@ def size_allocations(
         else:
             fitting += count
             share += count / (rounds * slots * scheduler.nodes)
-    return Size(max(min(math.ceil(share), MOST) - pending, 0), fitting, too_long, too_large)
+    return Size(count_allocations(share, pending), fitting, too_long, too_large)
 
 
-def _count_rounds(need: Requirement, walltime_s: int) -> int:
+def count_rounds(need: Requirement, walltime_s: float) -> int:
     """How many such jobs run one after the other; of one without requirements nobody knows: one."""
-    return 1 if need is NO_REQUIREMENT or not need.runtime_s else int(walltime_s // need.runtime_s)
+    return int(walltime_s // need.runtime_s) if need.name and need.runtime_s else 1
+
+
+def count_allocations(share: float, pending: int = 0) -> int:
+    """The Slurm jobs for jobs that take this share of one (of many: more than 1), besides those on their way."""
+    whole = max(math.ceil(share - ROUNDING), 1) if share else 0
+    return max(min(whole, MOST) - pending, 0)
 
 
 def _count_slots(need: Requirement, node: Node) -> int:

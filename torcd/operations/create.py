@@ -41,9 +41,14 @@ def prepare_workflow(request: CreateWorkflow, pieces: Sequence[Piece], now_ms: i
 
 def prepare_specification(header: Header, pieces: Sequence[Piece], directory: str) -> Specification:
     """A specification, expanded and checked; raises Refused as above. Runs in a thread, too."""
-    expansion = expand(header, pieces, directory, patience=Patience(time.monotonic))
+    expansion = expand_patiently(header, pieces, directory)
     scripts = find_scripts(expansion, directory) if header.track_scripts else []
     return Specification(header=header, expansion=expansion, scripts=scripts)
+
+
+def expand_patiently(header: Header, pieces: Sequence[Piece], directory: str) -> Expansion:
+    """A specification, expanded and checked; its regular expressions get their time and no more. Raises Refused."""
+    return expand(header, pieces, directory, patience=Patience(time.monotonic))
 
 
 def find_scripts(expansion: Expansion, directory: str) -> list[tuple[int, str]]:

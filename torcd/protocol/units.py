@@ -1,4 +1,4 @@
-"""Durations, memory sizes and walltimes as users write them, as numbers.
+"""Durations, memory sizes and walltimes as users write them, and times as Slurm prints them, as numbers.
 
 Nothing here knows which field it reads: the caller adds the place to the message.
 """
@@ -23,6 +23,7 @@ _CALENDAR = re.compile(r"P[\d.,]*[0-9][YM]", re.ASCII)
 _MEMORY = re.compile(r"(\d{1,18}(?:\.\d{1,9})?) ?([kmgt])(?:i?b)?", re.ASCII | re.IGNORECASE)
 _MEMORY_UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _WALLTIME = re.compile(r"(?:(\d{1,5})-)?(\d{1,7}):(\d{2}):(\d{2})", re.ASCII)
+_SLURM_TIME = re.compile(r"(?:(?:(\d{1,9})-)?(\d{1,9}):)?(\d{1,9}):(\d{1,9})", re.ASCII)
 
 
 def parse_duration(text: str) -> float:
@@ -88,3 +89,17 @@ def parse_walltime(text: str) -> int:
 def parse_time(text: str) -> float:
     """The seconds of a walltime or, without a colon, of an ISO 8601 duration."""
     return float(parse_walltime(text)) if ":" in text else parse_duration(text)
+
+
+def parse_slurm_time(text: str) -> float | None:
+    """The seconds of a time as Slurm's programs print it, "D-HH:MM:SS" or less of it; None for NOT_SET, INVALID and
+    others. Infinite for UNLIMITED, or infinite.
+    """
+    word = text.strip()
+    if word in ("UNLIMITED", "infinite"):
+        return float("inf")
+    found = _SLURM_TIME.fullmatch(word)
+    if found is None:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)

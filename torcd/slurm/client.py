@@ -17,10 +17,11 @@ from datetime import datetime, timedelta
 import trio
 
 from torcd.core.allocations import Row, Seen
+from torcd.core.partitions import NodeKind
 from torcd.open_files import with_limit_of_before
 from torcd.protocol.errors import Refused, Unavailable
 from torcd.protocol.slurm import is_of_a_job, lacks_configuration, unconfigured_text
-from torcd.slurm import commands
+from torcd.slurm import commands, partitions
 from torcd.slurm.commands import Ran
 
 TIMEOUT_S = 30.0
@@ -40,6 +41,9 @@ NAMES_AT_ONCE = 1000
 
 LIKELY = "/usr/local/bin:/usr/bin:/opt/slurm/bin:/opt/slurm/current/bin:/cm/shared/apps/slurm/current/bin"
 """Where Slurm's programs mostly are: a daemon that its service manager started anew may have none in its PATH."""
+
+MISSING = 127
+"""The exit code that stands for a program that is not there, as in a shell."""
 
 
 class NoAnswer(Unavailable):
@@ -150,6 +154,26 @@ class Slurm:
             return
         raise NoAnswer(f"scancel: {ran.words}") if ran.got_no_answer else Rejected(f"scancel: {ran.words}")
 
+    async def load_partitions(self) -> list[NodeKind]:
+        """The kinds of nodes of all partitions that are up. Raises Refused where there are none, and NoAnswer."""
+        ran = await self._run(list(partitions.SINFO))
+        if ran.got_no_answer:
+            raise NoAnswer(
+                f"sinfo: {ran.words}. What this cluster has is not known until its controller answers: see "
+                "`scontrol ping`, and try again"
+            )
+        if ran.code == MISSING:
+            raise Refused(
+                "there is no sinfo in PATH: what a cluster has can be asked only where Slurm's programs are. Stop this "
+                "daemon (`torcctl daemon stop`) and try it again on a login node of the cluster"
+            )
+        if ran.code != 0:
+            raise Rejected(f"sinfo: {ran.words}. See `sinfo -s`")
+        found = partitions.parse_partitions(ran.out)
+        if not found:
+            raise Refused("sinfo lists no partition that is up: see `sinfo -s`")
+        return found
+
     async def _ask(self, argv: list[str]) -> Ran:
         ran = await self._run(argv)
         if ran.code != 0:
@@ -180,7 +204,7 @@ class Slurm:
         paths = (environment["PATH"], self._path, LIKELY)
         program = next((found for path in paths if (found := shutil.which(argv[0], path=path))), None)
         if program is None:
-            return Ran(127, "", f"{argv[0]}: there is no such program in PATH")
+            return Ran(MISSING, "", f"{argv[0]}: there is no such program in PATH")
         if time.monotonic() > give_up_at:  # nobody waits any more
             return self._timed_out(argv)
         with _memory() as out, _memory() as err:

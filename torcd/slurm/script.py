@@ -5,6 +5,7 @@ order, of which the later ones win: `slurm_defaults`, the scheduler's own fields
 """
 
 import shlex
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -98,6 +99,17 @@ def find_options(scheduler: SlurmSchedulerSpec, defaults: dict[str, Any]) -> lis
             given["mem"] = "0"
     options = [f"--{name}={quote(value)}" if value else f"--{name}" for name, value in given.items()]
     return options + ([" ".join(quote(word) for word in extra)] if extra else [])
+
+
+def read_options(scheduler: SlurmSchedulerSpec, defaults: dict[str, Any]) -> dict[str, str]:
+    """The values of all that a scheduler asks for, by long name; an option without one has "". Raises Refused."""
+    found = {**_read_defaults(defaults), **_own_fields(scheduler)}
+    for word, following in pairwise([*_split(scheduler.extra or ""), "-"]):
+        if not word.startswith("-"):
+            continue
+        value = word.partition("=")[2] if word.startswith("--") else word[2:]
+        found[_name_of(word)] = value or ("" if following.startswith("-") else following)
+    return found
 
 
 def _read_defaults(defaults: dict[str, Any]) -> dict[str, str]:

@@ -226,6 +226,16 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     is_archived: bool
 
 
+def count_pending(db: sqlite3.Connection, workflow_id: int) -> dict[str | None, int]:
+    """The Slurm jobs of a workflow that wait, and are not to be canceled, by the names of their schedulers."""
+    rows = db.execute(
+        "SELECT scheduler, count(*) FROM allocation WHERE workflow_id = ? AND status IN ('submitting', 'pending')"
+        " AND cancel_reason IS NULL GROUP BY scheduler",
+        (workflow_id,),
+    )
+    return dict(rows.fetchall())
+
+
 def load_wanted(db: sqlite3.Connection, workflow_id: int) -> Wanted:
     """The workflow; raises NotFound."""
     row = db.execute(

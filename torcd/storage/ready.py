@@ -12,6 +12,7 @@ from torcd.core.placement import NO_REQUIREMENT, Requirement
 from torcd.core.sizing import Node
 from torcd.core.status import Status
 from torcd.protocol.specification import Header, SlurmSchedulerSpec
+from torcd.storage.allocations import count_pending
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +53,14 @@ def load_demand(db: sqlite3.Connection, workflow_id: int, outlook: Outlook | Non
             (workflow_id,),
         )
     }
-    pending = db.execute(
-        "SELECT scheduler, count(*) FROM allocation WHERE workflow_id = ? AND status IN ('submitting', 'pending')"
-        " AND cancel_reason IS NULL GROUP BY scheduler",
-        (workflow_id,),
-    ).fetchall()
     (at_work,) = db.execute(
         "SELECT (SELECT count(*) FROM worker WHERE workflow_id = :id AND is_gone = 0)"
         " + (SELECT count(*) FROM allocation"
         " WHERE workflow_id = :id AND status IN ('submitting', 'pending', 'active'))",
         {"id": workflow_id},
     ).fetchone()
-    return Demand(msgspec.json.decode(header, type=Header).slurm_schedulers, needs, nodes, dict(pending), at_work)
+    schedulers = msgspec.json.decode(header, type=Header).slurm_schedulers
+    return Demand(schedulers, needs, nodes, count_pending(db, workflow_id), at_work)
 
 
 def load_waiting(db: sqlite3.Connection, workflow_id: int, scheduler: str | None) -> list[tuple[Requirement, int]]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torcctl.worker.slurm_environment import Share, find_devices, find_share, find_time_left, parse_time_left
+from torcctl.worker.slurm_environment import Share, find_devices, find_share, find_time_left
 
 BATCH = {
     "SLURM_JOB_ID": "2",
@@ -88,17 +88,6 @@ def test_a_worker_knows_how_many_there_are_of_its_kind(told: str | None, num_nod
     share = share_of(SLURM_JOB_NUM_NODES=told)
     assert share is not None
     assert share.num_nodes == num_nodes
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("0:59", 59.0), ("10:00", 600.0), ("1:00:00", 3600.0), ("2-03:04:05", 183845.0), ("UNLIMITED\n", float("inf")),
-        ("NOT_SET", None), ("INVALID", None), ("", None), ("-1:00", None), ("9" * 400 + ":00", None),
-    ],
-)  # fmt: skip
-def test_what_squeue_prints_as_the_time_that_is_left(text: str, seconds: float | None) -> None:
-    assert parse_time_left(text) == seconds
 
 
 def test_of_an_array_the_time_of_the_own_task_counts() -> None:
