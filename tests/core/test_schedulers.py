@@ -1,13 +1,15 @@
 """Which schedulers are proposed, and how many Slurm jobs with each."""
 
+from collections.abc import Callable
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torcd.core.partitions import MIB, NodeKind, choose_partition, largest_of
+from torcd.core.partitions import MIB, NodeKind, choose_partition, largest_of, smallest_of
 from torcd.core.placement import Requirement
 from torcd.core.schedulers import Proposal, Standing, find_walltime, format_walltime, propose_schedulers
 from torcd.core.sizing import MOST
@@ -45,6 +47,24 @@ def standing(node: NodeKind, name: str | None, walltime: str = "02:00:00", **spe
     """A scheduler that takes whole nodes of a partition."""
     made = SlurmSchedulerSpec(name=name, partition=node.partition, walltime=walltime, **spec)
     return Standing(made, replace(node, max_time_s=parse_walltime(walltime)))
+
+
+def propose(
+    groups: list[Group],
+    kinds: list[NodeKind],
+    present: list[Standing],
+    spoil: Callable[[NodeKind], NodeKind] = lambda node: node,
+    **more: Any,
+) -> Proposal:
+    """Where new schedulers take whole nodes; `spoil` is what slurm_defaults do to these."""
+
+    def settle(spec: SlurmSchedulerSpec) -> Standing:
+        members = [each for each in kinds if each.partition == spec.partition]
+        node = smallest_of(members, with_gpus=spec.gres is not None)
+        gpus = 0 if spec.gres is None else node.num_gpus
+        return Standing(spec, spoil(replace(node, num_gpus=gpus, max_time_s=parse_walltime(spec.walltime))))
+
+    return propose_schedulers(groups, kinds, present, settle, **more)
 
 
 def names(proposal: Proposal) -> list[str | None]:
@@ -122,7 +142,7 @@ def test_each_need_is_served_by_what_has_room_and_time_or_all_is_refused(
         return any(not each.find_trouble(need) for each in present)
 
     try:
-        proposal = propose_schedulers(groups, kinds, present, account="me", single=single)
+        proposal = propose(groups, kinds, present, account="me", single=single)
     except Refused:
         assert any(not is_at_home(need) and not any_fits(need, kinds) for need in wanted)
         return
@@ -168,7 +188,7 @@ def test_the_partition_that_is_chosen_is_the_smallest_that_fits(kinds: list[Node
 
 def test_schedulers_are_proposed_by_partition_with_names_of_their_own() -> None:
     needs = [group("a"), group("days", runtime_s=48 * HOUR), group("train", num_gpus=1), group("")]
-    proposal = propose_schedulers(needs, KINDS, [], account="me")
+    proposal = propose(needs, KINDS, [], account="me")
     assert names(proposal) == ["short", "long", "gpu_gpu", "short"]
     assert proposal.added == [
         SlurmSchedulerSpec(name="short", account="me", partition="short", walltime="01:15:00"),
@@ -180,15 +200,15 @@ def test_schedulers_are_proposed_by_partition_with_names_of_their_own() -> None:
 
 def test_no_name_is_that_of_another_partition_or_scheduler() -> None:
     kinds = [kind("main"), kind("main", gpus=2), kind("main_gpu", hours=1)]
-    proposal = propose_schedulers([group("train", num_gpus=1)], kinds, [])
+    proposal = propose([group("train", num_gpus=1)], kinds, [])
     assert names(proposal) == ["main_gpu_2"]
     present = [standing(SHORT, "short", "00:10:00"), standing(SHORT, "short_2", "00:20:00")]
-    assert names(propose_schedulers([group()], KINDS, present)) == ["short_3"]
+    assert names(propose([group()], KINDS, present)) == ["short_3"]
 
 
 def test_what_an_existing_scheduler_serves_gets_no_new_one() -> None:
     present = [standing(LONG, "mine"), standing(SHORT, "tight", "00:30:00")]
-    proposal = propose_schedulers(
+    proposal = propose(
         [group("a"), group("quick", runtime_s=60), group("big", num_cpus=65)], [*KINDS, kind("huge", 128)], present
     )
     assert names(proposal) == ["mine", "tight", "huge"]
@@ -198,7 +218,7 @@ def test_what_an_existing_scheduler_serves_gets_no_new_one() -> None:
 def test_jobs_that_name_a_scheduler_have_it_also_where_it_does_not_run_them() -> None:
     present = [standing(SHORT, "tight", "00:30:00"), Standing(SlurmSchedulerSpec(name="far"), None, "it is far")]
     needs = [group("a", 5, scheduler="tight"), group("b", scheduler="far"), group("c", scheduler="tight", runtime_s=60)]
-    proposal = propose_schedulers(needs, KINDS, present)
+    proposal = propose(needs, KINDS, present)
     assert (proposal.added, names(proposal)) == ([], ["tight", "far", "tight"])
     assert [each.jobs_per_node for each in proposal.served] == [0, 0, 16]
     assert proposal.warnings == [
@@ -209,20 +229,20 @@ def test_jobs_that_name_a_scheduler_have_it_also_where_it_does_not_run_them() ->
 
 
 def test_a_scheduler_without_a_name_among_several_is_warned_of() -> None:
-    proposal = propose_schedulers([group("a"), group("train", num_gpus=1)], KINDS, [standing(SHORT, None)])
+    proposal = propose([group("a"), group("train", num_gpus=1)], KINDS, [standing(SHORT, None)])
     assert names(proposal) == [None, "gpu_gpu"]
     assert proposal.warnings == [
         "one of slurm_schedulers has no name: give it one, so that it can be chosen among several"
     ]
-    assert propose_schedulers([group("a")], KINDS, [standing(SHORT, None)]).warnings == []
+    assert propose([group("a")], KINDS, [standing(SHORT, None)]).warnings == []
 
 
 def test_several_nodes_are_for_a_scheduler_that_is_named() -> None:
     with pytest.raises(Refused, match="jobs of 'mpi' need 2 nodes each: write their Slurm scheduler by hand"):
-        propose_schedulers([group("mpi", num_nodes=2)], KINDS, [])
+        propose([group("mpi", num_nodes=2)], KINDS, [])
     present = [standing(SHORT, "one"), standing(SHORT, "two", nodes=2)]
     by_hand = [group("mpi", num_nodes=2, scheduler="one"), group("mpi", num_nodes=2, scheduler="two")]
-    proposal = propose_schedulers(by_hand, KINDS, present)
+    proposal = propose(by_hand, KINDS, present)
     assert [each.jobs_per_node for each in proposal.served] == [0, 16]
     assert "it has 1 of 2 nodes" in proposal.warnings[0]
 
@@ -230,15 +250,24 @@ def test_several_nodes_are_for_a_scheduler_that_is_named() -> None:
 def test_what_fits_nowhere_is_refused_with_what_the_nearest_lacks() -> None:
     need = group("vast", memory_bytes=300 * 1024 * MIB, runtime_s=300 * HOUR)
     with pytest.raises(Refused) as caught:
-        propose_schedulers([need], KINDS, [])
+        propose([need], KINDS, [])
     assert caught.value.message.startswith(
         "jobs of 'vast' fit no partition; the nearest is 'gpu', with 131072 of 307200 MiB of memory, "
         "24:00:00 of 300:00:00 of time"
     )
     with pytest.raises(Refused, match="no partition 'x' is up; there are: gpu, long, short"):
-        propose_schedulers([group()], KINDS, [], partition="x")
+        propose([group()], KINDS, [], partition="x")
     with pytest.raises(Refused, match="the nearest is 'short', with 0 of 1 GPUs"):
-        propose_schedulers([group(num_gpus=1)], KINDS, [], partition="short")
+        propose([group(num_gpus=1)], KINDS, [], partition="short")
+
+
+def test_what_slurm_defaults_leave_no_room_for_is_refused() -> None:
+    with pytest.raises(Refused) as caught:
+        propose([group("r", num_cpus=2)], KINDS, [], lambda node: replace(node, num_cpus=1))
+    assert caught.value.message == (
+        "jobs of 'r' would fit the partition 'short', but not with slurm_defaults: it has 1 of 2 CPUs. Leave out what "
+        "they say of how much of a node is taken"
+    )
 
 
 # ---- how many Slurm jobs ----------------------------------------------------------------------------------
@@ -258,15 +287,15 @@ def test_what_fits_nowhere_is_refused_with_what_the_nearest_lacks() -> None:
     ],
 )
 def test_the_widest_level_says_how_many(groups: list[Group], count: int) -> None:
-    assert [each.count for each in propose_schedulers(groups, [SHORT], []).asked] == [count]
+    assert [each.count for each in propose(groups, [SHORT], []).asked] == [count]
 
 
 def test_what_is_on_its_way_and_several_nodes_count() -> None:
     present = [standing(SHORT, "mine", nodes=2, walltime="01:00:00")]
-    proposal = propose_schedulers([group("r", 64)], KINDS, present, pending={"mine": 1, "other": 5})
+    proposal = propose([group("r", 64)], KINDS, present, pending={"mine": 1, "other": 5})
     assert [(each.count, each.jobs) for each in proposal.asked] == [(1, 64)]
     done = Group(Requirement("r"), None, 3, np.array([], dtype=np.int64), np.array([], dtype=np.int64))
-    assert propose_schedulers([done], KINDS, []).asked == []
+    assert propose([done], KINDS, []).asked == []
 
 
 def test_a_walltime_has_headroom_up_to_the_limit() -> None:

@@ -112,7 +112,7 @@ async def test_without_sinfo_the_way_out_is_told(tmp_path: Path, monkeypatch: py
             NoAnswer,
             r"sinfo: slurm_load_partitions: Unable to contact slurm controller \(connect failure\)\. What this cluster",
         ),
-        ("echo sinfo: fatal: odd >&2; exit 1", Refused, r"sinfo: sinfo: fatal: odd\. See `sinfo -s`"),
+        ("echo sinfo: fatal: odd >&2; exit 1", Refused, r"sinfo: fatal: odd\. See `sinfo -s`"),
         ("echo 'off|down|1:00|1|1|(null)'", Refused, "sinfo lists no partition that is up: see `sinfo -s`"),
     ],
 )

@@ -59,7 +59,7 @@ def test_gpus_are_counted_over_their_types() -> None:
 def test_a_scheduler_has_what_it_asks_for_of_the_smallest_node(
     spec: dict[str, Any], defaults: dict[str, Any], offers: tuple[int, int, int]
 ) -> None:
-    (standing,) = find_standing([SlurmSchedulerSpec(walltime="01:00:00", **spec)], defaults, KINDS)
+    standing = find_standing(SlurmSchedulerSpec(walltime="01:00:00", **spec), defaults, KINDS)
     node = standing.node
     assert node is not None
     assert (node.num_cpus, node.memory_bytes // MIB, node.num_gpus, node.max_time_s) == (*offers, 3600)
@@ -67,15 +67,15 @@ def test_a_scheduler_has_what_it_asks_for_of_the_smallest_node(
 
 def test_a_scheduler_that_the_cluster_has_nothing_for_runs_nothing() -> None:
     specs = [SlurmSchedulerSpec(partition="x"), SlurmSchedulerSpec(partition="short", walltime="1-00:00:00")]
-    troubles = [each.find_trouble(Requirement("r")) for each in find_standing(specs, {}, KINDS)]
+    troubles = [find_standing(spec, {}, KINDS).find_trouble(Requirement("r")) for spec in specs]
     assert troubles == [
         "its partition, 'x', is not up here",
         "its walltime, 1-00:00:00, is more than its partition allows, 4:00:00",
     ]
-    (standing,) = find_standing([SlurmSchedulerSpec()], {}, KINDS[1:])
+    standing = find_standing(SlurmSchedulerSpec(), {}, KINDS[1:])
     assert standing.trouble == "a default partition is not up here"
 
 
 def test_options_that_are_none_are_refused() -> None:
     with pytest.raises(Refused, match=r"slurm_defaults\.nodes"):
-        find_standing([SlurmSchedulerSpec()], {"nodes": 2}, KINDS)
+        find_standing(SlurmSchedulerSpec(), {"nodes": 2}, KINDS)

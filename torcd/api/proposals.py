@@ -1,6 +1,7 @@
 """Handlers of `protocol.proposals`: what jobs need, and what the cluster has, brought together."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -63,10 +64,12 @@ class Proposer:
             raise Refused(f"{header.name!r} has no jobs: there is nothing to schedule nodes for")
         self._slurm.learn(request.environment)
         kinds = await self._slurm.load_partitions()
+        settle = partial(find_standing, defaults=header.slurm_defaults, kinds=kinds)
         proposal = propose_schedulers(
             groups,
             kinds,
-            find_standing(header.slurm_schedulers, header.slurm_defaults, kinds),
+            [settle(spec) for spec in header.slurm_schedulers],
+            settle,
             account=request.account,
             partition=request.partition,
             single=request.single,

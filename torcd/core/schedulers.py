@@ -5,8 +5,8 @@ others goes by what they need.
 """
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -78,13 +78,15 @@ def propose_schedulers(
     groups: Sequence[Group],
     kinds: Sequence[NodeKind],
     standing: Sequence[Standing],
+    settle: Callable[[SlurmSchedulerSpec], Standing],
     *,
     account: str | None = None,
     partition: str | None = None,
     single: bool = False,
     pending: Mapping[str | None, int] | None = None,
 ) -> Proposal:
-    """What suits the jobs; `kinds` are those of all partitions that are up, `pending` the Slurm jobs that wait already.
+    """What suits the jobs; `kinds` are those of all partitions that are up, `pending` the Slurm jobs that wait already,
+    and `settle` tells what a new scheduler comes to, with what the specification says of all of them.
 
     New ones are in `partition` alone, if that is given; `single` asks for one for all jobs that name none. Raises
     Refused where a need fits nowhere.
@@ -104,11 +106,14 @@ def propose_schedulers(
             chosen[place] = standing[min(able)[1]]
         else:
             homeless.setdefault(choose_partition(need, _usable(kinds, partition)), []).append(place)
-    taken = {each.spec.name for each in standing}
+    names = {each.spec.name for each in standing}
+    partitions = {kind.partition for kind in kinds}
     added = []
     for node, places in homeless.items():
-        made = _make_standing(node, [groups[place].need for place in places], account, taken, kinds)
-        taken.add(made.spec.name)
+        needs = [groups[place].need for place in places]
+        made = settle(_make_spec(node, needs, account, names | (partitions - {node.partition})))
+        _check_room(made, needs)
+        names.add(made.spec.name)
         added.append(made)
         chosen |= dict.fromkeys(places, made)
     served = [_serve(group, chosen[place]) for place, group in enumerate(groups)]
@@ -141,25 +146,31 @@ def _usable(kinds: Sequence[NodeKind], partition: str | None) -> list[NodeKind]:
     return found
 
 
-def _make_standing(
-    node: NodeKind,
-    needs: Sequence[Requirement],
-    account: str | None,
-    taken: Collection[str | None],
-    kinds: Sequence[NodeKind],
-) -> Standing:
-    """A scheduler that is new."""
+def _make_spec(
+    node: NodeKind, needs: Sequence[Requirement], account: str | None, taken: Collection[str | None]
+) -> SlurmSchedulerSpec:
+    """A scheduler that is new; `taken` are the names that it must not have."""
     has_gpus = any(need.num_gpus for need in needs)
-    others = {kind.partition for kind in kinds} - {node.partition}
-    walltime_s = find_walltime(max(need.runtime_s for need in needs), node.max_time_s)
-    spec = SlurmSchedulerSpec(
-        name=_find_name(f"{node.partition}_gpu" if has_gpus else node.partition, {*taken, *others}),
+    return SlurmSchedulerSpec(
+        name=_find_name(f"{node.partition}_gpu" if has_gpus else node.partition, taken),
         account=account,
         partition=node.partition,
-        walltime=format_walltime(walltime_s),
+        walltime=format_walltime(find_walltime(max(need.runtime_s for need in needs), node.max_time_s)),
         gres=f"gpu:{node.num_gpus}" if has_gpus else None,
     )
-    return Standing(spec, replace(node, max_time_s=walltime_s, num_gpus=node.num_gpus if has_gpus else 0))
+
+
+def _check_room(made: Standing, needs: Sequence[Requirement]) -> None:
+    """Raises Refused where a scheduler has less than its nodes: only `slurm_defaults` can be the reason."""
+    for need in needs:
+        trouble = made.find_trouble(need)
+        if trouble:
+            raise Refused(
+                f"{describe_jobs(need)} would fit the partition {made.spec.partition!r}, but not with slurm_defaults: "
+                f"{trouble}. Leave out what they say of how much of a node is taken",
+                resource_requirements=need.name or None,
+                partition=made.spec.partition,
+            )
 
 
 def _find_name(wanted: str, taken: Collection[str | None]) -> str:

@@ -52,21 +52,20 @@ def group_jobs(
     count = len(waits)
     level = find_levels(count, sorted_unique(edges[waits[edges >> 32] & waits[edges & 0xFFFFFFFF]]))
     numbers = {name: number for number, name in enumerate(dict.fromkeys(schedulers))}
-    names = list(numbers)
     scheduler_of = np.fromiter((numbers[name] for name in schedulers), dtype=np.int64, count=count)
-    keys, first, group_of = np.unique(
-        pack(requirement_of.astype(np.int64) + 1, scheduler_of), return_index=True, return_inverse=True
-    )
+    key = pack(requirement_of.astype(np.int64) + 1, scheduler_of)
+    order = np.argsort(key, kind="stable")
+    runs = np.split(order, np.flatnonzero(np.diff(key[order])) + 1) if count else []
     groups = []
-    for place in np.argsort(first):
-        members = group_of == place
-        levels, counts = np.unique(level[members & waits], return_counts=True)
-        requirement = int(keys[place] >> 32) - 1
+    for members in sorted(runs, key=lambda run: int(run[0])):
+        first = int(members[0])
+        levels, counts = np.unique(level[members[waits[members]]], return_counts=True)
+        requirement = int(requirement_of[first])
         groups.append(
             Group(
                 need=UNSAID if requirement < 0 else requirements[requirement],
-                scheduler=names[int(keys[place] & 0xFFFFFFFF)],
-                jobs=int(members.sum()),
+                scheduler=schedulers[first],
+                jobs=len(members),
                 levels=levels.astype(np.int64),
                 counts=counts.astype(np.int64),
             )

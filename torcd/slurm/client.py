@@ -157,9 +157,10 @@ class Slurm:
     async def load_partitions(self) -> list[NodeKind]:
         """The kinds of nodes of all partitions that are up. Raises Refused where there are none, and NoAnswer."""
         ran = await self._run(list(partitions.SINFO))
+        said = f"sinfo: {ran.words.removeprefix('sinfo: ')}"
         if ran.got_no_answer:
             raise NoAnswer(
-                f"sinfo: {ran.words}. What this cluster has is not known until its controller answers: see "
+                f"{said}. What this cluster has is not known until its controller answers: see "
                 "`scontrol ping`, and try again"
             )
         if ran.code == MISSING:
@@ -168,7 +169,7 @@ class Slurm:
                 "daemon (`torcctl daemon stop`) and try it again on a login node of the cluster"
             )
         if ran.code != 0:
-            raise Rejected(f"sinfo: {ran.words}. See `sinfo -s`")
+            raise Rejected(f"{said}. See `sinfo -s`")
         found = partitions.parse_partitions(ran.out)
         if not found:
             raise Refused("sinfo lists no partition that is up: see `sinfo -s`")

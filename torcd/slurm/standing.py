@@ -1,4 +1,4 @@
-"""What the `slurm_schedulers` that a specification has are on a cluster: the node that they are sure to get. Pure."""
+"""What one of `slurm_schedulers` is on a cluster: the node that it is sure to get. Pure."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,14 +17,12 @@ _MEMORY = re.compile(r"(\d{1,12})([KMGT]?)B?", re.ASCII | re.IGNORECASE)
 _UNITS = {"K": 2**10, "": MIB, "M": MIB, "G": 2**30, "T": 2**40}
 
 
-def find_standing(
-    specs: Sequence[SlurmSchedulerSpec], defaults: dict[str, Any], kinds: Sequence[NodeKind]
-) -> list[Standing]:
-    """Each of the schedulers on a cluster with these kinds of nodes. Raises Refused for options that are none."""
-    return [_find(spec, read_options(spec, defaults), kinds) for spec in specs]
+def find_standing(spec: SlurmSchedulerSpec, defaults: dict[str, Any], kinds: Sequence[NodeKind]) -> Standing:
+    """A scheduler on a cluster with these kinds of nodes; `defaults` are the `slurm_defaults`.
 
-
-def _find(spec: SlurmSchedulerSpec, options: Mapping[str, str], kinds: Sequence[NodeKind]) -> Standing:
+    Raises Refused for options that are none.
+    """
+    options = read_options(spec, defaults)
     names = options["partition"].split(",") if "partition" in options else [k.partition for k in kinds if k.is_default]
     members = [kind for kind in kinds if kind.partition in names]
     if not members:
