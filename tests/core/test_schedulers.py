@@ -256,7 +256,7 @@ def test_what_fits_nowhere_is_refused_with_what_the_nearest_lacks() -> None:
         "24:00:00 of 300:00:00 of time"
     )
     with pytest.raises(Refused, match="no partition 'x' is up; there are: gpu, long, short"):
-        propose([group()], KINDS, [], partition="x")
+        propose([group()], KINDS, [standing(SHORT, "mine")], partition="x")
     with pytest.raises(Refused, match="the nearest is 'short', with 0 of 1 GPUs"):
         propose([group(num_gpus=1)], KINDS, [], partition="short")
 

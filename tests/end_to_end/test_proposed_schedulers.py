@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from real_system import System
 
+from torcd.protocol.errors import Refused
+from torcd.protocol.proposals import ProposeSchedulers
+
 SINFO = """\
 #!/bin/sh
 echo 'short*|up|4:00:00|16|64000|(null)'
@@ -86,3 +89,6 @@ def test_a_specification_that_is_wrong_is_refused_with_all_that_is(on_cluster: S
     assert "there is no Slurm scheduler 'y'" in ran.err
     ran = on_cluster.torcctl("slurm", "generate", 4711, check=False)
     assert (ran.code, ran.err) == (3, "error: there is no workflow 4711\n")
+    with pytest.raises(Refused, match="no variable that a process can be given"):
+        on_cluster.call(ProposeSchedulers(workflow_id=on_cluster.create(SPEC), environment={"PATH": "\0"}))
+    assert "there are: gpu, short" in on_cluster.torcctl("slurm", "generate", 1, "--partition", "x", check=False).err

@@ -79,3 +79,7 @@ def test_a_scheduler_that_the_cluster_has_nothing_for_runs_nothing() -> None:
 def test_options_that_are_none_are_refused() -> None:
     with pytest.raises(Refused, match=r"slurm_defaults\.nodes"):
         find_standing(SlurmSchedulerSpec(), {"nodes": 2}, KINDS)
+    with pytest.raises(Refused, match="--job-name is set by torcd itself"):
+        find_standing(SlurmSchedulerSpec(extra="-J mine"), {}, KINDS)
+    with pytest.raises(Refused, match="must not hold line breaks"):
+        find_standing(SlurmSchedulerSpec(account="a\nb"), {}, KINDS)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import trio
 
+from torcd.actors.submission import check_environment
 from torcd.api.session import Handler, Session
 from torcd.api.threads import work_in_thread
 from torcd.core.schedulers import Proposal, propose_schedulers
@@ -62,6 +63,7 @@ class Proposer:
     ) -> SchedulerProposal:
         if not groups:
             raise Refused(f"{header.name!r} has no jobs: there is nothing to schedule nodes for")
+        check_environment(request.environment)
         self._slurm.learn(request.environment)
         kinds = await self._slurm.load_partitions()
         settle = partial(find_standing, defaults=header.slurm_defaults, kinds=kinds)

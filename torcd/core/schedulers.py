@@ -97,6 +97,7 @@ def propose_schedulers(
     _check_single_node(free.values())
     if single and free:
         free = dict.fromkeys(free, largest_of(list(free.values())))
+    usable = _find_usable(kinds, partition)
     homeless: dict[NodeKind, list[int]] = {}
     for place, need in free.items():
         able = [
@@ -105,7 +106,7 @@ def propose_schedulers(
         if able:
             chosen[place] = standing[min(able)[1]]
         else:
-            homeless.setdefault(choose_partition(need, _usable(kinds, partition)), []).append(place)
+            homeless.setdefault(choose_partition(need, usable), []).append(place)
     names = {each.spec.name for each in standing}
     partitions = {kind.partition for kind in kinds}
     added = []
@@ -138,7 +139,7 @@ def _check_single_node(needs: Iterable[Requirement]) -> None:
             )
 
 
-def _usable(kinds: Sequence[NodeKind], partition: str | None) -> list[NodeKind]:
+def _find_usable(kinds: Sequence[NodeKind], partition: str | None) -> list[NodeKind]:
     found = [kind for kind in kinds if partition in (None, kind.partition)]
     if not found:
         names = ", ".join(sorted({kind.partition for kind in kinds}))

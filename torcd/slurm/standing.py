@@ -11,7 +11,7 @@ from torcd.core.schedulers import Standing
 from torcd.protocol.specification import SlurmSchedulerSpec
 from torcd.protocol.units import parse_walltime
 from torcd.slurm.partitions import count_gpus
-from torcd.slurm.script import MEMORY, SHARES_NODES, read_options
+from torcd.slurm.script import MEMORY, SHARES_NODES, find_options, read_options
 
 _MEMORY = re.compile(r"(\d{1,12})([KMGT]?)B?", re.ASCII | re.IGNORECASE)
 _UNITS = {"K": 2**10, "": MIB, "M": MIB, "G": 2**30, "T": 2**40}
@@ -20,8 +20,9 @@ _UNITS = {"K": 2**10, "": MIB, "M": MIB, "G": 2**30, "T": 2**40}
 def find_standing(spec: SlurmSchedulerSpec, defaults: dict[str, Any], kinds: Sequence[NodeKind]) -> Standing:
     """A scheduler on a cluster with these kinds of nodes; `defaults` are the `slurm_defaults`.
 
-    Raises Refused for options that are none.
+    Raises Refused for options that are none, or that sbatch must not be given.
     """
+    find_options(spec, defaults)
     options = read_options(spec, defaults)
     names = options["partition"].split(",") if "partition" in options else [k.partition for k in kinds if k.is_default]
     members = [kind for kind in kinds if kind.partition in names]
