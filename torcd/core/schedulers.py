@@ -100,11 +100,9 @@ def propose_schedulers(
     usable = _find_usable(kinds, partition)
     homeless: dict[NodeKind, list[int]] = {}
     for place, need in free.items():
-        able = [
-            (each.node.size, index) for index, each in enumerate(standing) if each.node and not each.find_trouble(need)
-        ]
-        if able:
-            chosen[place] = standing[min(able)[1]]
+        able = _choose_standing(need, standing)
+        if able is not None:
+            chosen[place] = able
         else:
             homeless.setdefault(choose_partition(need, usable), []).append(place)
     names = {each.spec.name for each in standing}
@@ -129,6 +127,7 @@ def propose_schedulers(
 
 
 def _check_single_node(needs: Iterable[Requirement]) -> None:
+    """Raises Refused: how several nodes are shared out is for somebody to decide."""
     for need in needs:
         if need.num_nodes != 1:
             raise Refused(
@@ -139,7 +138,14 @@ def _check_single_node(needs: Iterable[Requirement]) -> None:
             )
 
 
+def _choose_standing(need: Requirement, standing: Sequence[Standing]) -> Standing | None:
+    """The smallest that runs such jobs, of equal ones the first; None: none does."""
+    able = [(each.node.size, index) for index, each in enumerate(standing) if each.node and not each.find_trouble(need)]
+    return standing[min(able)[1]] if able else None
+
+
 def _find_usable(kinds: Sequence[NodeKind], partition: str | None) -> list[NodeKind]:
+    """Those of the partition that is asked for. Raises Refused where it has none."""
     found = [kind for kind in kinds if partition in (None, kind.partition)]
     if not found:
         names = ", ".join(sorted({kind.partition for kind in kinds}))
@@ -195,6 +201,7 @@ def format_walltime(seconds: int) -> str:
 
 
 def _serve(group: Group, standing: Standing) -> Served:
+    """How a scheduler does for a group."""
     node = standing.node
     return Served(group, standing, 0 if node is None or standing.find_trouble(group.need) else node.fits(group.need))
 
@@ -215,6 +222,7 @@ def _ask(standing: Standing, served: Sequence[Served], pending: Mapping[str | No
 
 
 def _find_warnings(served: Sequence[Served], standing: Sequence[Standing]) -> list[str]:
+    """What somebody should mend by hand."""
     warnings = [
         f"{describe_jobs(each.group.need)} name the scheduler {each.group.scheduler!r}, which does not run them: "
         f"{each.standing.find_trouble(each.group.need)}"
