@@ -19,7 +19,7 @@ def programs(tmp_path: Path) -> Path:
     """A directory of programs that say so."""
     directory = tmp_path / "programs"
     directory.mkdir()
-    for name in ("sbatch", "squeue", "sacct"):
+    for name in ("sbatch", "squeue", "sacct", "sinfo"):
         (directory / name).write_text(f"#!/bin/sh\necho '{name}: {WORDS}' >&2\nexit 1\n")
         (directory / name).chmod(0o755)
     return directory
@@ -33,6 +33,8 @@ async def test_what_is_not_configured_is_told_in_its_own_words_with_what_to_do(p
         await slurm.load_queue()
     with pytest.raises(Rejected, match=rf"they say: sacct: {WORDS}\. Set SLURM_CONF"):
         await slurm.load_account({"torc_1_2_0123abcd": 0})
+    with pytest.raises(Refused, match=rf"they say: sinfo: {WORDS}\. Set SLURM_CONF"):
+        await slurm.load_partitions()
 
 
 async def test_a_configuration_that_is_not_there_is_not_waited_for(programs: Path) -> None:
@@ -41,6 +43,8 @@ async def test_a_configuration_that_is_not_there_is_not_waited_for(programs: Pat
     slurm.learn({"SLURM_CONF": "/nowhere/slurm.conf"})
     with pytest.raises(Refused, match=r"they say: SLURM_CONF is /nowhere/slurm\.conf, which is not there"):
         await slurm.check_configured()
+    with pytest.raises(Refused, match=r"they say: SLURM_CONF is /nowhere/slurm\.conf, which is not there"):
+        await slurm.load_partitions()
 
 
 async def test_the_real_programs_are_told_apart_from_a_cluster(cluster: Cluster, tmp_path: Path) -> None:

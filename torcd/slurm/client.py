@@ -82,15 +82,16 @@ class Slurm:
 
     async def check_configured(self) -> None:
         """Raises Refused where Slurm's programs are, but no cluster of theirs. One that is silent may be there."""
+        await self._check_configuration_file()
+        ran = await self._run(list(commands.VERSION))
+        if ran.code != 0 and not ran.got_no_answer and lacks_configuration(ran.words):
+            raise _unconfigured(ran.words)
+
+    async def _check_configuration_file(self) -> None:
+        """Raises Refused for one that is not there: Slurm's programs would look for it for a minute."""
         path = self._environ.get("SLURM_CONF")
         if path is not None and not await trio.to_thread.run_sync(os.path.exists, path, abandon_on_cancel=True):
-            words = f"SLURM_CONF is {path}, which is not there"  # they would look for it for a minute
-        else:
-            ran = await self._run(list(commands.VERSION))
-            if ran.code == 0 or ran.got_no_answer or not lacks_configuration(ran.words):
-                return
-            words = ran.words
-        raise Refused(f"{unconfigured_text(words)} (the daemon's own goes before yours); `torcctl run` runs jobs here")
+            raise _unconfigured(f"SLURM_CONF is {path}, which is not there")
 
     async def submit(self, script: str, environment: Mapping[str, str], directory: str, umask: int) -> int:
         """Submits a batch script; the job's id. Its jobs get this environment and umask.
@@ -156,6 +157,7 @@ class Slurm:
 
     async def load_partitions(self) -> list[NodeKind]:
         """The kinds of nodes of all partitions that are up. Raises Refused where there are none, and NoAnswer."""
+        await self._check_configuration_file()
         ran = await self._run(list(partitions.SINFO))
         said = f"sinfo: {ran.words.removeprefix('sinfo: ')}"
         if ran.got_no_answer:
@@ -168,6 +170,8 @@ class Slurm:
                 "there is no sinfo in PATH: what a cluster has can be asked only where Slurm's programs are. Stop this "
                 "daemon (`torcctl daemon stop`) and try it again on a login node of the cluster"
             )
+        if ran.code != 0 and lacks_configuration(ran.words):
+            raise _unconfigured(ran.words)
         if ran.code != 0:
             raise Rejected(f"{said}. See `sinfo -s`")
         found = partitions.parse_partitions(ran.out)
@@ -237,6 +241,10 @@ class Slurm:
 
 def _explain(program: str, ran: Ran) -> str:
     return unconfigured_text(ran.words) if lacks_configuration(ran.words) else f"{program}: {ran.words}"
+
+
+def _unconfigured(words: str) -> Refused:
+    return Refused(f"{unconfigured_text(words)} (the daemon's own goes before yours); `torcctl run` runs jobs here")
 
 
 def _batches(named: Mapping[str, int]) -> Iterator[tuple[list[str], str]]:
