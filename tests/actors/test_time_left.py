@@ -41,6 +41,15 @@ async def test_a_worker_is_handed_what_ends_in_its_time(house: House, workflow: 
     assert await claim(long, None) == ["hour"]
 
 
+async def test_a_job_that_takes_all_of_a_workers_time_is_handed_out_at_its_beginning(
+    house: House, workflow: int, mock_clock: MockClock
+) -> None:
+    """SEMANTICS 8.1. By a real clock some microseconds go by between the report and the answer."""
+    mock_clock.rate = 1
+    hand = await house.hire(workflow)
+    assert sorted(await claim(hand, 60.0)) == ["any", "minute"]
+
+
 async def test_a_launch_says_how_long_its_job_takes_if_anybody_said_so(house: House, workflow: int) -> None:
     hand = await house.hire(workflow)
     launches = await hand.claim()

@@ -9,6 +9,10 @@ from torcd.actors.mailbox import Message
 from torcd.core.placement import Room
 from torcd.protocol.worker_requests import Capacity
 
+FRESH_S = 1.0
+"""For so long nothing is taken off the time that a worker says it has left. At its beginning that is all of its time,
+and jobs may take just as much as was asked for: a millisecond less, and no worker would ever start them."""
+
 
 @dataclass(slots=True, eq=False)
 class Waiting:
@@ -42,27 +46,31 @@ class Entry:
     told: set[tuple[int, int]] = field(default_factory=set)
     """Those of them that the worker was told of on its present connection."""
     lease: trio.CancelScope | None = None
-    ends_at: float | None = None
-    """When the time is up that it last told of, by the clock of this process; None: it has no limit."""
+    told_s: float | None = None
+    """How much time it last said that it had left; None: it has no limit."""
+    told_at: float = 0.0
+    """When it said so, by the clock of this process."""
 
     def take_time(self, capacity: Capacity) -> None:
         """Notes how much time the worker has left now."""
-        left_s = capacity.time_left_s
-        self.ends_at = None if left_s is None else trio.current_time() + left_s
+        self.told_s, self.told_at = capacity.time_left_s, trio.current_time()
 
     @property
     def time_left_s(self) -> float | None:
         """How much time the worker has left."""
-        return None if self.ends_at is None else max(self.ends_at - trio.current_time(), 0.0)
+        if self.told_s is None:
+            return None
+        passed_s = trio.current_time() - self.told_at
+        return self.told_s if passed_s < FRESH_S else max(self.told_s - passed_s, 0.0)
 
     def capacity_now(self, capacity: Capacity) -> Capacity:
         """What a report said that it would take, less the time that went by since."""
-        return capacity if self.ends_at is None else structs.replace(capacity, time_left_s=self.time_left_s)
+        return capacity if self.told_s is None else structs.replace(capacity, time_left_s=self.time_left_s)
 
     @property
     def total_now(self) -> Room:
         """What it has in all, with the time that it has left."""
-        return self.total if self.ends_at is None else replace(self.total, time_left_s=self.time_left_s)
+        return self.total if self.told_s is None else replace(self.total, time_left_s=self.time_left_s)
 
 
 def room_of(num_cpus: int, memory_bytes: int, num_gpus: int, max_parallel_jobs: int | None) -> Room:
