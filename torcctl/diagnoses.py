@@ -3,7 +3,7 @@
 from typing import Any
 
 from torcctl import output
-from torcctl.output import duration_text
+from torcctl.output import count_of, duration_text
 from torcctl.plans import size_text
 from torcd.protocol.recover import Diagnosed
 
@@ -57,6 +57,14 @@ def evidence_text(evidence: dict[str, Any]) -> str:
         parts.append(f"ran {duration_text(seconds)}" + (f" of {duration_text(asked)}" if asked else ""))
     if (state := evidence.get("slurm_state")) is not None:
         parts.append(f"allocation {evidence.get('allocation_id')}: {state}")
+    if (walltime_s := evidence.get("walltime_s")) is not None:
+        parts.append(f"with a walltime of {duration_text(walltime_s)}")
+    if (together := evidence.get("lost_together")) is not None:
+        parts.append(f"lost together with {count_of(together - 1, 'other job')}")
+    if (memory := evidence.get("worker_memory_bytes")) is not None:
+        parts.append(f"its worker had {_size(memory)}")
+    if (line := evidence.get("slurm_log")) is not None:
+        parts.append(f"Slurm: {line}")
     if (line := evidence.get("stderr")) is not None:
         parts.append(f"stderr: {line}")
     return "; ".join(parts)

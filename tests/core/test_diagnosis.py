@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torcd.core.diagnosis import Case, Finding, diagnose, find_line, with_tails
+from torcd.core.diagnosis import Case, Finding, diagnose, find_kill, find_line, with_tails
 from torcd.core.status import Status, StatusReason
 
 GIB = 2**30
@@ -115,6 +115,46 @@ def test_what_slurm_says_of_an_allocation_decides_about_those_it_lost() -> None:
     assert lost(slurm_state="PREEMPTED") is Finding.WORKER_LOST
     assert find(return_code=137, slurm_state="OUT_OF_MEMORY") is Finding.OUT_OF_MEMORY
     assert find(return_code=1, slurm_state="OUT_OF_MEMORY") is Finding.FAILED, "it had ended before"
+
+
+LOG = """\
+worker: job 7 (MemoryError of old) could not be started
+slurmstepd-n1: error: StepId=9.batch exceeded memory limit (291082240 > 209715200), being killed
+slurmstepd-n1: error: Exceeded job memory limit
+slurmstepd-n1: error: *** JOB 9 ON n1 CANCELLED AT 2026-11-27T01:51:20 ***
+"""
+KILL = "slurmstepd-n1: error: StepId=9.batch exceeded memory limit (291082240 > 209715200), being killed"
+
+
+def test_what_slurm_wrote_to_the_allocations_log_decides_about_those_it_lost() -> None:
+    """Where Slurm watches memory by itself it calls such an end FAILED, or CANCELLED."""
+    assert lost(slurm_state="FAILED", kill=KILL) is Finding.OUT_OF_MEMORY
+    assert lost(slurm_state="NODE_FAIL", kill=KILL) is Finding.NODE_FAILURE
+    assert find(return_code=137, slurm_state="RUNNING", kill=KILL) is Finding.OUT_OF_MEMORY
+    assert find(return_code=1, slurm_state="FAILED", kill=KILL) is Finding.FAILED, "it had ended before"
+    known = {"status": Status.TERMINATED, "reason": StatusReason.WORKER_LOST, "return_code": None}
+    found = diagnose(case(**known, kill=KILL, worker_memory_bytes=GIB, lost_together=2)).evidence
+    assert found["slurm_log"] == KILL
+    (told,) = with_tails([case(slurm_log_path="/e")], {"/e": LOG, "/other": "x"})
+    assert told.kill == KILL
+    assert (found["worker_memory_bytes"], found["lost_together"]) == (GIB, 2)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_told"),
+    [
+        (
+            "slurmstepd: error: Detected 1 oom_kill event in StepId=7.batch. Some of the tasks have been OOM Killed.",
+            1,
+        ),
+        ("srun: error: n1: task 0: Out Of Memory", 1),
+        ("n1: slurmstepd: error: Step 7.0 exceeded memory limit (2 > 1), being killed", 1),
+        ("slurmstepd: error: *** JOB 7 ON n1 CANCELLED AT 2026-11-27T01:51:20 DUE TO TIME LIMIT ***", 0),
+        ("MemoryError", 0),
+    ],
+)
+def test_slurms_own_lines_are_told_from_its_workers(line: str, is_told: int) -> None:
+    assert (find_kill(f"before\n{line}\nafter\n") == line) == bool(is_told)
 
 
 def test_a_worker_that_was_told_to_end_is_not_the_jobs_fault() -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from torcd.actors.messages import ActiveTask
 from torcd.core.changes import History
-from torcd.core.diagnosis import with_tails
+from torcd.core.diagnosis import list_logs, with_tails
 from torcd.core.observation import Observation, needs_reading, with_contents
 from torcd.core.planning import Known, detects_content, files_to_observe
 from torcd.core.selection import Selection
@@ -60,8 +60,8 @@ class LookUp:
         return Known(seen=seen, selection=selection, history=history, undo=undo)
 
     async def _examine(self, selection: Selection) -> tuple[Int64, Selection]:
-        """The files to observe, and the failures with what their stderr tells: for thousands that takes seconds."""
-        tails = await read_tails([case.stderr_path for case in selection.cases if case.stderr_path is not None])
+        """The files to observe, and the failures with what their logs tell: for thousands that takes seconds."""
+        tails = await read_tails(list_logs(selection.cases))
 
         def examine() -> tuple[Int64, Selection]:
             told = replace(selection, cases=with_tails(selection.cases, tails))

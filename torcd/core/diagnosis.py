@@ -18,6 +18,9 @@ NEAR = 0.9
 LIMITED = 1.25
 """Up to this share of the request, something may have held a job to it: whoever got much more was not short of it."""
 
+ENDS_S, ENDS = 180.0, 0.35
+"""Of a Slurm job's time, and at most this share of it, a job that runs from its beginning to its end may not see."""
+
 LARGE = 0.5
 """This share of all of a worker's memory is much, where a job has asked for nothing."""
 
@@ -43,6 +46,9 @@ HINTS = ("memory", "oom", "bad_alloc", "allocate")
 
 OF_A_DEVICE = re.compile(r"\b(?:cuda\w*|cublas\w*|gpu|hip|hip(?:malloc|error)\w*|xpu|device)\b", re.IGNORECASE)
 """A line about a device's own memory, which no request for memory enlarges."""
+
+OF_SLURM = re.compile(r"(?:\S+: )?(?:slurmstepd\S*|srun): error: ")
+"""How a line begins that Slurm itself writes to an allocation's log, beside what its workers write."""
 
 SHOWN = 200
 """Characters of a line that are shown."""
@@ -90,15 +96,40 @@ class Case:
     allocation_id: int | None = None
     slurm_state: str | None = None
     """Of the allocation that its worker belonged to."""
+    walltime_s: int | None = None
+    """As the state."""
+    slurm_log_path: str | None = None
+    kill: str | None = None
+    """Of that allocation's log, what tells that Slurm killed for memory."""
+    lost_together: int = 1
+    """How many jobs were lost with its worker, itself included."""
     stderr_path: str | None = None
     line: str | None = None
     """Of its stderr, what tells of too little memory."""
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether its worker did not come back."""
+        return self.reason == StatusReason.WORKER_LOST
+
+
+def list_logs(cases: Iterable[Case]) -> list[str]:
+    """The files that may tell why, each once: those of allocations, which are few, first."""
+    known = list(cases)
+    paths = [*(case.slurm_log_path for case in known), *(case.stderr_path for case in known)]
+    return list(dict.fromkeys(path for path in paths if path is not None))
+
 
 def with_tails(cases: Iterable[Case], tails: Mapping[str, str]) -> tuple[Case, ...]:
-    """The cases with what the ends of their stderr tell, which come by its path. Takes seconds for thousands."""
+    """The cases with what the ends of those files tell, which come by their paths. Takes seconds for thousands."""
     lines = {path: line for path, tail in tails.items() if (line := find_line(tail)) is not None}
-    return tuple(replace(case, line=lines[case.stderr_path]) if case.stderr_path in lines else case for case in cases)
+    kills = {path: find_kill(tails[path]) for path in {case.slurm_log_path for case in cases} if path in tails}
+    return tuple(
+        replace(case, line=lines.get(case.stderr_path), kill=kills.get(case.slurm_log_path))
+        if case.stderr_path in lines or case.slurm_log_path in kills
+        else case
+        for case in cases
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +157,38 @@ def find_line(stderr: str) -> str | None:
     return None
 
 
+def find_kill(log: str) -> str | None:
+    """The line by which Slurm tells that it, or the kernel, killed for memory; one with figures before all others."""
+    lines = [line.strip() for line in log.splitlines() if OF_SLURM.match(line) and OUT_OF_MEMORY.search(line)]
+    return max(reversed(lines), key=lambda line: " > " in line)[:SHOWN] if lines else None
+
+
+def share_of_worker(case: Case) -> int:
+    """The memory that a job is taken to have used whose worker was killed for memory, if nobody has measured it.
+
+    All of the worker's is used then. Which of several jobs had how much nobody knows: so many are too many at once.
+    """
+    return (case.worker_memory_bytes or 0) // case.lost_together if case.is_lost else 0
+
+
+def had_all_the_time(case: Case) -> bool:
+    """Whether a job had nearly all of its Slurm job's time: in another one just like it, it would have no more.
+
+    Of that go off what a worker takes to begin, and the grace and the margin at its end.
+    """
+    if case.walltime_s is None:
+        return False
+    return case.exec_time_s >= case.walltime_s - min(ENDS_S, ENDS * case.walltime_s)
+
+
 def _find(case: Case) -> Finding:
-    is_lost = case.reason == StatusReason.WORKER_LOST
+    is_lost = case.is_lost
     if case.status == Status.FAILED and case.reason == StatusReason.OUTPUT_MISSING:
         return Finding.OUTPUT_MISSING
     if case.reason == StatusReason.WALLTIME:
         return Finding.TIMEOUT
-    if case.slurm_state == "OUT_OF_MEMORY" and (is_lost or case.return_code in KILLED):
+    is_killed = case.slurm_state == "OUT_OF_MEMORY" or (case.kill is not None and case.slurm_state not in SLURM_LOST)
+    if is_killed and (is_lost or case.return_code in KILLED):
         return Finding.OUT_OF_MEMORY
     if is_lost:
         if case.slurm_state == "TIMEOUT":
@@ -174,6 +230,10 @@ def _list_evidence(case: Case) -> dict[str, Any]:
         "memory_bytes": case.memory_bytes,
         "allocation_id": case.allocation_id,
         "slurm_state": case.slurm_state,
+        "walltime_s": case.walltime_s if case.reason == StatusReason.WALLTIME else None,
+        "slurm_log": case.kill,
+        "worker_memory_bytes": case.worker_memory_bytes if case.is_lost else None,
+        "lost_together": case.lost_together if case.lost_together > 1 else None,
         "stderr": case.line,
     }
     return {name: value for name, value in evidence.items() if value is not None}

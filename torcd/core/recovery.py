@@ -13,7 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torcd.core.delta import Adjustment
-from torcd.core.diagnosis import CURABLE, NEAR, NEEDS_NO_CURE, Case, Diagnosis, Finding, diagnose
+from torcd.core.diagnosis import (
+    CURABLE,
+    NEAR,
+    NEEDS_NO_CURE,
+    Case,
+    Diagnosis,
+    Finding,
+    diagnose,
+    had_all_the_time,
+    share_of_worker,
+)
 from torcd.core.placement import NO_REQUIREMENT, Requirement
 from torcd.core.state import State
 from torcd.core.status import Status, mask_of
@@ -115,8 +125,8 @@ def _consider(
     else:
         ceiling = float(MAX_SECONDS) if request.max_runtime is None else parse_time(request.max_runtime)
         factor, step = request.runtime_multiplier, 1.0
-        if used < NEAR * asked or not (asked or used):  # it was cut off early: what it asked for was not too little
-            return None
+        if not (asked or used) or (used < NEAR * asked and not had_all_the_time(case)):
+            return None  # it was cut off early: what it asked for was not too little
     if asked >= ceiling or used > ceiling:
         return "at_ceiling"
     wanted = math.ceil(max(asked, used) * factor / step) * step
@@ -140,7 +150,7 @@ def _measure(state: State, base: int, case: Case, finding: Finding) -> tuple[flo
     """How much of what it ran out of a job asked for, and how much it is known to have used; 0: nothing."""
     need = None if base < 0 else state.requirements[base]
     if finding == Finding.OUT_OF_MEMORY:
-        return need.memory_bytes if need else 0.0, case.peak_memory_bytes or 0.0
+        return need.memory_bytes if need else 0.0, case.peak_memory_bytes or share_of_worker(case)
     asked = need.runtime_s if need else 0.0
     return asked, case.exec_time_s or asked  # of an attempt that was lost nobody knows for how long it ran
 
