@@ -72,6 +72,9 @@ def submit_allocations(
     count: int,
     scheduler: str | None = None,
     max_parallel_jobs: int | None = None,
+    *,
+    walltime: str | None = None,
+    mem: str | None = None,
 ) -> msgspec.Raw:
     """Has Slurm jobs submitted with the environment of this command; the daemon's `Scheduled`."""
     request = ScheduleNodes(
@@ -79,6 +82,8 @@ def submit_allocations(
         count=count,
         scheduler=scheduler,
         max_parallel_jobs=max_parallel_jobs,
+        walltime=walltime,
+        mem=mem,
         environment=user_environment(context),
         umask=user_umask(),
         requested_by=requester(context),

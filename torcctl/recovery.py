@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from torcctl.allocating import submission_sentence, submit_allocations, tell_scheduled
+from torcctl.allocating import has_refused, submission_sentence, submit_allocations, tell_scheduled
 from torcctl.exits import TaskFailed, UsageError
 from torcctl.follow import add_plan_jobs, begin, finish, new_request_key
 from torcctl.output import count_jobs, count_of
 from torcctl.parameters import OPERATION_DEFAULTS, OperationOptions, RecoverOptions
 from torcctl.perform import fetch_plan, requester
+from torcctl.suggested import merge, name_of, options_of, tell_size, warn_of_misfits
 from torcd.protocol.errors import Refused, TorcError
 from torcd.protocol.recover import Diagnosed, Recover, SuggestAllocations, Suggestion, Suggestions
 from torcd.protocol.slurm import Scheduled
@@ -139,24 +140,47 @@ def check_schedulers(context: "Context", workflow_id: int, num_hpc_jobs: int) ->
     )
 
 
-def submit(context: "Context", workflow_id: int, num_hpc_jobs: int, recovery: RecoverOptions) -> list[Scheduled] | None:
-    """Submits Slurm jobs for what is ready: so many, or as many as the daemon finds that it takes (0); tells on stderr.
+class Submitted(list[Scheduled]):
+    """What became of the Slurm jobs for what runs again, by request."""
+
+    is_stuck = False
+    """Jobs are ready, and none of them would run in any Slurm job that could be asked for."""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether Slurm refused any, or there is none that would do."""
+        return self.is_stuck or any(map(has_refused, self))
+
+
+def submit(context: "Context", workflow_id: int, num_hpc_jobs: int, recovery: RecoverOptions) -> Submitted | None:
+    """Submits Slurm jobs in which what is ready can run: so many, or as many as the daemon finds that it takes (0).
+
+    Tells of it on stderr.
 
     None: the workflow has no `slurm_schedulers`, or nothing is to be submitted.
     """
     if recovery.no_schedule:
         return None
-    if num_hpc_jobs:
-        return [_submit(context, workflow_id, num_hpc_jobs, None)]
     found = context.get(SuggestAllocations(workflow_id=workflow_id), Suggestions)
     wanted = consider(context, workflow_id, found)
-    if not (found.suggestions or found.schedulers):
+    submitted = Submitted()
+    if found.suggestions and not any(each.jobs for each in found.suggestions):
+        submitted.is_stuck = True
+        return submitted
+    if num_hpc_jobs:
+        wanted = [merge(found.suggestions, num_hpc_jobs)]
+    elif not (found.suggestions or found.schedulers):
         return None
-    return [_submit(context, workflow_id, each.count, each.scheduler) for each in wanted]
+    for each in wanted:
+        tell_size(context, each)
+        submitted.append(_submit(context, workflow_id, each))
+    return submitted
 
 
-def _submit(context: "Context", workflow_id: int, count: int, scheduler: str | None) -> Scheduled:
-    raw = submit_allocations(context, workflow_id, count, scheduler)
+def _submit(context: "Context", workflow_id: int, wanted: Suggestion) -> Scheduled:
+    raw = submit_allocations(
+        context, workflow_id, wanted.count, wanted.scheduler, walltime=wanted.walltime, mem=wanted.mem
+    )
     scheduled = msgspec.json.decode(raw, type=Scheduled)
     tell_scheduled(context, scheduled, submission_sentence(workflow_id, scheduled), partial(context.note, "info"))
     return scheduled
@@ -171,7 +195,7 @@ def tell_proposed(context: "Context", plan: dict[str, Any], num_hpc_jobs: int, r
         return
     found = msgspec.convert(plan["slurm_jobs"], Suggestions)
     for each in consider(context, plan["workflow_id"], found):
-        print(f"Would submit {count_of(each.count, 'Slurm job')} of {_name(each)}")
+        print(f"Would submit {count_of(each.count, 'Slurm job')} of {name_of(each)}{options_of(each)}")
 
 
 def consider(context: "Context", workflow_id: int, found: Suggestions) -> list[Suggestion]:
@@ -182,12 +206,8 @@ def consider(context: "Context", workflow_id: int, found: Suggestions) -> list[S
             f"them with torcctl slurm schedule-nodes -nX {workflow_id} --scheduler NAME"
         )
     for each in found.suggestions:
-        _warn_of_misfits(context, each)
+        warn_of_misfits(context, each)
     return [each for each in found.suggestions if each.count]
-
-
-def _name(suggestion: Suggestion) -> str:
-    return f"the scheduler {suggestion.scheduler!r}" if suggestion.scheduler else "the scheduler"
 
 
 def is_deserted(context: "Context", workflow_id: int) -> bool:
@@ -197,15 +217,3 @@ def is_deserted(context: "Context", workflow_id: int) -> bool:
     """
     found = context.get(SuggestAllocations(workflow_id=workflow_id), Suggestions)
     return not found.at_work and any(each.count for each in found.suggestions)
-
-
-def _warn_of_misfits(context: "Context", suggestion: Suggestion) -> None:
-    name = _name(suggestion)
-    if suggestion.too_long:
-        context.warn(f"{count_jobs(suggestion.too_long)} would take longer than the walltime of {name}: raise that")
-    if suggestion.too_large:
-        context.warn(f"{count_jobs(suggestion.too_large)} would need more than a node of {name} has")
-    if suggestion.pending and not suggestion.count:
-        jobs = count_of(suggestion.pending, "Slurm job")
-        waits = "waits" if suggestion.pending == 1 else "wait"
-        context.note("info", f"{jobs} of {name} {waits} already: they are enough")

@@ -133,7 +133,7 @@ async def run_daemon(places: Places, umask: int = 0o077) -> None:
                 **desk.handlers(),
                 **remote.handlers(),
                 **Allocations(database, allocator).handlers(),
-                **Suggester(database).handlers(),
+                **Suggester(database, slurm).handlers(),
                 **Proposer(database, slurm).handlers(),
                 **Syncs(database, supervisor, allocator.find_ended).handlers(),
             }

@@ -389,6 +389,26 @@ async def test_what_cannot_be_submitted_is_refused_before_there_is_a_row(
     assert await office.rows(workflow_id) == []
 
 
+async def test_time_and_memory_that_are_asked_for_go_before_the_schedulers(office: Office) -> None:
+    scheduler = SlurmSchedulerSpec(name="main", walltime="01:00:00", mem="1G")
+    workflow_id = await office.create(scheduler)
+    (row,) = await office.schedule(workflow_id, walltime="02:30:00", mem="2G")
+    assert (row.walltime_s, row.memory_bytes) == (9000, 2 * 2**30)
+    script = (office.directory / ".torc" / str(workflow_id) / f"slurm_{row.id}.sh").read_text()
+    for line in ("#SBATCH --time=02:30:00", "#SBATCH --mem=2G", "export TORC_WALLTIME_S=9000"):
+        assert line in script
+    (row,) = await office.schedule(workflow_id)
+    assert (row.walltime_s, row.memory_bytes) == (3600, None)
+
+
+@pytest.mark.parametrize("wrong", [{"walltime": "2h"}, {"walltime": "00:00:00"}, {"mem": "much"}, {"mem": "1G"}])
+async def test_time_and_memory_that_cannot_be_asked_for_are_refused(office: Office, wrong: dict[str, str]) -> None:
+    workflow_id = await office.create(SlurmSchedulerSpec(name="main", extra="--mem-per-cpu=1G"))
+    with pytest.raises(Refused):
+        await office.schedule(workflow_id, **wrong)
+    assert await office.rows(workflow_id) == []
+
+
 async def test_nodes_of_an_archived_workflow_and_in_a_missing_directory_are_refused(office: Office) -> None:
     """SEMANTICS 5.5"""
     workflow_id = await office.create()

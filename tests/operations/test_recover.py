@@ -1,6 +1,7 @@
 """recover: what runs again, what is asked for then, and what it leaves alone."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from workbench import Workbench, as_json
 
 from torcd.api.suggestions import suggest
+from torcd.core.sizing import Limits
 from torcd.core.status import Status, StatusReason
 from torcd.operations.operate import Planned
 from torcd.protocol.errors import Conflict, Refused
@@ -214,6 +216,7 @@ def test_what_asked_for_nothing_and_left_no_figure_runs_again_only_on_request(ma
     bench = make_bench([job("a")])
     bench.operate(Initialize)
     allocate(bench, slurm_state="OUT_OF_MEMORY")
+    bench.db.execute("UPDATE worker SET memory_bytes = 0")
     bench.claim()
     bench.report(started=[bench.attempt("a")])
     bench.lose()
@@ -417,7 +420,32 @@ def test_what_slurm_says_of_a_lost_worker_decides(bench: Workbench) -> None:
     found = diagnoses(bench.operate(Recover))
     assert {each["kind"] for each in found.values()} == {"out_of_memory"}
     assert (found["a"]["evidence"]["slurm_state"], found["a"]["evidence"]["allocation_id"]) == ("OUT_OF_MEMORY", 5)
-    assert found["a"]["adjustments"] == {"memory_bytes": {"from": GIB, "to": GIB * 3 // 2}}
+    assert found["a"]["adjustments"] == {"memory_bytes": {"from": GIB, "to": 2 * GIB}}, "three shared 4 GiB"
+
+
+def test_a_job_that_had_all_the_time_of_its_slurm_job_gets_more_than_that(bench: Workbench) -> None:
+    """SEMANTICS 5.9"""
+    allocate(bench)
+    bench.db.execute("UPDATE allocation SET walltime_s = 1200")
+    end(bench, "a", **(OVERDUE | {"exec_time_s": 1000.0}))
+    end(bench, "b", **(OVERDUE | {"exec_time_s": 1060.0}))
+    found = diagnoses(bench.operate(Recover))
+    assert found["a"]["adjustments"] == {}, "it was cut off early"
+    assert found["b"]["adjustments"] == {"runtime_s": {"from": 3600.0, "to": 5040.0}}
+    assert found["b"]["evidence"]["walltime_s"] == 1200
+
+
+def test_jobs_that_were_lost_for_memory_are_counted_with_their_share_of_the_workers(bench: Workbench) -> None:
+    """SEMANTICS 5.9. Nobody has measured them; the same number side by side would be too many again."""
+    allocate(bench, slurm_state="OUT_OF_MEMORY")
+    bench.db.execute("UPDATE requirement SET memory_bytes = ?", (2**20,))
+    bench.state.requirements[:] = [replace(each, memory_bytes=2**20) for each in bench.state.requirements]
+    end(bench, "a", code=1)
+    bench.lose()
+    found = diagnoses(bench.operate(Recover))
+    assert found["b"]["evidence"]["lost_together"] == 2
+    assert {needs(bench)[name] for name in "bc"} == {"big_r1"}
+    assert found["b"]["adjustments"] == {"memory_bytes": {"from": 2**20, "to": 3 * GIB}}
 
 
 def test_slurm_jobs_are_proposed_for_what_is_ready(make_bench: Make) -> None:
@@ -429,7 +457,8 @@ def test_slurm_jobs_are_proposed_for_what_is_ready(make_bench: Make) -> None:
     allocate(bench)
     assert as_json(suggest(load_demand(bench.db, 1))) == {
         "suggestions": [
-            {"scheduler": "main", "count": 4, "jobs": 7, "too_long": 0, "too_large": 0, "pending": 0},
+            {"scheduler": "main", "count": 4, "walltime": None, "mem": None, "jobs": 7, "too_long": 0, "longest_s": 0,
+             "max_walltime_s": None, "too_large": 0, "largest_bytes": 0, "max_memory_bytes": None, "pending": 0},
         ],
         "schedulers": ["main"], "undecided": 0, "at_work": 1,
     }  # fmt: skip
@@ -458,10 +487,29 @@ def test_a_dry_run_foresees_the_slurm_jobs_that_the_recovery_is_followed_by(make
     assert [(each.jobs, each.count) for each in before.suggestions] == [(1, 1)]
     planned = bench.preview(Recover)
     foreseen = suggest(load_demand(bench.db, 1, planned.outlook))
-    (found,) = foreseen.suggestions
-    assert (found.jobs, found.too_long, found.count) == (2, 1, 2)
+    assert [(each.jobs, each.count, each.walltime) for each in foreseen.suggestions] == [
+        (2, 2, None), (1, 1, "01:29:00"),
+    ]  # fmt: skip
     bench.operate(Recover)
     assert suggest(load_demand(bench.db, 1)) == foreseen
+
+
+def test_what_was_raised_beyond_the_scheduler_gets_slurm_jobs_of_its_size(bench: Workbench) -> None:
+    """SEMANTICS 5.9"""
+    bench.db.execute(
+        "UPDATE workflow SET header = json_set(header, '$.slurm_schedulers', json(?))",
+        ('[{"name": "main", "walltime": "01:00:00", "mem": "1200M"}]',),
+    )
+    end(bench, "a", **KILLED)
+    end(bench, "b", **OVERDUE)
+    end(bench, "c", **OVERDUE)
+    bench.operate(Recover)
+    (larger,) = suggest(load_demand(bench.db, 1)).suggestions
+    assert (larger.count, larger.jobs, larger.walltime, larger.mem) == (3, 3, "01:29:00", "1664M")
+    limits = {"main": Limits(walltime_s=5000.0, memory_bytes=GIB)}
+    (none,) = suggest(load_demand(bench.db, 1), limits).suggestions
+    assert (none.count, none.jobs, none.too_long, none.too_large) == (0, 0, 2, 1)
+    assert (none.longest_s, none.max_walltime_s) == (5180.0, 5000.0)
 
 
 def test_jobs_without_a_scheduler_are_undecided_where_there_are_several(make_bench: Make) -> None:

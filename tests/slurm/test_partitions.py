@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from torcd.core.partitions import MIB
+from torcd.core.partitions import MIB, find_limits
 from torcd.core.placement import Requirement
+from torcd.core.sizing import Limits
 from torcd.protocol.errors import Refused
 from torcd.protocol.specification import SlurmSchedulerSpec
 from torcd.slurm.partitions import count_gpus, parse_partitions
@@ -30,6 +31,21 @@ def test_kinds_of_nodes_are_read_from_sinfo() -> None:
     ]
     assert [kind.is_default for kind in kinds] == [True, False, False, False]
     assert kinds[0].memory_bytes == 64000 * MIB
+
+
+@pytest.mark.parametrize(
+    ("names", "limits"),
+    [
+        ([], Limits(14400.0, 64000 * MIB)),
+        (["long"], Limits(864000.0, 256000 * MIB)),
+        (["short", "long"], Limits(864000.0, 256000 * MIB)),
+        (["gpu"], Limits(None, 128000 * MIB)),
+        (["short", "gpu"], Limits(None, 128000 * MIB)),
+        (["gone"], Limits(None, None)),
+    ],
+)
+def test_partitions_give_at_most_what_their_largest_node_has(names: list[str], limits: Limits) -> None:
+    assert find_limits(KINDS, names) == limits
 
 
 def test_gpus_are_counted_over_their_types() -> None:

@@ -1,6 +1,7 @@
 """Recovering on a real Slurm: what is short of memory gets more, in a Slurm job of its own."""
 
 from real_system import System
+from slurm_cluster import PATIENCE_S
 from slurm_workflows import allocations, wait_for_statuses, workflow
 
 NEEDS = [{"name": "small", "memory": "10m", "runtime": "PT30S"}]
@@ -64,3 +65,32 @@ def test_what_a_recovery_did_not_submit_is_submitted_by_the_next_one_and_by_whoe
     assert "Submitted 1 Slurm job" in ran.err
     assert ran.out.splitlines()[-1] == f"Workflow {workflow_id}: 1 completed"
     wait_for_statuses(alone, workflow_id, "complete", "complete", "complete")
+
+
+HOLD = "exec python3 -c 'import time; b = bytearray(400 << 20); time.sleep(3)'"
+
+
+def test_watch_brings_workflows_home_whose_jobs_outgrow_their_slurm_jobs(alone: System) -> None:
+    """SEMANTICS 5.9. One takes all the time of its Slurm job, another more than its memory, so that Slurm kills it with
+    its worker."""
+    alone.environ["TORCD_LEASE"] = "2"
+    specs = [workflow("test -e tried || { touch tried; sleep 600; }", walltime="00:01:00"), workflow(HOLD, mem="300M")]
+    specs[0]["jobs"][0]["supports_termination"] = True
+    watchers = []
+    for spec in specs:
+        workflow_id = alone.create(spec)
+        alone.torcctl("slurm", "schedule-nodes", workflow_id)
+        watchers.append(alone.spawn("watch", workflow_id, "--recover"))
+    told = []
+    for watcher in watchers:
+        out, err = watcher.communicate(timeout=2 * PATIENCE_S)
+        told.append(err)
+        assert (watcher.returncode, out.splitlines()[-1]) == (0, f"Workflow {len(told)}: 1 completed"), err
+    assert "with --walltime 00:04:00:" in told[0]
+    assert "with --mem 578M:" in told[1]
+    late, large = allocations(alone, 1), allocations(alone, 2)
+    assert [each["walltime_s"] for each in late] == [60, 240]
+    assert [each["memory_bytes"] for each in large] == [None, 578 * 2**20]
+    assert large[0]["slurm_state"] == "FAILED", "Slurm's word for it"
+    (lost,) = alone.torcctl("results", "list", 2, "--all-runs", "-f", "status=terminated", json=True)["results"]
+    assert lost["status_reason"] == "worker_lost"

@@ -7,7 +7,7 @@ import pytest
 
 from torcd.protocol.errors import Refused
 from torcd.protocol.specification import SlurmSchedulerSpec
-from torcd.slurm.script import Plan, find_options, make_script, quote
+from torcd.slurm.script import Plan, find_options, find_partitions, fixes_memory, make_script, quote
 
 PLAN = Plan(
     workflow_id=7,
@@ -129,3 +129,33 @@ def test_values_are_quoted_as_sbatch_reads_them(value: str, quoted: str) -> None
 def test_signs_that_slurm_replaces_in_paths_are_doubled() -> None:
     script = make_script(msgspec.structs.replace(PLAN, output_dir="/a%j"))
     assert "#SBATCH --output=/a%%j/slurm_12.o\n" in script
+
+
+@pytest.mark.parametrize(
+    ("extra", "partitions"),
+    [
+        (None, ["main", "other"]),
+        ("--hold", ["main", "other"]),
+        ("-p short --hold", ["short"]),
+        ("-pshort", ["short"]),
+        ("--partition=short,long", ["short", "long"]),
+        ("--hold --partition short", ["short"]),
+    ],
+)
+def test_the_partitions_that_a_scheduler_may_use_are_found(extra: str | None, partitions: list[str]) -> None:
+    assert find_partitions(SlurmSchedulerSpec(extra=extra), {"partition": "main,other"}) == partitions
+    assert find_partitions(SlurmSchedulerSpec(partition="own"), {"partition": "main"}) == ["own"]
+    assert find_partitions(SlurmSchedulerSpec(), {}) == []
+
+
+def test_memory_that_a_scheduler_asks_for_excludes_other_ways_to_ask_for_it() -> None:
+    options = find_options(SlurmSchedulerSpec(mem="2G"), {"mem-per-cpu": "1G"})
+    assert "--mem=2G" in options
+    assert not any("mem-per-cpu" in option for option in options)
+
+
+@pytest.mark.parametrize(
+    ("extra", "is_fixed"), [(None, False), ("--hold", False), ("--mem=3G", True), ("--mem-per-cpu 1G", True)]
+)
+def test_memory_in_extra_goes_before_all_other(extra: str | None, is_fixed: bool) -> None:
+    assert fixes_memory(SlurmSchedulerSpec(extra=extra)) == is_fixed

@@ -155,7 +155,8 @@ def suggestion(**fields: Any) -> dict[str, Any]:
 
 def test_slurm_jobs_are_submitted_as_the_daemon_proposes(daemon: FakeDaemon, cli: Cli) -> None:
     answer(daemon, plan(MEMORY))
-    proposed = [suggestion(), suggestion(scheduler="long", count=0, too_long=3, pending=1)]
+    misfits = {"count": 0, "jobs": 0, "too_long": 3, "longest_s": 9000, "max_walltime_s": 7200.0}
+    proposed = [suggestion(), suggestion(scheduler="long", **misfits)]
     daemon.on("slurm.suggest", {"suggestions": proposed, "undecided": 1})
     daemon.on("slurm.schedule_nodes", scheduled(allocation(12), allocation(13)))
     outcome = cli("recover", "7")
@@ -164,7 +165,7 @@ def test_slurm_jobs_are_submitted_as_the_daemon_proposes(daemon: FakeDaemon, cli
     assert (request["count"], request["scheduler"]) == (2, "main")
     for text in (
         "Submitted 2 Slurm jobs for workflow 7: 112, 113",
-        "3 jobs would take longer than the walltime of the scheduler 'long'",
+        "3 jobs would take up to 02:30:00, and the partition of the scheduler 'long' allows 02:00:00: name a partition",
         "1 job of workflow 7 name none of its slurm_schedulers",
     ):
         assert text in outcome.err
@@ -183,14 +184,58 @@ def test_a_dry_run_tells_which_slurm_jobs_would_follow(
     daemon: FakeDaemon, cli: Cli, options: tuple[str, ...], told: list[str]
 ) -> None:
     """SEMANTICS 5.4"""
-    proposed = [suggestion(), suggestion(scheduler="big", count=1), suggestion(scheduler="long", count=0, too_long=3)]
+    proposed = [
+        suggestion(),
+        suggestion(scheduler="big", count=1),
+        suggestion(scheduler="long", count=0, too_long=3, longest_s=9000),
+    ]
     found = {"suggestions": proposed, "undecided": 1}
     answer(daemon, plan(MEMORY, slurm_jobs=found))
     daemon.on("slurm.suggest", {"suggestions": [], "schedulers": ["main"]})
     outcome = cli("recover", "7", "--dry-run", *options)
     assert (outcome.code, outcome.out.splitlines()[-1 - len(told) :]) == (0, ["  - job-1", *told])
-    assert ("3 jobs would take longer than the walltime of the scheduler 'long'" in outcome.err) == (not options)
+    assert ("3 jobs would take up to 02:30:00, and the partition of the scheduler 'long'" in outcome.err) == (
+        not options
+    )
     assert cli("-f", "json", "recover", "7", "--dry-run", *options).json["slurm_jobs"] == found
+    assert daemon.requests("slurm.schedule_nodes") == []
+
+
+def test_slurm_jobs_are_as_large_as_the_jobs_need_them(daemon: FakeDaemon, cli: Cli) -> None:
+    """SEMANTICS 5.9"""
+    answer(daemon, plan(MEMORY))
+    larger = {"walltime": "05:00:00", "mem": "1664M", "jobs": 1, "count": 1}
+    daemon.on("slurm.suggest", {"suggestions": [suggestion(), suggestion(**larger)]})
+    daemon.on("slurm.schedule_nodes", scheduled(allocation(12)))
+    assert "1 job needs more than the scheduler 'main' says: asking Slurm with --walltime 05:00:00 --mem 1664M" in (
+        cli("recover", "7").err
+    )
+    plain, large = daemon.requests("slurm.schedule_nodes")
+    assert (plain["count"], plain["walltime"], plain["mem"]) == (2, None, None)
+    assert (large["count"], large["walltime"], large["mem"]) == (1, "05:00:00", "1664M")
+
+
+def test_a_number_of_slurm_jobs_that_is_given_is_of_those_that_all_jobs_fit_in(daemon: FakeDaemon, cli: Cli) -> None:
+    answer(daemon, plan(MEMORY))
+    sizes = [suggestion(), suggestion(walltime="05:00:00"), suggestion(walltime="1-00:00:00", mem="9G")]
+    daemon.on("slurm.suggest", {"suggestions": sizes, "schedulers": ["main"]})
+    daemon.on("slurm.schedule_nodes", scheduled(allocation(12)))
+    assert cli("recover", "7", "-n3").code == 0
+    (request,) = daemon.requests("slurm.schedule_nodes")
+    sent = {name: request[name] for name in ("count", "scheduler", "walltime", "mem")}
+    assert sent == {"count": 3, "scheduler": "main", "walltime": "1-00:00:00", "mem": "9G"}
+
+
+@pytest.mark.parametrize("options", [(), ("-n2",)])
+def test_no_slurm_job_is_submitted_in_which_nothing_could_run(
+    daemon: FakeDaemon, cli: Cli, options: tuple[str, ...]
+) -> None:
+    answer(daemon, plan(MEMORY))
+    misfits = {"count": 0, "jobs": 0, "too_large": 2, "largest_bytes": 9 * GIB, "max_memory_bytes": 8 * GIB}
+    daemon.on("slurm.suggest", {"suggestions": [suggestion(**misfits)], "schedulers": ["main"]})
+    outcome = cli("recover", "7", *options)
+    assert outcome.code == 1
+    assert "of whose partition no node has more than 8 GiB (up to 9 GiB" in outcome.err
     assert daemon.requests("slurm.schedule_nodes") == []
 
 

@@ -71,12 +71,14 @@ def ready(daemon: FakeDaemon) -> FakeDaemon:
 def test_jobs_are_prepared_and_submitted_with_the_users_environment(ready: FakeDaemon, cli: Cli) -> None:
     ready.on("slurm.schedule_nodes", scheduled(allocation(12), allocation(13), warnings=("local",)))
     env = {"GREETING": "hello", "SLURM_JOB_ID": "5", "SBATCH_ACCOUNT": "x", "SLURM_CONF": "/etc/slurm.conf"}
-    outcome = cli("hpc", "slurm", "schedule-nodes", "-n2", "7", "--scheduler", "main", "--max-parallel-jobs=3", **env)
+    outcome = cli("hpc", "slurm", "schedule-nodes", "-n2", "7", "--scheduler", "main", "--max-parallel-jobs=3",
+                  "--walltime=2-00:00:00", "--mem", "16G", **env)  # fmt: skip
     assert (outcome.code, outcome.out) == (0, "Submitted 2 Slurm jobs for workflow 7: 112, 113\n")
     assert outcome.err == "warning: local\n"
     assert len(ready.requests("workflows.prepare")) == 1
     (request,) = ready.requests("slurm.schedule_nodes")
     assert (request["count"], request["scheduler"], request["max_parallel_jobs"]) == (2, "main", 3)
+    assert (request["walltime"], request["mem"]) == ("2-00:00:00", "16G")
     assert request["request_key"]
     sent = request["environment"]
     assert (sent["GREETING"], sent["SLURM_CONF"]) == ("hello", "/etc/slurm.conf")

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from torcctl import output
-from torcctl.allocating import has_refused
 from torcctl.diagnoses import write_diagnoses
 from torcctl.exits import CHANGES, DONE, FAILED, UsageError
 from torcctl.parameters import OPERATION_DEFAULTS, RECOVER_DEFAULTS, check_options
 from torcctl.plans import write_plan
 from torcctl.recovery import (
+    Submitted,
     carry_out,
     check_recovery,
     check_schedulers,
@@ -31,7 +31,7 @@ from torcd.protocol.model import Plan
 if TYPE_CHECKING:
     from torcctl.context import Context
     from torcctl.parameters import Command, HpcJobs, OperationOptions, RecoverOptions, WorkflowId
-    from torcd.protocol.slurm import Allocation, Scheduled
+    from torcd.protocol.slurm import Allocation
 
 
 def recover(
@@ -69,7 +69,7 @@ def recover(
         context.warn(warning)
     if not context.options.json:
         write_plan(msgspec.convert(task["result"], Plan), explain=options.explain)
-    submitted: list[Scheduled] | None = []
+    submitted: Submitted | None = Submitted()
     if task["existing"]:
         context.note("info", "nothing was submitted here: that is left to whoever had asked for this recovery first")
     elif not task["result"]["count"] and not is_deserted(context, workflow_id):  # another one was faster, or the hook
@@ -81,7 +81,7 @@ def recover(
     if submitted is None:
         context.note("info", f"to run them here: torcctl run {workflow_id}")
         return DONE
-    return FAILED if any(map(has_refused, submitted)) else DONE
+    return FAILED if submitted.has_failed else DONE
 
 
 def _show_preview(
@@ -111,11 +111,11 @@ def _go_on(context: Context, plan: dict[str, Any], num_hpc_jobs: int, recovery: 
         submitted = submit(context, workflow_id, num_hpc_jobs, recovery)
     if context.options.json:
         output.write_json({**plan, "allocations": _allocations(submitted)})
-    return FAILED if any(map(has_refused, submitted or [])) else DONE
+    return FAILED if submitted is not None and submitted.has_failed else DONE
 
 
-def _allocations(submitted: list[Scheduled] | None) -> list[Allocation]:
-    return [each for scheduled in submitted or [] for each in scheduled.allocations]
+def _allocations(submitted: Submitted | None) -> list[Allocation]:
+    return [each for scheduled in submitted or () for each in scheduled.allocations]
 
 
 VERBS: dict[str, Command] = {"": recover}

@@ -39,6 +39,8 @@ def schedule_nodes(
     num_hpc_jobs: HpcJobs = 1,
     scheduler: str | None = None,
     max_parallel_jobs: int | None = None,
+    walltime: str | None = None,
+    mem: str | None = None,
     force: bool = False,
     context: Context,
 ) -> int:
@@ -49,6 +51,8 @@ def schedule_nodes(
     Args:
         scheduler: Which of the workflow's slurm_schedulers; may be left out when there is one.
         max_parallel_jobs: Each worker runs at most so many jobs at once, whatever they need.
+        walltime: Instead of the scheduler's, as HH:MM:SS or D-HH:MM:SS.
+        mem: Memory per node instead of the scheduler's, as 16G.
         force: Go on in spite of missing inputs or files that cannot be examined.
     """
     if num_hpc_jobs < 1:
@@ -61,7 +65,9 @@ def schedule_nodes(
     prepare(context, workflow_id, force=force)
     if not _has_work(context, workflow_id, is_prepared=True):
         return _show_nothing(context, workflow_id)
-    raw = submit_allocations(context, workflow_id, num_hpc_jobs, scheduler, max_parallel_jobs)
+    raw = submit_allocations(
+        context, workflow_id, num_hpc_jobs, scheduler, max_parallel_jobs, walltime=walltime, mem=mem
+    )
     scheduled = write_scheduled(context, raw, lambda found: submission_sentence(workflow_id, found))
     return FAILED if has_refused(scheduled) else DONE
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from torcctl.allocating import has_refused
 from torcctl.commands.run import GOOD, report
 from torcctl.diagnoses import write_diagnoses
 from torcctl.exits import UsageError
@@ -234,7 +233,7 @@ def _submit(context: Context, workflow_id: int, recovery: RecoverOptions, num_hp
             raise
         context.warn(error.message)
         return True
-    return not any(map(has_refused, submitted or [])) or _has_open(context, workflow_id)
+    return submitted is None or not submitted.has_failed or _has_open(context, workflow_id)
 
 
 def _has_open(context: Context, workflow_id: int) -> bool:

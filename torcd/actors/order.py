@@ -7,14 +7,15 @@ from pathlib import Path
 
 import msgspec
 
+from torcd.core.allocations import find_log, find_output_dir
 from torcd.output_files import check_links, create_file
 from torcd.protocol.address import Places
 from torcd.protocol.errors import NotFound, Refused
 from torcd.protocol.mounts import find_file_system, is_local
 from torcd.protocol.slurm import ScheduleNodes
 from torcd.protocol.specification import Header, SlurmSchedulerSpec
-from torcd.protocol.units import parse_walltime
-from torcd.slurm.script import Plan, make_script
+from torcd.protocol.units import parse_slurm_memory, parse_walltime
+from torcd.slurm.script import Plan, fixes_memory, make_script
 from torcd.storage.allocations import NewAllocations, Wanted
 
 
@@ -30,7 +31,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def output_dir(self) -> str:
         """Where the script and Slurm's logs go (SEMANTICS 8.2)."""
-        return f"{self.wanted.directory}/.torc/{self.request.workflow_id}"
+        return find_output_dir(self.wanted.directory, self.request.workflow_id)
 
     def rows(self) -> NewAllocations:
         """Its rows."""
@@ -39,6 +40,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
             scheduler=self.scheduler.name,
             num_nodes=self.scheduler.nodes,
             walltime_s=parse_walltime(self.scheduler.walltime),
+            memory_bytes=None if self.request.mem is None else parse_slurm_memory(self.request.mem),
             requested_by=self.request.requested_by,
             request_key=self.request.request_key,
         )
@@ -64,7 +66,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     def write_script(self, allocation_id: int, job_name: str) -> str:
         """Writes it, for this user alone; its path. Blocks. Raises OSError."""
         check_links(self.output_dir, self.wanted.directory)
-        path = f"{self.output_dir}/slurm_{allocation_id}.sh"
+        path = f"{find_log(self.output_dir, allocation_id)}.sh"
         with open(create_file(path, 0o700), "w", encoding="utf-8") as file:
             file.write(self.script(allocation_id, job_name))
         return path
@@ -91,6 +93,23 @@ def choose_scheduler(header: Header, name: str | None) -> SlurmSchedulerSpec:
             candidates=names,
         )
     return schedulers[0]
+
+
+def enlarge(scheduler: SlurmSchedulerSpec, request: ScheduleNodes) -> SlurmSchedulerSpec:
+    """The scheduler with the walltime and the memory that are asked for instead of its own. Raises Refused."""
+    if request.walltime is not None and parse_walltime(request.walltime) == 0:
+        raise Refused("walltime: in no time at all nothing could run", value=request.walltime)
+    if request.mem is not None:
+        parse_slurm_memory(request.mem)
+        if fixes_memory(scheduler):
+            raise Refused(
+                f"mem: the scheduler's `extra` ({scheduler.extra}) says how much memory, and goes before it: change it "
+                "there, or take it out",
+                value=request.mem,
+            )
+    return msgspec.structs.replace(
+        scheduler, walltime=request.walltime or scheduler.walltime, mem=request.mem or scheduler.mem
+    )
 
 
 def prepare_places(order: Order) -> list[str]:

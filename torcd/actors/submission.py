@@ -13,7 +13,7 @@ from functools import partial
 import trio
 
 from torcd.actors.allocation_notes import AddAllocations, NoteAllocations
-from torcd.actors.order import Order, advise, choose_scheduler, prepare_places
+from torcd.actors.order import Order, advise, choose_scheduler, enlarge, prepare_places
 from torcd.actors.pace import Pace
 from torcd.core.allocations import PENDING, REFUSED, SUBMITTING, UNANSWERED, Change
 from torcd.core.overlong import warn_of_overlong
@@ -76,7 +76,7 @@ class Submitter:
         check_environment(environment)
         order = Order(
             request=request,
-            scheduler=choose_scheduler(wanted.header, request.scheduler),
+            scheduler=enlarge(choose_scheduler(wanted.header, request.scheduler), request),
             wanted=wanted,
             environment=environment,
             places=self._places,

@@ -5,7 +5,7 @@ does not know than ask for more memory because of a bug.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -120,12 +120,13 @@ def list_logs(cases: Iterable[Case]) -> list[str]:
     return list(dict.fromkeys(path for path in paths if path is not None))
 
 
-def with_tails(cases: Iterable[Case], tails: Mapping[str, str]) -> tuple[Case, ...]:
+def with_tails(cases: Sequence[Case], tails: Mapping[str, str]) -> tuple[Case, ...]:
     """The cases with what the ends of those files tell, which come by their paths. Takes seconds for thousands."""
     lines = {path: line for path, tail in tails.items() if (line := find_line(tail)) is not None}
-    kills = {path: find_kill(tails[path]) for path in {case.slurm_log_path for case in cases} if path in tails}
+    logs = {case.slurm_log_path for case in cases}
+    kills = {path: line for path, tail in tails.items() if path in logs and (line := find_kill(tail)) is not None}
     return tuple(
-        replace(case, line=lines.get(case.stderr_path), kill=kills.get(case.slurm_log_path))
+        replace(case, line=lines.get(case.stderr_path or ""), kill=kills.get(case.slurm_log_path or ""))
         if case.stderr_path in lines or case.slurm_log_path in kills
         else case
         for case in cases

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from torcd.core.placement import Requirement, Room, describe_seconds
+from torcd.core.sizing import Limits
 from torcd.protocol.errors import Refused
 
 MIB = 2**20
@@ -77,6 +78,16 @@ def find_lacks(need: Requirement, node: NodeKind) -> list[str]:
     if not need.ends_within(node.max_time_s):
         lacks.append(f"{describe_seconds(node.max_time_s)} of {describe_seconds(math.ceil(need.runtime_s))} of time")
     return lacks
+
+
+def find_limits(kinds: Iterable[NodeKind], names: Sequence[str]) -> Limits:
+    """The most that these partitions give, or the default one where none is named; what has no limit is not known."""
+    usable = [kind for kind in kinds if (kind.partition in names if names else kind.is_default)]
+    longest_s = max((kind.max_time_s for kind in usable), default=math.inf)
+    return Limits(
+        walltime_s=None if longest_s == math.inf else longest_s,
+        memory_bytes=max((kind.memory_bytes for kind in usable), default=None),
+    )
 
 
 def describe_jobs(need: Requirement) -> str:

@@ -16,6 +16,7 @@ from torcd.core.sizing import count_allocations, count_rounds
 from torcd.core.workload import Group
 from torcd.protocol.errors import Refused
 from torcd.protocol.specification import SlurmSchedulerSpec
+from torcd.protocol.units import format_walltime
 
 HEADROOM = 1.2
 """Of the walltime over the longest runtime, where the partition allows it."""
@@ -192,12 +193,6 @@ def _find_name(wanted: str, taken: Collection[str | None]) -> str:
 def find_walltime(runtime_s: float, max_time_s: float) -> int:
     """The runtime with headroom, at most what the partition allows: that is enough for a job to be started."""
     return int(min(math.ceil(runtime_s * HEADROOM / STEP_S) * STEP_S, max_time_s))
-
-
-def format_walltime(seconds: int) -> str:
-    """Slurm's HH:MM:SS, with as many hours as it takes."""
-    minutes, rest = divmod(seconds, 60)
-    return f"{minutes // 60:02}:{minutes % 60:02}:{rest:02}"
 
 
 def _serve(group: Group, standing: Standing) -> Served:

@@ -63,18 +63,31 @@ class Suggestion(Answer, frozen=True, kw_only=True):
 
     scheduler: str | None
     count: int
+    walltime: str | None = None
+    """To be asked for instead of the scheduler's, for these jobs take longer."""
+    mem: str | None = None
+    """As the walltime: they need more memory."""
     jobs: int
     """The ready jobs that they are for."""
-    too_long: int
-    """Ready jobs that take longer than the walltime."""
-    too_large: int
-    """Ready jobs that need more than a node has."""
+    too_long: int = 0
+    """Ready jobs that take longer than any Slurm job may in the scheduler's partition."""
+    longest_s: float = 0
+    """What the longest of those takes."""
+    max_walltime_s: float | None = None
+    """What Slurm says that the partition gives at most; null: it was not asked, did not say, or there is no limit."""
+    too_large: int = 0
+    """Ready jobs that need more than any node of the scheduler has, or than it can be asked for."""
+    largest_bytes: int = 0
+    """The memory that the largest of those needs."""
+    max_memory_bytes: int | None = None
+    """As `max_walltime_s`, of the largest node."""
     pending: int
     """Slurm jobs of the scheduler that wait already, and so are not counted."""
 
 
 class Suggestions(Answer, frozen=True, kw_only=True):
-    """One for each scheduler that ready jobs are for."""
+    """For each scheduler that ready jobs are for one, and another for jobs that take more time or memory than it asks
+    for."""
 
     suggestions: list[Suggestion]
     schedulers: list[str | None] = msgspec.field(default_factory=list)

@@ -23,6 +23,10 @@ class ScheduleNodes(WorkflowRequest, frozen=True, kw_only=True):
     scheduler: str | None = None
     """One of the workflow's `slurm_schedulers`; left out: the only one."""
     max_parallel_jobs: Positive | None = None
+    walltime: str | None = None
+    """Instead of the scheduler's, as there: "04:00:00"."""
+    mem: str | None = None
+    """Memory per node instead of the scheduler's, as there: "16G"."""
     environment: dict[str, str] | None = None
     umask: Annotated[int, msgspec.Meta(ge=0, le=0o777)] = 0o077
     """Of the user: Slurm gives it to the jobs."""
@@ -80,6 +84,8 @@ class Allocation(Answer, frozen=True, kw_only=True):
     """Unique; Slurm's ids are not."""
     num_nodes: int
     walltime_s: int
+    memory_bytes: int | None = None
+    """Per node, where it was asked for instead of what the scheduler's `mem` says."""
     slurm_state: str | None
     """In Slurm's words, or `unknown since …` while Slurm does not answer."""
     slurm_reason: str | None

@@ -3,6 +3,7 @@
 Nothing here knows which field it reads: the caller adds the place to the message.
 """
 
+import math
 import re
 from typing import NoReturn
 
@@ -22,6 +23,7 @@ _DURATION_UNITS = (604800, 86400, 3600, 60, 1)
 _CALENDAR = re.compile(r"P[\d.,]*[0-9][YM]", re.ASCII)
 _MEMORY = re.compile(r"(\d{1,18}(?:\.\d{1,9})?) ?([kmgt])(?:i?b)?", re.ASCII | re.IGNORECASE)
 _MEMORY_UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+_SLURM_MEMORY = re.compile(r"(\d{1,15})([KMGT]?)B?", re.ASCII | re.IGNORECASE)
 _WALLTIME = re.compile(r"(?:(\d{1,5})-)?(\d{1,7}):(\d{2}):(\d{2})", re.ASCII)
 _SLURM_TIME = re.compile(r"(?:(?:(\d{1,9})-)?(\d{1,9}):)?(\d{1,9}):(\d{1,9})", re.ASCII)
 
@@ -73,6 +75,17 @@ def parse_memory(text: str) -> int:
     return size
 
 
+def parse_slurm_memory(text: str) -> int:
+    """The bytes of a size as Slurm's `--mem` takes it, "300M" or "8G"; without a unit it is megabytes there."""
+    match = _SLURM_MEMORY.fullmatch(text)
+    if match is None:
+        raise Refused(f"{text!r} is no memory size of Slurm's; write a number and M, G or T, such as 16G", value=text)
+    size = int(match[1]) * _MEMORY_UNITS[(match[2] or "m").lower()]
+    if size > MAX_BYTES:
+        raise Refused(f"{text!r} is more memory than any machine has", value=text)
+    return size
+
+
 def parse_walltime(text: str) -> int:
     """The seconds of a Slurm walltime, "HH:MM:SS" or "D-HH:MM:SS"."""
     match = _WALLTIME.fullmatch(text)
@@ -84,6 +97,12 @@ def parse_walltime(text: str) -> int:
         f"{text!r} is not a walltime; write HH:MM:SS or D-HH:MM:SS, such as 04:00:00 or 2-00:00:00",
         value=text,
     )
+
+
+def format_walltime(seconds: float) -> str:
+    """A Slurm walltime, HH:MM:SS with as many hours as it takes."""
+    whole = math.ceil(seconds)
+    return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
 def parse_time(text: str) -> float:

@@ -17,7 +17,8 @@ from datetime import datetime, timedelta
 import trio
 
 from torcd.core.allocations import Row, Seen
-from torcd.core.partitions import NodeKind
+from torcd.core.partitions import NodeKind, find_limits
+from torcd.core.sizing import Limits
 from torcd.open_files import with_limit_of_before
 from torcd.protocol.errors import Refused, Unavailable
 from torcd.protocol.slurm import is_of_a_job, lacks_configuration, unconfigured_text
@@ -146,6 +147,11 @@ class Slurm:
                 raise Rejected(_explain("sacct", ran))
             found += commands.parse_details(ran.out)
         return found
+
+    async def load_limits(self, names: Sequence[str]) -> Limits:
+        """What Slurm's partitions give at most, the default one where none is named; empty where it does not say."""
+        ran = await self._run(list(partitions.SINFO))
+        return find_limits(partitions.parse_partitions(ran.out) if ran.code == 0 else [], names)
 
     async def cancel(self, name: str, job_id: int | None) -> None:
         """Has the job of that name canceled, if there is one. Raises NoAnswer and Rejected."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from torcd.core.allocations import find_log
 from torcd.protocol.errors import Refused
 from torcd.protocol.specification import SlurmSchedulerSpec
 from torcd.protocol.units import parse_walltime
@@ -85,7 +86,7 @@ def _start(plan: Plan) -> str:
 def find_options(scheduler: SlurmSchedulerSpec, defaults: dict[str, Any]) -> list[str]:
     """What a scheduler asks for. Raises Refused."""
     extra = _split(scheduler.extra or "")
-    given = {**_read_defaults(defaults), **_own_fields(scheduler)}
+    given = _find_given(scheduler, defaults)
     chosen = {*given, *(_name_of(word) for word in extra if word.startswith("-"))}
     for name in chosen:
         if any(each.startswith(name) for each in OURS):  # sbatch takes the beginning of a name for the whole
@@ -103,13 +104,30 @@ def find_options(scheduler: SlurmSchedulerSpec, defaults: dict[str, Any]) -> lis
 
 def read_options(scheduler: SlurmSchedulerSpec, defaults: dict[str, Any]) -> dict[str, str]:
     """The values of all that a scheduler asks for, by long name; an option without one has "". Raises Refused."""
-    found = {**_read_defaults(defaults), **_own_fields(scheduler)}
+    found = _find_given(scheduler, defaults)
     for word, following in pairwise([*_split(scheduler.extra or ""), "-"]):
         if not word.startswith("-"):
             continue
         value = word.partition("=")[2] if word.startswith("--") else word[2:]
         found[_name_of(word)] = value or ("" if following.startswith("-") else following)
     return found
+
+
+def fixes_memory(scheduler: SlurmSchedulerSpec) -> bool:
+    """Whether its `extra` says how much memory, so that no other field does. Raises Refused."""
+    return any(word.startswith("-") and _name_of(word) in MEMORY for word in _split(scheduler.extra or ""))
+
+
+def find_partitions(scheduler: SlurmSchedulerSpec, defaults: dict[str, Any]) -> list[str]:
+    """Those it may run in; none: Slurm's default one. Raises Refused."""
+    return [name for name in read_options(scheduler, defaults).get("partition", "").split(",") if name]
+
+
+def _find_given(scheduler: SlurmSchedulerSpec, defaults: dict[str, Any]) -> dict[str, str]:
+    """The options of the defaults and of the scheduler's fields, which exclude other ways to say the same."""
+    fields = _own_fields(scheduler)
+    excluded = MEMORY if "mem" in fields else ()
+    return {**{name: value for name, value in _read_defaults(defaults).items() if name not in excluded}, **fields}
 
 
 def _read_defaults(defaults: dict[str, Any]) -> dict[str, str]:
@@ -145,7 +163,7 @@ def _own_fields(scheduler: SlurmSchedulerSpec) -> dict[str, str]:
 
 
 def _own_options(plan: Plan) -> list[str]:
-    log = f"{plan.output_dir}/slurm_{plan.allocation_id}".replace("%", "%%")
+    log = find_log(plan.output_dir, plan.allocation_id).replace("%", "%%")
     return [
         f"--job-name={plan.job_name}",
         f"--output={quote(log + '.o')}",

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from torcd.core.allocations import ACTIVE, COMPLETE, OPEN, REFUSED, SUBMITTING, Backlog, Change, Row
+from torcd.core.sizing import OnTheirWay
 from torcd.core.status import Status
 from torcd.protocol.errors import NotFound, Refused
 from torcd.protocol.slurm import Allocation
@@ -23,12 +24,13 @@ class NewAllocations(msgspec.Struct, frozen=True, kw_only=True):
     scheduler: str | None
     num_nodes: int
     walltime_s: int
+    memory_bytes: int | None
     requested_by: str
     request_key: str | None
 
 
 def _make_allocation(row: tuple[Any, ...]) -> Allocation:
-    times = [None if at_ms is None else format_time(at_ms) for at_ms in row[12:16]]
+    times = [None if at_ms is None else format_time(at_ms) for at_ms in row[13:17]]
     return Allocation(
         id=row[0],
         allocation_id=row[0],
@@ -39,11 +41,12 @@ def _make_allocation(row: tuple[Any, ...]) -> Allocation:
         job_name=row[5],
         num_nodes=row[6],
         walltime_s=row[7],
-        slurm_state=row[8],
-        slurm_reason=row[9],
-        error=row[10],
-        workers=row[11],
-        created_at=format_time(row[12]),
+        memory_bytes=row[8],
+        slurm_state=row[9],
+        slurm_reason=row[10],
+        error=row[11],
+        workers=row[12],
+        created_at=format_time(row[13]),
         submitted_at=times[1],
         started_at=times[2],
         ended_at=times[3],
@@ -55,8 +58,8 @@ _WORKERS = (
 )
 ALLOCATIONS = Listing(
     select="SELECT a.id, a.workflow_id, a.status, a.scheduler, a.slurm_job_id, a.job_name, a.num_nodes, a.walltime_s,"
-    f" a.slurm_state, a.slurm_reason, a.error, {_WORKERS}, a.created_at_ms, a.submitted_at_ms, a.started_at_ms,"
-    " a.ended_at_ms FROM allocation a",
+    f" a.memory_bytes, a.slurm_state, a.slurm_reason, a.error, {_WORKERS}, a.created_at_ms, a.submitted_at_ms,"
+    " a.started_at_ms, a.ended_at_ms FROM allocation a",
     where="a.workflow_id = ?",
     key="a.id",
     filters={
@@ -80,11 +83,11 @@ def insert_allocations(
         (each, f"torc_{workflow_id}_{each}_{secrets.token_hex(4)}") for each in next_ids(db, "allocation", new.count)
     ]
     db.executemany(
-        "INSERT INTO allocation (id, workflow_id, status, scheduler, job_name, num_nodes, walltime_s, requested_by,"
-        " request_key, created_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO allocation (id, workflow_id, status, scheduler, job_name, num_nodes, walltime_s, memory_bytes,"
+        " requested_by, request_key, created_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            (each, workflow_id, SUBMITTING, new.scheduler, name, new.num_nodes, new.walltime_s, new.requested_by,
-             new.request_key, at_ms)
+            (each, workflow_id, SUBMITTING, new.scheduler, name, new.num_nodes, new.walltime_s, new.memory_bytes,
+             new.requested_by, new.request_key, at_ms)
             for each, name in named
         ],
     )  # fmt: skip
@@ -226,14 +229,17 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     is_archived: bool
 
 
-def count_pending(db: sqlite3.Connection, workflow_id: int) -> dict[str | None, int]:
+def load_pending(db: sqlite3.Connection, workflow_id: int) -> dict[str | None, list[OnTheirWay]]:
     """The Slurm jobs of a workflow that wait, and are not to be canceled, by the names of their schedulers."""
-    rows = db.execute(
-        "SELECT scheduler, count(*) FROM allocation WHERE workflow_id = ? AND status IN ('submitting', 'pending')"
-        " AND cancel_reason IS NULL GROUP BY scheduler",
+    pending: dict[str | None, list[OnTheirWay]] = {}
+    for scheduler, *row in db.execute(
+        "SELECT scheduler, count(*), walltime_s, memory_bytes FROM allocation"
+        " WHERE workflow_id = ? AND status IN ('submitting', 'pending') AND cancel_reason IS NULL"
+        " GROUP BY scheduler, walltime_s, memory_bytes",
         (workflow_id,),
-    )
-    return dict(rows.fetchall())
+    ):
+        pending.setdefault(scheduler, []).append(OnTheirWay(*row))
+    return pending
 
 
 def load_wanted(db: sqlite3.Connection, workflow_id: int) -> Wanted:

@@ -9,10 +9,10 @@ import msgspec
 
 from torcd.core.outlook import Outlook
 from torcd.core.placement import NO_REQUIREMENT, Requirement
-from torcd.core.sizing import Node
+from torcd.core.sizing import Node, OnTheirWay
 from torcd.core.status import Status
 from torcd.protocol.specification import Header, SlurmSchedulerSpec
-from torcd.storage.allocations import count_pending
+from torcd.storage.allocations import load_pending
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +22,10 @@ class Demand:
     schedulers: list[SlurmSchedulerSpec]
     needs: dict[str | None, list[tuple[Requirement, int]]]
     nodes: dict[str | None, Node]
-    pending: dict[str | None, int]
+    pending: dict[str | None, list[OnTheirWay]]
     at_work: int
     """Workers that are not gone, and allocations that have not ended."""
+    slurm_defaults: dict[str, Any]
 
 
 _NEEDS = (
@@ -49,18 +50,20 @@ def load_demand(db: sqlite3.Connection, workflow_id: int, outlook: Outlook | Non
         scheduler: Node(*offer)
         for scheduler, *offer in db.execute(
             "SELECT a.scheduler, w.num_cpus, w.memory_bytes, w.num_gpus FROM worker w"
-            " JOIN allocation a ON a.id = w.allocation_id WHERE w.workflow_id = ? ORDER BY w.id",
+            " JOIN allocation a ON a.id = w.allocation_id WHERE w.workflow_id = ? AND a.memory_bytes IS NULL"
+            " ORDER BY w.id",
             (workflow_id,),
         )
     }
+    pending = load_pending(db, workflow_id)
     (at_work,) = db.execute(
         "SELECT (SELECT count(*) FROM worker WHERE workflow_id = :id AND is_gone = 0)"
         " + (SELECT count(*) FROM allocation"
         " WHERE workflow_id = :id AND status IN ('submitting', 'pending', 'active'))",
         {"id": workflow_id},
     ).fetchone()
-    schedulers = msgspec.json.decode(header, type=Header).slurm_schedulers
-    return Demand(schedulers, needs, nodes, count_pending(db, workflow_id), at_work)
+    said = msgspec.json.decode(header, type=Header)
+    return Demand(said.slurm_schedulers, needs, nodes, pending, at_work, said.slurm_defaults)
 
 
 def load_waiting(db: sqlite3.Connection, workflow_id: int, scheduler: str | None) -> list[tuple[Requirement, int]]:

@@ -10,7 +10,7 @@ from torcd.core.graph import pack
 from torcd.core.status import Status
 from torcd.core.workload import Group, group_jobs
 from torcd.protocol.specification import Header
-from torcd.storage.allocations import count_pending
+from torcd.storage.allocations import load_pending
 from torcd.storage.load import load_state
 
 WAITING = (Status.UNINITIALIZED, Status.BLOCKED, Status.READY)
@@ -43,4 +43,5 @@ def load_workload(db: sqlite3.Connection, workflow_id: int) -> Workload:
         pack(downstream.owners(), downstream.items),
         np.isin(jobs.status, WAITING),
     )
-    return Workload(msgspec.json.decode(header, type=Header), groups, count_pending(db, workflow_id))
+    pending = {name: sum(each.count for each in waiting) for name, waiting in load_pending(db, workflow_id).items()}
+    return Workload(msgspec.json.decode(header, type=Header), groups, pending)
