@@ -1,5 +1,8 @@
 """Where the daemon is: at the user's own address; else behind the local socket; else where the connection file says.
 
+A connection file that the environment names comes before the local socket: jobs on other hosts are told so of their
+daemon, and there may be another one on their host.
+
 A connection file may be left over from a daemon that died. On that daemon's own host the kernel's lock on the database
 tells: so nothing stands against a start there. About another host nobody here can know, and its lock may not reach
 this one: then nothing is started, and the user is told what to do.
@@ -42,6 +45,8 @@ def find(places: Places, *, elsewhere: bool = True, timeout_s: float = CONNECT_T
     """
     if places.url is not None:
         return connect_to(complete_address(places), timeout_s=timeout_s)
+    if elsewhere and places.is_file_named and (meant := _find_meant(places)) is not None:
+        return meant
     try:
         return connect_to(Address(url=unix_url(places.socket)), timeout_s=timeout_s)
     except NobodyAnswers as error:
@@ -68,6 +73,17 @@ def find_named(places: Places) -> Connection:
         return connect_to(Address(url=unix_url(Path(named.socket))))
     nobody = NobodyAnswers(f"nobody answers at the addresses in {path}, host {named.host}", file=str(path))
     return _follow(named, places, nobody)
+
+
+def _find_meant(places: Places) -> Connection | None:
+    """A session with the daemon that the environment's connection file names; None: it is to be looked for as ever."""
+    named = read_named(places)
+    if named is None or named.is_of_dead or (named.is_here and named.socket == str(places.socket)):
+        return None
+    try:
+        return _follow(named, places, NobodyAnswers(f"nobody answers where {places.connection_file} says"))
+    except NobodyAnswers:
+        return None
 
 
 def read_named(places: Places) -> ConnectionFile | None:

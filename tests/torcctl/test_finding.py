@@ -76,6 +76,39 @@ def test_the_local_socket_comes_first(places: Places, name: Name) -> None:
         daemon.stop()
 
 
+def test_a_file_that_the_environment_names_comes_before_the_local_socket(
+    places: Places, name: Name, tmp_path: Path, silent_port: int
+) -> None:
+    """INTERFACE 1. A job on a node that has a daemon of its own is meant for the one that handed it out."""
+    other = tmp_path / "other.sock"
+    named = msgspec.structs.replace(places, is_file_named=True)
+    of_this_node, meant = FakeDaemon(places.socket), FakeDaemon(other)
+    try:
+        name(socket=str(other))
+        with find(named) as connection:
+            assert connection.url == unix_url(other)
+        name(host="other", boot_id="theirs", port=silent_port)
+        with pytest.raises(Silent):
+            find(named)
+        for gone in ({"pid": 2**22 + 1, "socket": str(other)}, {"database": "/another.db", "socket": str(other)}):
+            name(**gone)
+            chosen = msgspec.structs.replace(named, is_database_chosen=True)
+            with find(chosen) as connection:
+                assert connection.url == unix_url(places.socket)
+        places.connection_file.unlink()
+        with find(named) as connection:
+            assert connection.url == unix_url(places.socket)
+    finally:
+        of_this_node.stop()
+        meant.stop()
+
+
+def test_which_file_is_named_is_the_environments_to_say(tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path)}
+    assert not find_places(environ).is_file_named
+    assert find_places({**environ, "TORCD_CONNECTION_FILE": "/shared/connect.json"}).is_file_named
+
+
 @pytest.mark.parametrize(
     "fields",
     [

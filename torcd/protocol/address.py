@@ -28,6 +28,8 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
     """How many seconds the daemon waits for a worker that is away."""
     slurm_poll: str | None = None
     """How many seconds pass between looks at Slurm."""
+    is_file_named: bool = False
+    """Whether the environment names the connection file: whoever started this process says which daemon is meant."""
     is_database_chosen: bool = False
     """Whether the database is not the default one: then a daemon with another is not the one that is meant."""
 
@@ -122,7 +124,8 @@ def find_places(
     default = state_home / "torc" / "torc.db"
     chosen_database = database or environ.get("TORCD_DATABASE") or config.get("database")
     database_path = _follow(Path(chosen_database or default).absolute())
-    connection_file = environ.get("TORCD_CONNECTION_FILE") or config.get("connection_file")
+    named_file = environ.get("TORCD_CONNECTION_FILE")
+    connection_file = named_file or config.get("connection_file")
     chosen = socket or environ.get("TORCD_SOCKET") or config.get("socket")
     return Places(
         database=database_path,
@@ -133,6 +136,7 @@ def find_places(
         token=environ.get("TORC_TOKEN") or config.get("token"),
         fingerprint=environ.get("TORC_FINGERPRINT") or config.get("fingerprint"),
         listen=listen or environ.get("TORCD_LISTEN") or config.get("listen") or "auto",
+        is_file_named=bool(named_file),
         is_database_chosen=database_path != default.absolute(),
         lease=lease or environ.get("TORCD_LEASE") or config.get("lease"),
         slurm_poll=environ.get("TORCD_SLURM_POLL") or config.get("slurm_poll"),
