@@ -24,6 +24,15 @@ def alone(cluster: Cluster, tmp_path: Path) -> Iterator[System]:
     made.close()
 
 
+@pytest.fixture
+def confined(tmp_path: Path) -> Iterator[System]:
+    """A user of a cluster of one node with accounting, where the kernel kills what takes more memory than it may."""
+    with started("--cgroups", "--accounting", nodes=1) as running:
+        made = _user(running, tmp_path)
+        yield made
+        made.close()
+
+
 @pytest.fixture(scope="module")
 def shared(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A user with a running daemon, for all tests of a module."""

@@ -1,4 +1,4 @@
-"""Recovering on a real Slurm: what is short of memory gets more, in a Slurm job of its own."""
+"""Recovering on a real Slurm: what ran out of memory or time, in whatever way, gets more, in Slurm jobs that do."""
 
 from real_system import System
 from slurm_cluster import PATIENCE_S
@@ -26,14 +26,15 @@ def test_watch_brings_a_workflow_home_that_was_short_of_memory(alone: System) ->
     spec = workflow()
     spec["resource_requirements"] = NEEDS
     spec["jobs"] = [
-        {"name": "short", "command": "test -e tried || { touch tried; echo MemoryError >&2; exit 1; }",
-         "resource_requirements": "small"},
+        {"name": "short", "resource_requirements": "small",
+         "command": "ulimit -v $((TORC_ATTEMPT_ID * 150000)); exec python3 -c 'bytearray(200 << 20)'"},
         {"name": "last", "command": "touch done", "depends_on": ["short"]},
     ]  # fmt: skip
     workflow_id = alone.create(spec)
     alone.torcctl("slurm", "schedule-nodes", workflow_id)
     ran = alone.torcctl("watch", workflow_id, "--recover")
     assert ran.out.splitlines()[-1] == f"Workflow {workflow_id}: 2 completed"
+    assert "stderr: MemoryError" in ran.out
     assert "Submitted 1 Slurm job" in ran.err
     assert alone.attempts(workflow_id) == {"short": 2, "last": 1}
     needs = {job["name"]: job["resource_requirements"] for job in alone.torcctl("jobs", "list", json=True)["jobs"]}
@@ -94,3 +95,20 @@ def test_watch_brings_workflows_home_whose_jobs_outgrow_their_slurm_jobs(alone: 
     assert large[0]["slurm_state"] == "FAILED", "Slurm's word for it"
     (lost,) = alone.torcctl("results", "list", 2, "--all-runs", "-f", "status=terminated", json=True)["results"]
     assert lost["status_reason"] == "worker_lost"
+
+
+def test_watch_brings_a_workflow_home_whose_job_the_kernel_killed(confined: System) -> None:
+    """SEMANTICS 5.9. The worker outlives it, and tells how it ended and what it had used."""
+    spec = workflow(HOLD, mem="300M")
+    spec["resource_requirements"][0]["memory"] = "250m"
+    workflow_id = confined.create(spec)
+    confined.torcctl("slurm", "schedule-nodes", workflow_id)
+    ran = confined.torcctl("watch", workflow_id, "--recover")
+    assert ran.out.splitlines()[-1] == f"Workflow {workflow_id}: 1 completed"
+    assert "out_of_memory  SIGKILL; used" in ran.out
+    killed, done = confined.torcctl("results", "list", "--all-runs", workflow_id, json=True)["results"]
+    assert (killed["status"], killed["return_code"], done["status"]) == ("failed", 137, "completed")
+    before, after = wait_for_statuses(confined, workflow_id, "complete", "complete")
+    assert (before["slurm_state"], after["slurm_state"]) == ("OUT_OF_MEMORY", "COMPLETED")
+    known = confined.torcctl("slurm", "sacct", workflow_id, json=True)["account"]
+    assert {row["State"] for row in known if row["JobID"] == f"{before['slurm_job_id']}.batch"} == {"OUT_OF_MEMORY"}
