@@ -59,6 +59,16 @@ def test_a_job_that_exceeds_all_of_a_worker_is_left_for_another_even_ahead() -> 
     assert take(made, Capacity(jobs=9, num_cpus=64), Room(2**31, 64, GIB, 0)) == ["large"]
 
 
+def test_a_worker_with_limited_time_begins_with_what_takes_longest_and_then_with_what_is_largest() -> None:
+    """SEMANTICS 8.1"""
+    needs = [need("short", runtime_s=60), need("large", runtime_s=60, memory_bytes=GIB), need("long", runtime_s=600)]
+    made = ready("a b c d e", requirements=needs, needs={"b": "short", "c": "large", "d": "long"}, priority={"e": 1})
+    limited = Capacity(jobs=9, time_left_s=3600.0)
+    assert take(made, limited) == ["e", "d", "c", "b", "a"]
+    again = ready("a b c d e", requirements=needs, needs={"b": "short", "c": "large", "d": "long"}, priority={"e": 1})
+    assert take(again, structs.replace(limited, time_left_s=None)) == ["e", "a", "b", "c", "d"]
+
+
 def test_max_parallel_jobs_ignores_resources() -> None:
     """SEMANTICS 8.1"""
     made = ready(
@@ -231,7 +241,7 @@ def test_a_claim_never_exceeds_the_capacity_and_leaves_nothing_that_fits(data: s
 
 @settings(max_examples=200)
 @given(st.data())
-def test_a_claim_with_less_time_left_is_what_the_same_claim_without_limit_takes_of_the_jobs_that_end_in_time(
+def test_a_claim_with_less_time_left_is_what_the_same_claim_with_more_takes_of_the_jobs_that_end_in_time(
     data: st.DataObject,
 ) -> None:
     """SEMANTICS 8.1: the time that is left decides which jobs count, and nothing else."""
@@ -246,5 +256,5 @@ def test_a_claim_with_less_time_left_is_what_the_same_claim_without_limit_takes_
         return sketch(*names, status=S.READY, requirements=needs, needs=named)
 
     ending = [name for name, each in of.items() if each is None or each.runtime_s <= time_left_s]
-    limited = structs.replace(capacity, time_left_s=time_left_s)
-    assert take(made(list(of)), limited) == (take(made(ending), capacity) if ending else [])
+    limited, ample = (structs.replace(capacity, time_left_s=left_s) for left_s in (time_left_s, 9.0))
+    assert take(made(list(of)), limited) == (take(made(ending), ample) if ending else [])

@@ -148,6 +148,8 @@ class ReadyQueue:
         self.priority_of = priority_of
         self.buckets: dict[tuple[int, int], Bucket] = {}
         self.order: list[tuple[int, int]] = []
+        self.longest_first: list[tuple[int, int]] = []
+        """The same for workers whose time is limited, where the sort method leaves it open."""
 
     def add_requirement(self, need: Requirement) -> None:
         """Takes in requirements that the workflow gets, under the next index."""
@@ -158,10 +160,19 @@ class ReadyQueue:
         bucket = self.buckets.get(key)
         if bucket is None:
             bucket = self.buckets[key] = Bucket()
-            self.order = sorted(
-                self.buckets, key=lambda each: (-each[0], self.sort_key(self.requirements[each[1]]), each[1])
-            )
+            self.order = sorted(self.buckets, key=lambda each: (*self._rank(each), each[1]))
+            self.longest_first = sorted(self.order, key=lambda each: (*self._rank(each), *self._length(each)))
         return bucket
+
+    def _rank(self, key: tuple[int, int]) -> tuple[float, tuple[float, ...]]:
+        priority, requirement = key
+        return -priority, self.sort_key(self.requirements[requirement])
+
+    def _length(self, key: tuple[int, int]) -> tuple[float, int]:
+        """The longest and then the largest first: what is short ends in the time that is left after them, but a Slurm
+        job that was asked for because they are long would be too short for them once it has run others."""
+        need = self.requirements[key[1]]
+        return -need.runtime_s if need is not NO_REQUIREMENT else 0.0, -need.memory_bytes
 
     def add(self, jobs: NDArray[np.int64]) -> None:
         """Adds jobs that became ready."""
@@ -204,7 +215,7 @@ class ReadyQueue:
                     taken[job] = None  # a job that became ready twice is in its bucket twice
             return len(taken) - before
 
-        for key in self.order:
+        for key in self.order if time_left_s is None else self.longest_first:
             if room.jobs <= 0 and ahead <= 0:
                 break
             need = self.requirements[key[1]]
