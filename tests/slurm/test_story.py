@@ -5,9 +5,6 @@ from real_system import System
 from slurm_cluster import Cluster
 from slurm_workflows import allocations, wait, wait_for_statuses, workflow
 
-STUBBORN = "trap '' TERM; sleep 600"
-"""Slurm's TERM goes to all processes of an allocation at once: this one is there still when its worker heeds it."""
-
 
 @pytest.fixture
 def user(alone: System) -> System:
@@ -23,7 +20,7 @@ def test_after_a_bug_and_a_walltime_a_restart_brings_the_workflow_home(user: Sys
     spec["files"] = [{"name": "data", "path": "data.txt"}]
     spec["jobs"] = [
         {"name": "bug", "command": "grep -q good data.txt", "input_files": ["data"]},
-        {"name": "slow", "command": f"test -e tried || {{ touch tried; {STUBBORN}; }}"},
+        {"name": "slow", "command": "test -e tried || { touch tried; sleep 600; }"},
         {"name": "last", "command": "touch done", "depends_on": ["bug", "slow"]},
     ]
     workflow_id = user.create(spec)
@@ -62,7 +59,7 @@ def test_a_job_that_takes_its_allocation_along_is_lost_with_its_worker_and_not_r
 
 
 def test_an_allocation_that_is_preempted_is_followed_and_runs_no_job_twice(user: System, cluster: Cluster) -> None:
-    workflow_id = user.create(workflow(STUBBORN, partition="spot", extra="--requeue"))
+    workflow_id = user.create(workflow("sleep 600", partition="spot", extra="--requeue"))
     user.torcctl("slurm", "schedule-nodes", workflow_id)
     wait("the job runs", lambda: user.statuses(workflow_id) == {"j0": "running"})
     (before,) = allocations(user, workflow_id)
