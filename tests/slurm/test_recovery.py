@@ -112,3 +112,17 @@ def test_watch_brings_a_workflow_home_whose_job_the_kernel_killed(confined: Syst
     assert (before["slurm_state"], after["slurm_state"]) == ("OUT_OF_MEMORY", "COMPLETED")
     known = confined.torcctl("slurm", "sacct", workflow_id, json=True)["account"]
     assert {row["State"] for row in known if row["JobID"] == f"{before['slurm_job_id']}.batch"} == {"OUT_OF_MEMORY"}
+
+
+def test_what_the_partition_does_not_allow_is_told_and_nothing_is_submitted(system: System) -> None:
+    """SEMANTICS 5.9"""
+    spec = workflow("ulimit -v 150000; exec python3 -c 'bytearray(200 << 20)'", mem="3500M")
+    spec["resource_requirements"][0]["memory"] = "3g"
+    workflow_id = system.create(spec)
+    system.torcctl("slurm", "schedule-nodes", workflow_id)
+    wait_for_statuses(system, workflow_id, "complete")
+    ran = system.torcctl("recover", workflow_id, check=False)
+    told = "of the scheduler 'all' has, of whose partition no node has more than 3.91 GiB (up to 4.5 GiB"
+    assert (ran.code, told in ran.err) == (1, True), ran.err
+    assert system.statuses(workflow_id) == {"j0": "ready"}
+    assert len(allocations(system, workflow_id)) == 1

@@ -54,6 +54,7 @@ def test_before_slurm_ends_a_job_its_worker_stops_what_can_be_stopped(system: Sy
     document = workflow("trap 'echo saved; exit 0' TERM; touch up; while :; do sleep 0.05; done", "true")
     document["jobs"][0]["supports_termination"] = True
     del document["jobs"][0]["resource_requirements"]
+    document["resource_requirements"][0]["runtime"] = "PT2M"
     at = system.create(document)
     system.torcctl("workflows", "init", at)
     job_id = submit(system, cluster, at, "--time=1", worker="--grace 46")
