@@ -95,6 +95,7 @@ def test_watch_brings_workflows_home_whose_jobs_outgrow_their_slurm_jobs(alone: 
     assert large[0]["slurm_state"] == "FAILED", "Slurm's word for it"
     (lost,) = alone.torcctl("results", "list", 2, "--all-runs", "-f", "status=terminated", json=True)["results"]
     assert lost["status_reason"] == "worker_lost"
+    assert alone.attempts(2) == {"j0": 2}, "it was not run by somebody else meanwhile"
 
 
 def test_watch_brings_a_workflow_home_whose_job_the_kernel_killed(confined: System) -> None:

@@ -1,4 +1,4 @@
-"""Restarting a workflow on a real Slurm: jobs that failed by a bug, by the walltime, by memory, and by a preemption."""
+"""Restarting a workflow on a real Slurm: jobs that failed by a bug, by the walltime, and by a preemption."""
 
 import pytest
 from real_system import System
@@ -42,20 +42,6 @@ def test_after_a_bug_and_a_walltime_a_restart_brings_the_workflow_home(user: Sys
     wait("all is done", lambda: set(user.statuses(workflow_id).values()) == {"completed"})
     wait("nothing is left", lambda: {each["status"] for each in allocations(user, workflow_id)} == {"complete"})
     assert user.attempts(workflow_id) == {"bug": 2, "slow": 2, "last": 1}
-
-
-def test_a_job_that_takes_its_allocation_along_is_lost_with_its_worker_and_not_run_twice(
-    user: System, cluster: Cluster
-) -> None:
-    """Slurm kills all of a job that takes more memory than it may"""
-    greedy = "python3 -c 'import time; b = bytearray(600 << 20); time.sleep(600)'"
-    workflow_id = user.create(workflow(greedy, mem="300M"))
-    user.torcctl("slurm", "schedule-nodes", workflow_id)
-    wait_for_statuses(user, workflow_id, "complete")
-    wait("the job is lost", lambda: user.statuses(workflow_id) == {"j0": "terminated"})
-    assert user.attempts(workflow_id) == {"j0": 1}
-    (row,) = allocations(user, workflow_id)
-    assert row["slurm_state"] in ("FAILED", "OUT_OF_MEMORY", "CANCELLED")
 
 
 def test_an_allocation_that_is_preempted_is_followed_and_runs_no_job_twice(user: System, cluster: Cluster) -> None:
