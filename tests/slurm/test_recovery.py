@@ -87,8 +87,8 @@ def test_watch_brings_workflows_home_whose_jobs_outgrow_their_slurm_jobs(alone: 
         out, err = watcher.communicate(timeout=2 * PATIENCE_S)
         told.append(err)
         assert (watcher.returncode, out.splitlines()[-1]) == (0, f"Workflow {len(told)}: 1 completed"), err
-    assert "with --walltime 00:04:00:" in told[0]
-    assert "with --mem 578M:" in told[1]
+    assert "asking Slurm with --walltime 00:04:00\n" in told[0]
+    assert "asking Slurm with --mem 578M\n" in told[1]
     late, large = allocations(alone, 1), allocations(alone, 2)
     assert [each["walltime_s"] for each in late] == [60, 240]
     assert [each["memory_bytes"] for each in large] == [None, 578 * 2**20]
