@@ -199,7 +199,8 @@ def tell_proposed(context: "Context", plan: dict[str, Any], num_hpc_jobs: int, r
 
 
 def consider(context: "Context", workflow_id: int, found: Suggestions) -> list[Suggestion]:
-    """The suggestions that something would be submitted for; warns of jobs that no Slurm job is proposed for."""
+    """The suggestions that something would be submitted for, the longest first; warns of jobs that no Slurm job is
+    proposed for."""
     if found.undecided:
         context.warn(
             f"{count_jobs(found.undecided)} of workflow {workflow_id} name none of its slurm_schedulers: submit for "
@@ -207,7 +208,7 @@ def consider(context: "Context", workflow_id: int, found: Suggestions) -> list[S
         )
     for each in found.suggestions:
         warn_of_misfits(context, each)
-    return [each for each in found.suggestions if each.count]
+    return sorted((each for each in found.suggestions if each.count), key=lambda each: each.walltime is None)
 
 
 def is_deserted(context: "Context", workflow_id: int) -> bool:

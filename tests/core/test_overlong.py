@@ -45,6 +45,11 @@ def test_what_takes_no_longer_than_the_walltime_is_not_warned_of(needs: list[tup
     assert warn_of_overlong(needs, HOUR) is None
 
 
+def test_what_can_start_in_another_allocation_is_not_warned_of() -> None:
+    assert warn_of_overlong([(DAY, 1)], HOUR, others_s=86_400) is None
+    assert warn_of_overlong([(DAY, 1)], HOUR, others_s=86_399 - MINUTE_S) is not None
+
+
 @pytest.mark.parametrize(
     ("needs", "told"),
     [

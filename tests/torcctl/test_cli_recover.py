@@ -210,7 +210,7 @@ def test_slurm_jobs_are_as_large_as_the_jobs_need_them(daemon: FakeDaemon, cli: 
     assert "1 job needs more than the scheduler 'main' says: asking Slurm with --walltime 05:00:00 --mem 1664M" in (
         cli("recover", "7").err
     )
-    plain, large = daemon.requests("slurm.schedule_nodes")
+    large, plain = daemon.requests("slurm.schedule_nodes")
     assert (plain["count"], plain["walltime"], plain["mem"]) == (2, None, None)
     assert (large["count"], large["walltime"], large["mem"]) == (1, "05:00:00", "1664M")
 

@@ -102,7 +102,8 @@ class Submitter:
     async def _warn_of_jobs(self, workflow_id: int, order: Order) -> list[str]:
         scheduler = order.scheduler
         needs = await self._database.read(lambda db: load_waiting(db, workflow_id, scheduler.name))
-        warning = warn_of_overlong(needs, scheduler)
+        others_s = await self._database.read(lambda db: rows.find_longest(db, workflow_id))
+        warning = warn_of_overlong(needs, scheduler, others_s=others_s)
         return [] if warning is None else [warning]
 
     async def submit(self, workflow_id: int, order: Order) -> list[int]:

@@ -22,14 +22,19 @@ def can_start(need: Requirement, walltime_s: float) -> bool:
     return need is NO_REQUIREMENT or need.runtime_s <= math.ceil(walltime_s / MINUTE_S) * MINUTE_S
 
 
-def warn_of_overlong(needs: Iterable[tuple[Requirement, int]], scheduler: SlurmSchedulerSpec) -> str | None:
-    """What is to be told of so many jobs with each need that wait for the scheduler's allocations; None: nothing."""
+def warn_of_overlong(
+    needs: Iterable[tuple[Requirement, int]], scheduler: SlurmSchedulerSpec, *, others_s: float = 0.0
+) -> str | None:
+    """What is to be told of so many jobs with each need that wait for the scheduler's allocations; None: nothing.
+
+    `others_s`: the longest walltime of the allocations that there are already, in which jobs may start, too.
+    """
     walltime_s = parse_walltime(scheduler.walltime)
     total = overlong = 0
     runtimes: dict[str, float] = {}
     for need, count in needs:
         total += count
-        if not can_start(need, walltime_s):
+        if not can_start(need, max(walltime_s, others_s)):
             overlong += count
             runtimes[need.name] = need.runtime_s
     if not overlong:

@@ -137,6 +137,15 @@ def load_open(db: sqlite3.Connection, workflow_id: int | None = None) -> list[Ro
     return [Row(*row) for row in rows]
 
 
+def find_longest(db: sqlite3.Connection, workflow_id: int) -> int:
+    """The longest walltime of a workflow's allocations that have not ended and are not to be canceled; 0: none."""
+    (longest_s,) = db.execute(
+        f"SELECT max(walltime_s) FROM allocation WHERE workflow_id = ? AND {_OPEN} AND cancel_reason IS NULL",
+        (workflow_id,),
+    ).fetchone()
+    return longest_s or 0
+
+
 def load_named(db: sqlite3.Connection, names: Sequence[str]) -> list[Row]:
     """The allocations with these job names."""
     names_json = msgspec.json.encode(list(names)).decode()
