@@ -77,7 +77,7 @@ def _start(order: Order) -> tuple[int, int]:
                 stdout=stdout,
                 stderr=stderr,
                 cwd=order.directory,
-                env={**_own_environment(), **order.environment},
+                env={**own_environment(), **order.environment},
                 start_new_session=True,
                 umask=order.umask,
             )
@@ -96,7 +96,8 @@ def _reap(pid: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _own_environment() -> dict[str, str]:
+def own_environment() -> dict[str, str]:
+    """The daemon's, for what nobody gives one, without what is the daemon's alone."""
     return {name: value for name, value in os.environ.items() if name not in OWN}
 
 

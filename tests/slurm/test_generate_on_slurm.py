@@ -99,7 +99,7 @@ async def test_without_a_controller_the_way_out_is_told(tmp_path: Path, cluster:
 
 
 async def test_without_sinfo_the_way_out_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torcd.slurm.client.LIKELY", str(tmp_path))
+    monkeypatch.setattr("torcd.slurm.programs.LIKELY", str(tmp_path))
     with pytest.raises(Refused, match=r"there is no sinfo in PATH.* on a login node of the cluster"):
         await Slurm({"PATH": str(tmp_path)}).load_partitions()
 

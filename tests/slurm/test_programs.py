@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from torcd.core.allocations import PENDING, Row
-from torcd.slurm import client
+from torcd.slurm import programs
 from torcd.slurm.client import NAMES_AT_ONCE, NoAnswer, Rejected, Slurm
 
 NAME = "torc_1_2_0123abcd"
@@ -44,11 +44,11 @@ async def test_a_program_that_cannot_even_be_killed_is_left_behind(
 ) -> None:
     """As one that waits for a file system that is gone."""
     freed = threading.Event()
-    monkeypatch.setattr(client, "END_S", 0.05)
+    monkeypatch.setattr(programs, "END_S", 0.05)
     monkeypatch.setattr(shutil, "which", lambda *_, **__: freed.wait(10))
     asked = slurm(tmp_path, 0.05)
     with trio.fail_after(4):
-        for _ in range(client.MOST_AT_ONCE + 1):
+        for _ in range(programs.MOST_AT_ONCE + 1):
             with pytest.raises(NoAnswer, match="timed out"):
                 await asked.load_queue()
     freed.set()

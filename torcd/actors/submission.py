@@ -5,9 +5,8 @@ the job's name (`allocator`). After the first trouble, or once nobody wants them
 request is submitted.
 """
 
-import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import trio
@@ -20,8 +19,9 @@ from torcd.core.overlong import warn_of_overlong
 from torcd.protocol.address import Places
 from torcd.protocol.errors import NotFound, Refused, Unavailable
 from torcd.protocol.slurm import Allocation, ScheduleNodes
-from torcd.shell import OWN
+from torcd.shell import own_environment
 from torcd.slurm.client import NoAnswer, Rejected, Slurm
+from torcd.slurm.programs import check_environment
 from torcd.storage import allocations as rows
 from torcd.storage.database import Database
 from torcd.storage.ready import load_waiting
@@ -72,7 +72,7 @@ class Submitter:
         wanted = await self._database.read(lambda db: rows.load_wanted(db, workflow_id))
         if wanted.is_archived:
             raise Refused(f"workflow {workflow_id} is archived: unarchive it first", workflow_id=workflow_id)
-        environment = _own_environment() if request.environment is None else request.environment
+        environment = own_environment() if request.environment is None else request.environment
         check_environment(environment)
         order = Order(
             request=request,
@@ -166,18 +166,6 @@ class Submitter:
         with trio.move_on_after(PLACES_S):
             return await trio.to_thread.run_sync(order.write_script, allocation_id, name, abandon_on_cancel=True)
         raise OSError(f"the file system has not answered within {PLACES_S:g} s")
-
-
-def _own_environment() -> dict[str, str]:
-    """The daemon's, for jobs that nobody gives one."""
-    return {name: value for name, value in os.environ.items() if name not in OWN}
-
-
-def check_environment(environment: Mapping[str, str]) -> None:
-    """Raises Refused for an environment that no process can be given."""
-    for name, value in environment.items():
-        if not name or "=" in name or "\0" in name + value:
-            raise Refused(f"environment: {name!r} is no variable that a process can be given", field="environment")
 
 
 def check_accepted(found: Sequence[Allocation]) -> None:

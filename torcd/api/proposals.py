@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 import trio
 
-from torcd.actors.submission import check_environment
 from torcd.api.session import Handler, Session
 from torcd.api.threads import work_in_thread
 from torcd.core.schedulers import Proposal, propose_schedulers
@@ -24,6 +23,7 @@ from torcd.protocol.proposals import (
 from torcd.protocol.requests import Request
 from torcd.protocol.specification import Header, Piece, SlurmSchedulerSpec
 from torcd.slurm.client import Slurm
+from torcd.slurm.programs import check_environment
 from torcd.slurm.standing import find_standing
 from torcd.storage import nouns
 from torcd.storage.database import Database
