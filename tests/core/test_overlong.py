@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from torcctl.worker.time_left import TimeLeft
 from torcctl.worker.timekeeper import Timekeeper
-from torcd.core.overlong import MINUTE_S, can_start, warn_of_overlong
+from torcd.core.overlong import can_start, warn_of_overlong
 from torcd.core.placement import NO_REQUIREMENT, Requirement
 from torcd.protocol.specification import SlurmSchedulerSpec
+from torcd.protocol.units import MINUTE_S
 
 HOUR = SlurmSchedulerSpec(name="main", walltime="01:00:00")
 DAY = Requirement(name="day", runtime_s=86_400)

@@ -10,12 +10,11 @@ import msgspec
 from torcctl import output
 from torcctl.selection import choose_workflow
 from torcd.protocol.resource_report import JobUse, ReportJobResources, ReportResources, RequirementUse, Spread
+from torcd.protocol.units import MIB
 
 if TYPE_CHECKING:
     from torcctl.context import Context
     from torcctl.parameters import Command, WorkflowId
-
-MIB = 1 << 20
 
 FIGURES = ("resource", "requested", "max", "95 %", "proposed")
 

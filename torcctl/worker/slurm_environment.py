@@ -10,9 +10,7 @@ from itertools import takewhile
 
 import msgspec
 
-from torcd.protocol.units import parse_slurm_time
-
-MIB = 1 << 20
+from torcd.protocol.units import MIB, parse_slurm_time
 
 DEVICE_VARIABLES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
 """By which programs are told their GPUs: NVIDIA's, AMD's, Intel's."""

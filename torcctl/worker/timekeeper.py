@@ -4,7 +4,6 @@ Slurm's own answer is a duration. It is asked for seldom: its controller answers
 """
 
 import logging
-import math
 import os
 import random
 import subprocess
@@ -14,6 +13,7 @@ import trio
 
 from torcctl.worker.slurm_environment import LEFT_FORMAT, find_time_left
 from torcctl.worker.time_left import TimeLeft
+from torcd.protocol.units import round_walltime
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +33,6 @@ LONGEST_SPREAD_S = 10.0
 
 ASK_AGAIN_S = 300.0
 """Between answers; each pause is up to as much again, so that the workers of an allocation do not ask all at once."""
-
-MINUTE_S = 60.0
 
 FRESH = 0.9
 """A worker that finds less than this of the walltime was not started at the beginning of its job."""
@@ -111,7 +109,7 @@ class Timekeeper:
         """All of a job's time, of which a little has gone by: Slurm's limits are whole minutes."""
         if left_s == float("inf"):
             return left_s
-        whole_s = math.ceil(left_s / MINUTE_S) * MINUTE_S
+        whole_s = round_walltime(left_s)
         walltime_s = self._fallback_s
         return whole_s if walltime_s is None or left_s < FRESH * walltime_s else max(whole_s, walltime_s)
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 from torcd.api.session import Handler, Session
 from torcd.core.outlook import Outlook
-from torcd.core.sizing import MIB, Limits, Misfits, Node, Size, size_allocations
+from torcd.core.sizing import Limits, Misfits, Node, Size, size_allocations
 from torcd.protocol.recover import SuggestAllocations, Suggestion, Suggestions
 from torcd.protocol.requests import Request
 from torcd.protocol.specification import SlurmSchedulerSpec
-from torcd.protocol.units import format_walltime
+from torcd.protocol.units import MIB, format_walltime
 from torcd.slurm.client import Slurm
 from torcd.slurm.script import find_partitions, fixes_memory
 from torcd.storage import nouns

@@ -4,22 +4,18 @@ A worker that has just begun takes all of its allocation's time for left (`torcc
 long as the walltime is short enough.
 """
 
-import math
 from collections.abc import Iterable
 
-from torcd.core.placement import NO_REQUIREMENT, Requirement, describe_seconds
+from torcd.core.placement import Requirement, describe_seconds
 from torcd.protocol.specification import SlurmSchedulerSpec
-from torcd.protocol.units import parse_walltime
-
-MINUTE_S = 60
-"""Slurm's limits are whole minutes: it rounds up."""
+from torcd.protocol.units import parse_walltime, round_walltime
 
 MOST_NAMED = 3
 
 
 def can_start(need: Requirement, walltime_s: float) -> bool:
     """Whether a worker ever starts such a job in an allocation with that walltime."""
-    return need is NO_REQUIREMENT or need.runtime_s <= math.ceil(walltime_s / MINUTE_S) * MINUTE_S
+    return need.ends_within(round_walltime(walltime_s))
 
 
 def warn_of_overlong(

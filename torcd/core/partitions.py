@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from torcd.core.placement import Requirement, Room, describe_seconds
 from torcd.core.sizing import Limits
 from torcd.protocol.errors import Refused
-
-MIB = 2**20
+from torcd.protocol.units import MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +79,14 @@ def find_lacks(need: Requirement, node: NodeKind) -> list[str]:
     return lacks
 
 
-def find_limits(kinds: Iterable[NodeKind], names: Sequence[str]) -> Limits:
+def find_members(kinds: Iterable[NodeKind], names: Collection[str]) -> list[NodeKind]:
+    """The kinds of nodes of these partitions; of the default one where none is named."""
+    return [kind for kind in kinds if (kind.partition in names if names else kind.is_default)]
+
+
+def find_limits(kinds: Iterable[NodeKind], names: Collection[str]) -> Limits:
     """The most that these partitions give, or the default one where none is named; what has no limit is not known."""
-    usable = [kind for kind in kinds if (kind.partition in names if names else kind.is_default)]
+    usable = find_members(kinds, names)
     longest_s = max((kind.max_time_s for kind in usable), default=math.inf)
     return Limits(
         walltime_s=None if longest_s == math.inf else longest_s,

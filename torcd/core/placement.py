@@ -12,6 +12,7 @@ from heapq import heapify, heappop, heappush
 import numpy as np
 from numpy.typing import NDArray
 
+from torcd.protocol.units import MIB
 from torcd.protocol.worker_requests import Capacity
 
 
@@ -35,7 +36,7 @@ def describe_need(need: Requirement) -> str:
     """What a job needs, in words."""
     parts = [f"{need.num_cpus} CPU" + ("s" if need.num_cpus != 1 else "")]
     if need.memory_bytes:
-        parts.append(f"{need.memory_bytes / 2**20:.6g} MiB of memory")
+        parts.append(f"{need.memory_bytes / MIB:.6g} MiB of memory")
     if need.num_gpus:
         parts.append(f"{need.num_gpus} GPU" + ("s" if need.num_gpus != 1 else ""))
     return ", ".join(parts)

@@ -29,7 +29,7 @@ from torcd.core.state import State
 from torcd.core.status import Status, mask_of
 from torcd.protocol.errors import Refused
 from torcd.protocol.recover import Diagnosed, Recover
-from torcd.protocol.units import MAX_BYTES, MAX_SECONDS, parse_memory, parse_time
+from torcd.protocol.units import MAX_BYTES, MAX_SECONDS, MIB, parse_memory, parse_time
 
 Int64 = NDArray[np.int64]
 
@@ -39,7 +39,6 @@ FAILURES = frozenset({Status.FAILED, Status.TERMINATED})
 FIELD = {Finding.OUT_OF_MEMORY: "memory_bytes", Finding.TIMEOUT: "runtime_s"}
 """What a job ran out of."""
 
-MIB = 2**20
 UNNAMED = "recovered"
 """What requirements are named after that were made for jobs without any."""
 

@@ -7,14 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torcd.protocol.resource_report import Proposed, Spread, Used
+from torcd.protocol.units import MIB
 
 Floats = NDArray[np.float64]
 
 MEMORY_RESERVE = 1.2
 RUNTIME_RESERVE = 1.4
 """Times the most that was seen: runs differ, and too little costs an attempt."""
-
-MIB = 1 << 20
 
 SIGNIFICANT_BITS = 5
 """Proposed sizes are rounded up to so many: a proposal of 1,287,651,328 bytes would claim to know better."""

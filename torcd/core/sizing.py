@@ -11,17 +11,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from torcd.core.placement import NO_REQUIREMENT, Requirement, Room
-from torcd.protocol.errors import Refused
 from torcd.protocol.specification import SlurmSchedulerSpec
-from torcd.protocol.units import parse_slurm_memory, parse_walltime
+from torcd.protocol.units import MIB, find_slurm_memory, parse_walltime, round_walltime
 
 MOST = 100
 """Slurm jobs that are proposed at most: more should be somebody's decision."""
 
 ROUNDING = 1e-9
 """By so much a sum of shares may be too large: no Slurm job is started for it."""
-
-MINUTE_S, MIB = 60, 2**20
 
 ENDING_S = 120
 """Of a walltime, for the worker to start, and to stop its jobs in order before Slurm ends it."""
@@ -100,7 +97,7 @@ def size_allocations(
     limits = limits or Limits()
     walltime_s = parse_walltime(scheduler.walltime)
     plain, larger, long, large = [], [], [], []
-    own = _with_memory(node, _read_memory(scheduler))
+    own = _with_memory(node, find_slurm_memory(scheduler.mem))
     for need, count in needs:
         is_long, is_large = not need.ends_within(walltime_s), not _fits(need, own)
         if not (is_long or is_large):
@@ -136,7 +133,7 @@ def _enlarge(needs: Needs, scheduler: SlurmSchedulerSpec, own: Node, limits: Lim
     walltime_s = memory_bytes = None
     longest_s = max((need.runtime_s for need, _ in needs if need is not NO_REQUIREMENT), default=0.0)
     if longest_s > parse_walltime(scheduler.walltime):
-        wanted_s = math.ceil((longest_s + ENDING_S) / MINUTE_S) * MINUTE_S
+        wanted_s = round_walltime(longest_s + ENDING_S)
         walltime_s = int(min(wanted_s, max(limits.walltime_s or wanted_s, longest_s)))
     largest = max(need.memory_bytes for need, _ in needs)
     if own.memory_bytes is not None and largest > own.memory_bytes:
@@ -189,14 +186,6 @@ def _could_fit(need: Requirement, node: Node, limits: Limits) -> bool:
 
 def _room(node: Node) -> Room:
     return Room(2**31, node.num_cpus, node.memory_bytes, node.num_gpus)
-
-
-def _read_memory(scheduler: SlurmSchedulerSpec) -> int | None:
-    """What the scheduler asks for per node; None: all of it, or what nobody can tell."""
-    try:
-        return parse_slurm_memory(scheduler.mem or "0") or None
-    except Refused:
-        return None
 
 
 def _with_memory(node: Node, memory_bytes: int | None) -> Node:

@@ -9,11 +9,15 @@ from typing import NoReturn
 
 from torcd.protocol.errors import Refused
 
+MIB = 2**20
+
 MAX_BYTES = 2**62
 """Larger sizes are typing errors; all below fit the integers of the database."""
 
 MAX_SECONDS = 100 * 366 * 86400
 """A hundred years: longer durations are typing errors."""
+
+MINUTE_S = 60
 
 _NUMBER = r"(\d{1,12}(?:[.,]\d{1,9})?)"
 _DURATION = re.compile(
@@ -22,7 +26,7 @@ _DURATION = re.compile(
 _DURATION_UNITS = (604800, 86400, 3600, 60, 1)
 _CALENDAR = re.compile(r"P[\d.,]*[0-9][YM]", re.ASCII)
 _MEMORY = re.compile(r"(\d{1,18}(?:\.\d{1,9})?) ?([kmgt])(?:i?b)?", re.ASCII | re.IGNORECASE)
-_MEMORY_UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+_MEMORY_UNITS = {"k": 2**10, "m": MIB, "g": 2**30, "t": 2**40}
 _SLURM_MEMORY = re.compile(r"(\d{1,15})([KMGT]?)B?", re.ASCII | re.IGNORECASE)
 _WALLTIME = re.compile(r"(?:(\d{1,5})-)?(\d{1,7}):(\d{2}):(\d{2})", re.ASCII)
 _SLURM_TIME = re.compile(r"(?:(?:(\d{1,9})-)?(\d{1,9}):)?(\d{1,9}):(\d{1,9})", re.ASCII)
@@ -86,6 +90,14 @@ def parse_slurm_memory(text: str) -> int:
     return size
 
 
+def find_slurm_memory(text: str | None) -> int | None:
+    """As `parse_slurm_memory`; None for what says no size, as 0 does, which asks for all that a node has."""
+    try:
+        return parse_slurm_memory(text or "0") or None
+    except Refused:
+        return None
+
+
 def parse_walltime(text: str) -> int:
     """The seconds of a Slurm walltime, "HH:MM:SS" or "D-HH:MM:SS"."""
     match = _WALLTIME.fullmatch(text)
@@ -97,6 +109,11 @@ def parse_walltime(text: str) -> int:
         f"{text!r} is not a walltime; write HH:MM:SS or D-HH:MM:SS, such as 04:00:00 or 2-00:00:00",
         value=text,
     )
+
+
+def round_walltime(seconds: float) -> int:
+    """What Slurm makes of a limit: whole minutes, rounded up."""
+    return math.ceil(seconds / MINUTE_S) * MINUTE_S
 
 
 def format_walltime(seconds: float) -> str:

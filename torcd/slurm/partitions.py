@@ -2,8 +2,8 @@
 
 import re
 
-from torcd.core.partitions import MIB, NodeKind
-from torcd.protocol.units import parse_slurm_time
+from torcd.core.partitions import NodeKind
+from torcd.protocol.units import MIB, parse_slurm_time
 
 SINFO = ("sinfo", "--noheader", "--exact", "--format=%P|%a|%l|%c|%m|%G")
 """A line for each kind of node of each partition."""

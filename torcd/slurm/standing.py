@@ -1,20 +1,16 @@
 """What one of `slurm_schedulers` is on a cluster: the node that it is sure to get. Pure."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from torcd.core.partitions import MIB, NodeKind, smallest_of
+from torcd.core.partitions import NodeKind, find_members, smallest_of
 from torcd.core.placement import describe_seconds
 from torcd.core.schedulers import Standing
 from torcd.protocol.specification import SlurmSchedulerSpec
-from torcd.protocol.units import parse_walltime
+from torcd.protocol.units import find_slurm_memory, parse_walltime
 from torcd.slurm.partitions import count_gpus
-from torcd.slurm.script import MEMORY, SHARES_NODES, find_options, read_options
-
-_MEMORY = re.compile(r"(\d{1,12})([KMGT]?)B?", re.ASCII | re.IGNORECASE)
-_UNITS = {"K": 2**10, "": MIB, "M": MIB, "G": 2**30, "T": 2**40}
+from torcd.slurm.script import MEMORY, SHARES_NODES, find_options, find_partitions, read_options
 
 
 def find_standing(spec: SlurmSchedulerSpec, defaults: dict[str, Any], kinds: Sequence[NodeKind]) -> Standing:
@@ -24,10 +20,10 @@ def find_standing(spec: SlurmSchedulerSpec, defaults: dict[str, Any], kinds: Seq
     """
     find_options(spec, defaults)
     options = read_options(spec, defaults)
-    names = options["partition"].split(",") if "partition" in options else [k.partition for k in kinds if k.is_default]
-    members = [kind for kind in kinds if kind.partition in names]
+    names = find_partitions(spec, defaults)
+    members = find_members(kinds, names)
     if not members:
-        named = f"its partition, {options['partition']!r}," if "partition" in options else "a default partition"
+        named = f"its partition, {','.join(names)!r}," if names else "a default partition"
         return Standing(spec, None, f"{named} is not up here")
     num_gpus = _count_gpus(options)
     node = smallest_of(members, with_gpus=num_gpus > 0)
@@ -65,10 +61,9 @@ def _find_share(options: Mapping[str, str], node: NodeKind) -> tuple[int, int]:
     tasks = _number(options, "ntasks-per-node") or _number(options, "ntasks") or 1
     num_cpus = node.num_cpus if is_whole else min(tasks * (_number(options, "cpus-per-task") or 1), node.num_cpus)
     for name in MEMORY:
-        match = _MEMORY.fullmatch(options.get(name, ""))
-        if match is not None and int(match[1]):
-            size = int(match[1]) * _UNITS[match[2].upper()] * (num_cpus if name == "mem-per-cpu" else 1)
-            return num_cpus, min(size, node.memory_bytes)
+        size = find_slurm_memory(options.get(name))
+        if size is not None:
+            return num_cpus, min(size * (num_cpus if name == "mem-per-cpu" else 1), node.memory_bytes)
     if is_whole:
         return num_cpus, node.memory_bytes
     return num_cpus, node.memory_bytes * num_cpus // node.num_cpus  # what a cluster gives by default, mostly
