@@ -95,7 +95,7 @@ def submit_allocations(
 def submission_sentence(workflow_id: int, scheduled: Scheduled) -> str:
     """What was submitted, in words."""
     accepted = [each for each in scheduled.allocations if each.slurm_job_id is not None]
-    jobs = "1 Slurm job" if len(accepted) == 1 else f"{len(accepted)} Slurm jobs"
+    jobs = output.count_of(len(accepted), "Slurm job")
     return f"Submitted {jobs} for workflow {workflow_id}: {', '.join(str(each.slurm_job_id) for each in accepted)}"
 
 

@@ -63,9 +63,13 @@ def warn_of_misfits(context: "Context", suggestion: Suggestion) -> None:
             f"{BY_SPECIFICATION}"
         )
     if suggestion.pending and not suggestion.count:
-        jobs = count_of(suggestion.pending, "Slurm job")
-        waits = "waits" if suggestion.pending == 1 else "wait"
-        context.note("info", f"{jobs} of {name} {waits} already: they are enough")
+        note_enough(context, suggestion.pending, name)
+
+
+def note_enough(context: "Context", count: int, whose: str) -> None:
+    """Tells that so many Slurm jobs wait already, and that none is submitted besides."""
+    waits = "waits" if count == 1 else "wait"
+    context.note("info", f"{count_of(count, 'Slurm job')} of {whose} {waits} already: they are enough")
 
 
 def name_of(suggestion: Suggestion) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from torcctl import output
 from torcctl.allocating import (
     SHOWN,
@@ -22,7 +20,7 @@ from torcctl.selection import choose_workflow
 from torcd.protocol.errors import Refused
 from torcd.protocol.model import WorkflowStatus
 from torcd.protocol.requests import GetStatus
-from torcd.protocol.slurm import CancelAllocations, GetAccount, RefreshAllocations, Scheduled
+from torcd.protocol.slurm import CancelAllocations, GetAccount, RefreshAllocations
 
 if TYPE_CHECKING:
     from torcctl.context import Context
@@ -102,9 +100,11 @@ def cancel(*allocations: Key, context: Context) -> None:
     workflow_id, ids = find_cancelable(context, allocations)
     request = CancelAllocations(workflow_id=workflow_id, ids=ids, requested_by=requester(context))
     raw = context.call(request, timeout_s=None)
-    count = len(msgspec.json.decode(raw, type=Scheduled).allocations)
-    what = "1 allocation" if count == 1 else f"{count} allocations"
-    write_scheduled(context, raw, lambda _: f"Canceled {what} of workflow {workflow_id}")
+    write_scheduled(
+        context,
+        raw,
+        lambda found: f"Canceled {output.count_of(len(found.allocations), 'allocation')} of workflow {workflow_id}",
+    )
 
 
 def sacct(workflow: WorkflowId = None, /, *, context: Context) -> None:

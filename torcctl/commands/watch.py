@@ -10,7 +10,7 @@ import msgspec
 from torcctl.commands.run import GOOD, report
 from torcctl.diagnoses import write_diagnoses
 from torcctl.exits import UsageError
-from torcctl.output import count_jobs, count_of
+from torcctl.output import count_jobs
 from torcctl.parameters import RECOVER_DEFAULTS
 from torcctl.progress import Progress
 from torcctl.recovery import (
@@ -26,6 +26,7 @@ from torcctl.recovery import (
 )
 from torcctl.selection import choose_workflow
 from torcctl.standstill import OPEN, explain_standstill
+from torcctl.suggested import note_enough
 from torcctl.working import count_progress
 from torcd.protocol.errors import Conflict, NotFound, TorcError
 from torcd.protocol.model import WorkflowStatus
@@ -221,9 +222,7 @@ def _submit(context: Context, workflow_id: int, recovery: RecoverOptions, num_hp
         found = context.get(SuggestAllocations(workflow_id=workflow_id), Suggestions)
         queued = sum(each.pending for each in found.suggestions)
         if queued >= num_hpc_jobs:
-            waits = "waits" if queued == 1 else "wait"
-            jobs = f"{count_of(queued, 'Slurm job')} of workflow {workflow_id}"
-            context.note("info", f"{jobs} {waits} already: they are enough")
+            note_enough(context, queued, f"workflow {workflow_id}")
             return True
         num_hpc_jobs -= queued
     try:
