@@ -13,11 +13,12 @@ from typing import Any
 import trio
 
 from torcd import __version__, systemd
-from torcd.actors.allocator import Allocator, parse_poll
+from torcd.actors.allocator import Allocator
 from torcd.actors.clock import now_ms
 from torcd.actors.lease import parse_lease
 from torcd.actors.means import Means
 from torcd.actors.messages import Nudge
+from torcd.actors.pace import parse_poll
 from torcd.actors.supervisor import Supervisor
 from torcd.api.allocations import Allocations, wakes_allocator
 from torcd.api.dispatch import Dispatch

@@ -17,9 +17,9 @@ from trio.testing import MockClock
 
 from torcd.actors import submission
 from torcd.actors.allocation_notes import MarkCanceled
-from torcd.actors.allocator import SETTLE_S, Allocator, parse_poll
+from torcd.actors.allocator import SETTLE_S, Allocator
 from torcd.actors.messages import SyncWorkers
-from torcd.actors.pace import LONGEST_PAUSE_S, Pace
+from torcd.actors.pace import LONGEST_PAUSE_S, Pace, parse_poll
 from torcd.protocol.address import Places
 from torcd.protocol.edits import ArchiveWorkflow
 from torcd.protocol.errors import NotFound, Refused, TorcError, Unavailable

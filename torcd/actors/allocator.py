@@ -14,7 +14,7 @@ import trio
 
 from torcd.actors.allocation_notes import MarkCanceled, NoteAllocations
 from torcd.actors.order import HOPELESS
-from torcd.actors.pace import Pace
+from torcd.actors.pace import POLL_S, Pace
 from torcd.actors.scheduling import Scheduling
 from torcd.actors.submission import Submitter, check_accepted
 from torcd.actors.supervisor import Supervisor
@@ -33,7 +33,7 @@ from torcd.core.allocations import (
     status_of,
 )
 from torcd.protocol.address import Places
-from torcd.protocol.errors import NotFound, Refused, TorcError
+from torcd.protocol.errors import NotFound, TorcError
 from torcd.protocol.health import SlurmHealth
 from torcd.protocol.slurm import Allocation, Scheduled, ScheduleNodes
 from torcd.slurm.client import NoAnswer, Rejected, Slurm
@@ -42,30 +42,8 @@ from torcd.storage.database import Database
 
 logger = logging.getLogger(__name__)
 
-POLL_S = 30.0
-"""Between looks, unless the user says otherwise: administrators ask for no more than that."""
-
-SHORTEST_S, LONGEST_S = 0.1, 3600.0
-
 SETTLE_S = 45.0
 """For an sbatch that a former daemon has left behind to end: the time for one, and half of that again."""
-
-
-def parse_poll(text: str | None) -> float:
-    """The seconds between looks that a setting stands for; raises Refused."""
-    if text is None:
-        return POLL_S
-    try:
-        poll_s = float(text)
-    except ValueError:
-        poll_s = 0.0
-    if not SHORTEST_S <= poll_s <= LONGEST_S:
-        raise Refused(
-            f"slurm_poll: {text!r} is no number of seconds from {SHORTEST_S:g} to {LONGEST_S:g}"
-            " (TORCD_SLURM_POLL or config.toml)",
-            value=text,
-        )
-    return poll_s
 
 
 class Allocator:

@@ -1,4 +1,4 @@
-"""Whether the scheduler answers, and how often it may be asked while it does not."""
+"""How often the scheduler is asked, whether it answers, and for how long it is left alone while it does not."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -6,13 +6,35 @@ from dataclasses import dataclass, replace
 import trio
 
 from torcd.actors.clock import now_ms
-from torcd.protocol.errors import Unavailable
+from torcd.protocol.errors import Refused, Unavailable
 from torcd.storage.rows import format_time
 
 logger = logging.getLogger(__name__)
 
+POLL_S = 30.0
+"""Between looks, unless the user says otherwise: administrators ask for no more than that."""
+
+SHORTEST_S, LONGEST_S = 0.1, 3600.0
+
 LONGEST_PAUSE_S = 600.0
 """Between looks at a scheduler that does not answer, and between submissions to it."""
+
+
+def parse_poll(text: str | None) -> float:
+    """The seconds between looks that a setting stands for; raises Refused."""
+    if text is None:
+        return POLL_S
+    try:
+        poll_s = float(text)
+    except ValueError:
+        poll_s = 0.0
+    if not SHORTEST_S <= poll_s <= LONGEST_S:
+        raise Refused(
+            f"slurm_poll: {text!r} is no number of seconds from {SHORTEST_S:g} to {LONGEST_S:g}"
+            " (TORCD_SLURM_POLL or config.toml)",
+            value=text,
+        )
+    return poll_s
 
 
 @dataclass(frozen=True, slots=True)
