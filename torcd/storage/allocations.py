@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from torcd.core.allocations import ACTIVE, COMPLETE, OPEN, REFUSED, SUBMITTING, Backlog, Change, Row
+from torcd.core.allocations import ACTIVE, COMPLETE, OPEN, QUEUED, REFUSED, SUBMITTING, Backlog, Change, Row
 from torcd.core.sizing import OnTheirWay
 from torcd.core.status import Status
 from torcd.protocol.errors import NotFound, Refused
@@ -126,21 +126,35 @@ _ROW = (
     "SELECT id, workflow_id, status, job_name, slurm_job_id, slurm_state, slurm_reason, cancel_reason, created_at_ms,"
     " error FROM allocation"
 )
-_OPEN = f"status IN ({', '.join(repr(status) for status in OPEN)})"
+IS_OPEN = f"status IN ({', '.join(repr(status) for status in OPEN)})"
+_IS_QUEUED = f"status IN ({', '.join(repr(status) for status in QUEUED)})"
 
 
 def load_open(db: sqlite3.Connection, workflow_id: int | None = None) -> list[Row]:
     """The allocations that have not ended, of one workflow or of all."""
     if workflow_id is None:
-        return [Row(*row) for row in db.execute(f"{_ROW} WHERE {_OPEN} ORDER BY id")]
-    rows = db.execute(f"{_ROW} WHERE workflow_id = ? AND {_OPEN} ORDER BY id", (workflow_id,))
+        return [Row(*row) for row in db.execute(f"{_ROW} WHERE {IS_OPEN} ORDER BY id")]
+    rows = db.execute(f"{_ROW} WHERE workflow_id = ? AND {IS_OPEN} ORDER BY id", (workflow_id,))
     return [Row(*row) for row in rows]
+
+
+def load_pending(db: sqlite3.Connection, workflow_id: int) -> dict[str | None, list[OnTheirWay]]:
+    """The Slurm jobs of a workflow that wait, and are not to be canceled, by the names of their schedulers."""
+    pending: dict[str | None, list[OnTheirWay]] = {}
+    for scheduler, *row in db.execute(
+        "SELECT scheduler, count(*), walltime_s, memory_bytes FROM allocation"
+        f" WHERE workflow_id = ? AND {_IS_QUEUED} AND cancel_reason IS NULL"
+        " GROUP BY scheduler, walltime_s, memory_bytes",
+        (workflow_id,),
+    ):
+        pending.setdefault(scheduler, []).append(OnTheirWay(*row))
+    return pending
 
 
 def find_longest(db: sqlite3.Connection, workflow_id: int) -> int:
     """The longest walltime of a workflow's allocations that have not ended and are not to be canceled; 0: none."""
     (longest_s,) = db.execute(
-        f"SELECT max(walltime_s) FROM allocation WHERE workflow_id = ? AND {_OPEN} AND cancel_reason IS NULL",
+        f"SELECT max(walltime_s) FROM allocation WHERE workflow_id = ? AND {IS_OPEN} AND cancel_reason IS NULL",
         (workflow_id,),
     ).fetchone()
     return longest_s or 0
@@ -236,19 +250,6 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     header: Header
     directory: str
     is_archived: bool
-
-
-def load_pending(db: sqlite3.Connection, workflow_id: int) -> dict[str | None, list[OnTheirWay]]:
-    """The Slurm jobs of a workflow that wait, and are not to be canceled, by the names of their schedulers."""
-    pending: dict[str | None, list[OnTheirWay]] = {}
-    for scheduler, *row in db.execute(
-        "SELECT scheduler, count(*), walltime_s, memory_bytes FROM allocation"
-        " WHERE workflow_id = ? AND status IN ('submitting', 'pending') AND cancel_reason IS NULL"
-        " GROUP BY scheduler, walltime_s, memory_bytes",
-        (workflow_id,),
-    ):
-        pending.setdefault(scheduler, []).append(OnTheirWay(*row))
-    return pending
 
 
 def load_wanted(db: sqlite3.Connection, workflow_id: int) -> Wanted:

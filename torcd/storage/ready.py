@@ -12,7 +12,7 @@ from torcd.core.placement import NO_REQUIREMENT, Requirement
 from torcd.core.sizing import Node, OnTheirWay
 from torcd.core.status import Status
 from torcd.protocol.specification import Header, SlurmSchedulerSpec
-from torcd.storage.allocations import load_pending
+from torcd.storage.allocations import IS_OPEN, load_pending
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,6 @@ _NEEDS = (
 )
 _READY = _NEEDS.format(condition=f"s.status = {Status.READY:d} AND s.job_id NOT IN (SELECT value FROM json_each(?))")
 _LISTED = _NEEDS.format(condition="s.job_id IN (SELECT value FROM json_each(?))")
-
-
 _WAITING = _NEEDS.format(condition=f"s.status <= {Status.READY:d} AND (j.scheduler IS NULL OR j.scheduler IS ?)")
 
 
@@ -58,8 +56,7 @@ def load_demand(db: sqlite3.Connection, workflow_id: int, outlook: Outlook | Non
     pending = load_pending(db, workflow_id)
     (at_work,) = db.execute(
         "SELECT (SELECT count(*) FROM worker WHERE workflow_id = :id AND is_gone = 0)"
-        " + (SELECT count(*) FROM allocation"
-        " WHERE workflow_id = :id AND status IN ('submitting', 'pending', 'active'))",
+        f" + (SELECT count(*) FROM allocation WHERE workflow_id = :id AND {IS_OPEN})",
         {"id": workflow_id},
     ).fetchone()
     said = msgspec.json.decode(header, type=Header)

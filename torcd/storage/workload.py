@@ -4,16 +4,13 @@ import sqlite3
 from dataclasses import dataclass
 
 import msgspec
-import numpy as np
 
 from torcd.core.graph import pack
-from torcd.core.status import Status
+from torcd.core.status import WAITING, mask_of
 from torcd.core.workload import Group, group_jobs
 from torcd.protocol.specification import Header
 from torcd.storage.allocations import load_pending
 from torcd.storage.load import load_state
-
-WAITING = (Status.UNINITIALIZED, Status.BLOCKED, Status.READY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +38,7 @@ def load_workload(db: sqlite3.Connection, workflow_id: int) -> Workload:
         jobs.requirement,
         schedulers,
         pack(downstream.owners(), downstream.items),
-        np.isin(jobs.status, WAITING),
+        mask_of(WAITING)[jobs.status],
     )
     pending = {name: sum(each.count for each in waiting) for name, waiting in load_pending(db, workflow_id).items()}
     return Workload(msgspec.json.decode(header, type=Header), groups, pending)
