@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torcd.core.resource_use import MIB, NOTHING, Attempts, propose, summarize
+from torcd.core.resource_use import NOTHING, Attempts, propose, summarize
 from torcd.protocol.resource_report import Proposed, Spread, Used
+from torcd.protocol.units import MIB
 
 NAN = float("nan")
 

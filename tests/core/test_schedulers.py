@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torcd.core.partitions import MIB, NodeKind, choose_partition, largest_of, smallest_of
+from torcd.core.partitions import NodeKind, choose_partition, largest_of, smallest_of
 from torcd.core.placement import Requirement
 from torcd.core.schedulers import Proposal, Standing, find_walltime, propose_schedulers
 from torcd.core.sizing import MOST
 from torcd.core.workload import UNSAID, Group
 from torcd.protocol.errors import Refused
 from torcd.protocol.specification import SlurmSchedulerSpec
-from torcd.protocol.units import format_walltime, parse_walltime
+from torcd.protocol.units import MIB, format_walltime, parse_walltime
 
 HOUR = 3600.0
 

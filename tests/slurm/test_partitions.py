@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
-from torcd.core.partitions import MIB, find_limits
+from torcd.core.partitions import find_limits
 from torcd.core.placement import Requirement
 from torcd.core.sizing import Limits
 from torcd.protocol.errors import Refused
 from torcd.protocol.specification import SlurmSchedulerSpec
+from torcd.protocol.units import MIB
 from torcd.slurm.partitions import count_gpus, parse_partitions
 from torcd.slurm.standing import find_standing
 

@@ -23,7 +23,7 @@ from torcd.api.lookups import Lookups
 from torcd.api.plan_shelf import PlanShelf
 from torcd.api.reports import Reports
 from torcd.api.session import Handler, Session
-from torcd.api.suggestions import propose
+from torcd.api.suggestions import suggest_after
 from torcd.api.threads import work_in_thread
 from torcd.api.transfers import Transfers
 from torcd.api.updates import Updates
@@ -223,7 +223,7 @@ class Dispatch:
         planned = await preview.reply.wait()
         shown = await self._plans.show_new(planned)
         if planned.outlook is not None:
-            shown["plan"]["slurm_jobs"] = await propose(self._database, request.workflow_id, planned.outlook)
+            shown["plan"]["slurm_jobs"] = await suggest_after(self._database, request.workflow_id, planned.outlook)
         return shown
 
     async def _get_preview(self, session: Session, request: r.GetPreview) -> object:

@@ -38,7 +38,7 @@ class Suggester:
         return suggest(demand, limits) if limits else suggestions
 
 
-async def propose(database: Database, workflow_id: int, outlook: Outlook) -> Suggestions:
+async def suggest_after(database: Database, workflow_id: int, outlook: Outlook) -> Suggestions:
     """What jobs will take after a plan, as far as it is known without asking Slurm."""
     return suggest(await database.read(lambda db: load_demand(db, workflow_id, outlook)))
 

@@ -10,8 +10,9 @@ from msgspec import structs
 from worker_daemon import launch
 
 from torcctl.worker.resources import Offer, Room, find_offer, usable_cpus, usable_memory_bytes
-from torcctl.worker.slurm_environment import MIB, Share
+from torcctl.worker.slurm_environment import Share
 from torcd.protocol.errors import Refused
+from torcd.protocol.units import MIB
 from torcd.protocol.worker_requests import JobLaunch
 
 JOBS = st.lists(
