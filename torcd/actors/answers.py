@@ -161,6 +161,7 @@ class Answers:
         return answer
 
     def on_wait_ended(self, turn: Turn, ended: WaitEnded) -> "Finish":
+        """Answers a report that has waited long enough, unless it was answered meanwhile."""
         entry = self._entries.get(ended.worker_id)
         if entry is not None and entry.waiting is ended.waiting:
             self.end_wait(turn, entry)

@@ -19,6 +19,7 @@ import trio
 from torcd.actors.clock import now_ms
 from torcd.actors.messages import FiringBegins, FiringEnded, Outcome
 from torcd.actors.turn import Turn
+from torcd.core.paths import find_output_dir
 from torcd.core.state import Action
 from torcd.operations.fire import find_action, fire_due, move_firing
 from torcd.protocol.actions import Firing
@@ -257,7 +258,7 @@ class Firings:
 
     @property
     def _output_dir(self) -> str:
-        return os.path.join(self._actor.state.submission_directory, ".torc", str(self._actor.workflow_id))
+        return find_output_dir(self._actor.state.submission_directory, self._actor.workflow_id)
 
     def _logs(self, action: Action, firing: Firing) -> tuple[str, str]:
         base = os.path.join(self._output_dir, f"action_{action.id}_{firing.number}")

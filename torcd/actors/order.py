@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from torcd.core.allocations import find_log, find_output_dir
+from torcd.core.allocations import find_log
+from torcd.core.paths import find_output_dir
 from torcd.output_files import check_links, create_file
 from torcd.protocol.address import Places
 from torcd.protocol.errors import NotFound, Refused

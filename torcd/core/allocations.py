@@ -33,11 +33,6 @@ UNKNOWN = "UNKNOWN"
 """The state of an allocation of which the scheduler knows nothing any more."""
 
 
-def find_output_dir(directory: str, workflow_id: int) -> str:
-    """Where a workflow's batch scripts and Slurm's logs go (SEMANTICS 8.2); `directory` is that of its submission."""
-    return f"{directory}/.torc/{workflow_id}"
-
-
 def find_log(output_dir: str, allocation_id: int) -> str:
     """The path of an allocation's logs, without `.o` and `.e`."""
     return f"{output_dir}/slurm_{allocation_id}"

@@ -11,6 +11,11 @@ def base_of(directory: str) -> str:
     return posixpath.join(directory, "")
 
 
+def find_output_dir(directory: str, workflow_id: int) -> str:
+    """Where logs, and batch scripts, of a workflow that was submitted in this directory go (SEMANTICS 8.2)."""
+    return posixpath.join(directory, ".torc", str(workflow_id))
+
+
 def resolve_path(path: str, base: str) -> str:
     """The absolute path.
 

@@ -3,8 +3,9 @@
 import sqlite3
 from collections import Counter
 
-from torcd.core.allocations import find_log, find_output_dir
+from torcd.core.allocations import find_log
 from torcd.core.diagnosis import Case
+from torcd.core.paths import find_output_dir
 from torcd.core.recovery import FAILURES
 from torcd.core.status import StatusReason
 
