@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torcd.protocol.errors import Refused
-from torcd.protocol.units import parse_duration, parse_memory, parse_slurm_time, parse_walltime
+from torcd.protocol.units import (
+    find_slurm_memory,
+    parse_duration,
+    parse_memory,
+    parse_slurm_memory,
+    parse_slurm_time,
+    parse_walltime,
+    round_walltime,
+)
 
 
 @pytest.mark.parametrize(
@@ -96,3 +104,24 @@ def test_what_is_no_walltime_is_refused(text: str) -> None:
 )  # fmt: skip
 def test_what_slurm_prints_as_a_time(text: str, seconds: float | None) -> None:
     assert parse_slurm_time(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("300", 300 * 2**20), ("300M", 300 * 2**20), ("8g", 2**33), ("1TB", 2**40), ("512K", 2**19), ("0", 0)],
+)
+def test_a_size_of_slurms_is_megabytes_unless_it_says_otherwise(text: str, size: int) -> None:
+    assert parse_slurm_memory(text) == size
+    assert find_slurm_memory(text) == (size or None), "0 asks for all that there is"
+
+
+@pytest.mark.parametrize("text", ["", "1.5G", "8 G", "8Gi", "-1", "lots", "9999999T", "١"])
+def test_what_slurm_would_not_take_for_a_size_is_refused(text: str) -> None:
+    with pytest.raises(Refused):
+        parse_slurm_memory(text)
+    assert find_slurm_memory(text) is None
+
+
+@pytest.mark.parametrize(("seconds", "rounded"), [(0, 0), (1, 60), (60, 60), (60.5, 120), (3600, 3600)])
+def test_limits_of_slurms_are_whole_minutes(seconds: float, rounded: int) -> None:
+    assert round_walltime(seconds) == rounded
