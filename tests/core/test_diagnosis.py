@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torcd.core.diagnosis import Case, Finding, diagnose, find_kill, find_line, with_tails
+from torcd.core.diagnosis import Case, Finding, diagnose, find_kill, find_last_line, find_line, with_tails
 from torcd.core.status import Status, StatusReason
 
 GIB = 2**30
@@ -70,6 +70,16 @@ def test_other_lines_about_memory_are_not(line: str) -> None:
     assert find_line(line) is None
     (told,) = with_tails([case(stderr_path="/e")], {"/e": line, "/other": "MemoryError"})
     assert diagnose(told).finding is Finding.FAILED
+
+
+def test_of_a_failure_that_nobody_knows_the_cause_of_the_last_line_of_stderr_is_shown() -> None:
+    """It is the best clue there is; where the cause is known, other lines say nothing about it."""
+    (told,) = with_tails([case(stderr_path="/e")], {"/e": "Traceback\n  KeyError: 'x'  \n\n"})
+    assert (diagnose(told).finding, diagnose(told).evidence["stderr"]) == (Finding.FAILED, "KeyError: 'x'")
+    (told,) = with_tails([case(stderr_path="/e", return_code=124, exec_time_s=3600.0)], {"/e": "step 7\n"})
+    assert (diagnose(told).finding, "stderr" in diagnose(told).evidence) == (Finding.TIMEOUT, False)
+    assert find_last_line("y" * 500) == "y" * 200
+    assert find_last_line(" \n\n") is None
 
 
 def test_of_a_long_line_the_part_that_tells_is_shown() -> None:
@@ -138,6 +148,7 @@ def test_what_slurm_wrote_to_the_allocations_log_decides_about_those_it_lost() -
     (told,) = with_tails([case(slurm_log_path="/e")], {"/e": LOG, "/other": "x"})
     assert told.kill == KILL
     assert (found["worker_memory_bytes"], found["lost_together"]) == (GIB, 2)
+    assert "slurm_log" not in diagnose(case(kill=KILL)).evidence, "it had ended before, and that speaks for nothing"
 
 
 @pytest.mark.parametrize(

@@ -106,11 +106,18 @@ class Case:
     stderr_path: str | None = None
     line: str | None = None
     """Of its stderr, what tells of too little memory."""
+    last_line: str | None = None
+    """Of its stderr: where nothing else is known, the best clue there is."""
 
     @property
     def is_lost(self) -> bool:
         """Whether its worker did not come back."""
         return self.reason == StatusReason.WORKER_LOST
+
+    @property
+    def ended_by_itself(self) -> bool:
+        """Whether it had ended, badly, before anything became of its worker or its allocation."""
+        return self.status == Status.FAILED and self.return_code not in KILLED
 
 
 def list_logs(cases: Iterable[Case]) -> list[str]:
@@ -123,11 +130,17 @@ def list_logs(cases: Iterable[Case]) -> list[str]:
 def with_tails(cases: Sequence[Case], tails: Mapping[str, str]) -> tuple[Case, ...]:
     """The cases with what the ends of those files tell, which come by their paths. Takes seconds for thousands."""
     lines = {path: line for path, tail in tails.items() if (line := find_line(tail)) is not None}
+    last_lines = {path: line for path, tail in tails.items() if (line := find_last_line(tail)) is not None}
     logs = {case.slurm_log_path for case in cases}
     kills = {path: line for path, tail in tails.items() if path in logs and (line := find_kill(tail)) is not None}
     return tuple(
-        replace(case, line=lines.get(case.stderr_path or ""), kill=kills.get(case.slurm_log_path or ""))
-        if case.stderr_path in lines or case.slurm_log_path in kills
+        replace(
+            case,
+            line=lines.get(case.stderr_path or ""),
+            last_line=last_lines.get(case.stderr_path or ""),
+            kill=kills.get(case.slurm_log_path or ""),
+        )
+        if case.stderr_path in last_lines or case.slurm_log_path in kills
         else case
         for case in cases
     )
@@ -143,7 +156,8 @@ class Diagnosis:
 
 def diagnose(case: Case) -> Diagnosis:
     """What a job's failure is put down to."""
-    return Diagnosis(_find(case), _list_evidence(case))
+    finding = _find(case)
+    return Diagnosis(finding, _list_evidence(case, finding))
 
 
 def find_line(stderr: str) -> str | None:
@@ -156,6 +170,11 @@ def find_line(stderr: str) -> str | None:
         if found is not None and not OF_A_DEVICE.search(line):
             return line[max(found.end() - SHOWN, 0) :][:SHOWN]
     return None
+
+
+def find_last_line(stderr: str) -> str | None:
+    """The last line that is not blank, or the beginning of it."""
+    return next((line[:SHOWN] for line in map(str.strip, reversed(stderr.splitlines())) if line), None)
 
 
 def find_kill(log: str) -> str | None:
@@ -219,7 +238,7 @@ def _share(used: float | None, whole: float | None) -> float:
     return used / whole if used is not None and whole else 0.0
 
 
-def _list_evidence(case: Case) -> dict[str, Any]:
+def _list_evidence(case: Case, finding: Finding) -> dict[str, Any]:
     evidence: dict[str, Any] = {
         "status": status_name(case.status),
         "status_reason": reason_name(case.reason),
@@ -232,9 +251,9 @@ def _list_evidence(case: Case) -> dict[str, Any]:
         "allocation_id": case.allocation_id,
         "slurm_state": case.slurm_state,
         "walltime_s": case.walltime_s if case.reason == StatusReason.WALLTIME else None,
-        "slurm_log": case.kill,
+        "slurm_log": None if case.ended_by_itself else case.kill,
         "worker_memory_bytes": case.worker_memory_bytes if case.is_lost else None,
         "lost_together": case.lost_together if case.lost_together > 1 else None,
-        "stderr": case.line,
+        "stderr": case.last_line if finding is Finding.FAILED else case.line,
     }
     return {name: value for name, value in evidence.items() if value is not None}
