@@ -73,8 +73,10 @@ def _handling_text(handling: Handling) -> str:
             return f"{failed}; failure handler {handler} had it tried again ({retry}{script})"
         case "no_rule":
             return f"{failed}, for which failure handler {handler} has no rule"
+        case "exhausted" if not handling.retries:
+            return f"{failed}, after which failure handler {handler} tries nothing again"
         case "exhausted":
-            times = {0: "never", 1: "once"}.get(handling.retries, f"{handling.retries} times")
+            times = "once" if handling.retries == 1 else f"{handling.retries} times"
             return f"{failed}; failure handler {handler} had it tried again {times}, which is all it may"
         case "recovery_failed":
             return f"{failed} in the recovery script of failure handler {handler}, which does not try it again then"

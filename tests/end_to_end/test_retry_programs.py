@@ -69,6 +69,13 @@ def test_a_job_whose_retries_are_used_up_fails_and_says_so(system: System) -> No
     }  # fmt: skip
 
 
+def test_a_rule_without_retries_says_that_nothing_is_tried_again(system: System) -> None:
+    workflow_id = system.create(flaky(9, max_retries=0))
+    assert system.torcctl("run", workflow_id, check=False).code == 1
+    told = system.torcctl("-k", workflow_id, "jobs", "explain", "a").out
+    assert "attempt 1 failed with return code 42, after which failure handler again tries nothing again" in told
+
+
 def test_a_recovery_script_that_fails_is_told_apart(system: System) -> None:
     workflow_id = system.create(flaky(9, recovery_script="exit 7"))
     assert system.torcctl("run", workflow_id, check=False).code == 1
