@@ -30,6 +30,8 @@ SHOWN = {
 }
 """The columns of allocations."""
 
+OWN_IDS = "allocations have their own ids, not Slurm's: see `torcctl allocations list`"
+
 
 def user_environment(context: "Context") -> dict[str, str]:
     """The environment for Slurm's jobs; a variable that is no text is left out, with a warning."""
@@ -61,7 +63,10 @@ def find_cancelable(context: "Context", keys: Sequence[str]) -> tuple[int, list[
         if not is_id(key):
             raise NotFound(f"there is no allocation {key!r}: they are named by their ids", noun="allocation", id=key)
     ids = [check_id(int(key), "allocation") for key in keys]
-    first = context.get(GetAllocation(allocation_id=ids[0]), Allocation)
+    try:
+        first = context.get(GetAllocation(allocation_id=ids[0]), Allocation)
+    except NotFound as error:
+        raise NotFound(f"{error.message}; {OWN_IDS}", **error.data) from None
     check_workflow(context, first.workflow_id, "allocation", ids[0])
     return first.workflow_id, ids
 
@@ -93,10 +98,13 @@ def submit_allocations(
 
 
 def submission_sentence(workflow_id: int, scheduled: Scheduled) -> str:
-    """What was submitted, in words."""
+    """What was submitted, in words: by Slurm's ids and by ours, which other commands take."""
     accepted = [each for each in scheduled.allocations if each.slurm_job_id is not None]
     jobs = output.count_of(len(accepted), "Slurm job")
-    return f"Submitted {jobs} for workflow {workflow_id}: {', '.join(str(each.slurm_job_id) for each in accepted)}"
+    slurm_ids = ", ".join(str(each.slurm_job_id) for each in accepted)
+    ids = ", ".join(str(each.id) for each in accepted)
+    what = "allocation" if len(accepted) == 1 else "allocations"
+    return f"Submitted {jobs} for workflow {workflow_id}: {slurm_ids} ({what} {ids})"
 
 
 def has_refused(scheduled: Scheduled) -> bool:

@@ -49,7 +49,7 @@ WORDS: dict[str, Any] = {
     "NewFile": Annotated[
         Path | None, Parameter(name=("--output", "-o"), help="Write the specification with them to this new file.")
     ],
-    "HpcJobs": Annotated[int, Parameter(name=("-n", "--num-hpc-jobs"), help="How many Slurm jobs to submit.")],
+    "HpcJobs": Annotated[int, Parameter(name=("-n", "--num-hpc-jobs"))],
     "Reinitialize": Annotated[bool, Parameter(name=parameters.FLAG_NAMES["Reinitialize"])],
     "Detect": Annotated[parameters.Detect, Parameter(help="How changed files are told: mtime or content.")],
     "RecoverOptions": Annotated[parameters.RecoverOptions, Parameter(name="*")],

@@ -19,7 +19,8 @@ def test_two_allocations_of_two_nodes_run_a_workflow_and_end(system: System, clu
     ran = system.torcctl("hpc", "slurm", "schedule-nodes", "-n2", workflow_id, env=env)
     submitted = allocations(system, workflow_id)
     ids = ", ".join(str(each["slurm_job_id"]) for each in submitted)
-    assert ran.out == f"Submitted 2 Slurm jobs for workflow {workflow_id}: {ids}\n"
+    ours = ", ".join(str(each["id"]) for each in submitted)
+    assert ran.out == f"Submitted 2 Slurm jobs for workflow {workflow_id}: {ids} (allocations {ours})\n"
     done = wait_for_statuses(system, workflow_id, "complete", "complete")
     assert {each["num_nodes"] for each in done} == {2}
     assert set(system.statuses(workflow_id).values()) == {"completed"}

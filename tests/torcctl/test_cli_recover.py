@@ -164,7 +164,7 @@ def test_slurm_jobs_are_submitted_as_the_daemon_proposes(daemon: FakeDaemon, cli
     (request,) = daemon.requests("slurm.schedule_nodes")
     assert (request["count"], request["scheduler"]) == (2, "main")
     for text in (
-        "Submitted 2 Slurm jobs for workflow 7: 112, 113",
+        "Submitted 2 Slurm jobs for workflow 7: 112, 113 (allocations 12, 13)",
         "3 jobs would take up to 02:30:00, and the partition of the scheduler 'long' allows 02:00:00: name a partition",
         "1 job of workflow 7 name none of its slurm_schedulers",
     ):
@@ -282,7 +282,10 @@ def test_what_a_recovery_before_could_not_submit_is_submitted(daemon: FakeDaemon
     daemon.on("slurm.suggest", {"suggestions": [suggestion()], "at_work": 0})
     daemon.on("slurm.schedule_nodes", scheduled(allocation(12), allocation(13)))
     outcome = cli("recover", "7")
-    assert (outcome.code, "Submitted 2 Slurm jobs for workflow 7: 112, 113" in outcome.err) == (0, True)
+    assert (outcome.code, "Submitted 2 Slurm jobs for workflow 7: 112, 113 (allocations 12, 13)" in outcome.err) == (
+        0,
+        True,
+    )
     assert len(cli("-f", "json", "recover", "7").json["allocations"]) == 2
     assert cli("recover", "7", "--no-schedule").code == 0
     daemon.on("slurm.suggest", {"suggestions": [suggestion()], "at_work": 1})

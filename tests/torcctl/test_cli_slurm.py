@@ -6,6 +6,8 @@ import pytest
 from cli_outcome import Cli
 from cli_server import FakeDaemon, Session
 
+from torcd.protocol.errors import NotFound
+
 
 def status(run_id: int = 1, **counts: int) -> dict[str, Any]:
     return {"workflow_id": 7, "run_id": run_id, "total": sum(counts.values()), "counts": counts, "complete": True}
@@ -73,7 +75,7 @@ def test_jobs_are_prepared_and_submitted_with_the_users_environment(ready: FakeD
     env = {"GREETING": "hello", "SLURM_JOB_ID": "5", "SBATCH_ACCOUNT": "x", "SLURM_CONF": "/etc/slurm.conf"}
     outcome = cli("hpc", "slurm", "schedule-nodes", "-n2", "7", "--scheduler", "main", "--max-parallel-jobs=3",
                   "--walltime=2-00:00:00", "--mem", "16G", **env)  # fmt: skip
-    assert (outcome.code, outcome.out) == (0, "Submitted 2 Slurm jobs for workflow 7: 112, 113\n")
+    assert (outcome.code, outcome.out) == (0, "Submitted 2 Slurm jobs for workflow 7: 112, 113 (allocations 12, 13)\n")
     assert outcome.err == "warning: local\n"
     assert len(ready.requests("workflows.prepare")) == 1
     (request,) = ready.requests("slurm.schedule_nodes")
@@ -91,7 +93,7 @@ def test_when_slurm_refuses_some_that_is_told_and_exits_1(ready: FakeDaemon, cli
     refused = allocation(13, status="refused", slurm_job_id=None, error="Invalid qos specification")
     ready.on("slurm.schedule_nodes", scheduled(allocation(12), refused))
     outcome = cli("slurm", "schedule-nodes", "7", "-n2")
-    assert (outcome.code, outcome.out) == (1, "Submitted 1 Slurm job for workflow 7: 112\n")
+    assert (outcome.code, outcome.out) == (1, "Submitted 1 Slurm job for workflow 7: 112 (allocation 12)\n")
     assert "allocation 13 (refused): Invalid qos specification" in outcome.err
 
 
@@ -131,6 +133,10 @@ def test_allocations_are_canceled_by_id_or_all_of_a_workflow(daemon: FakeDaemon,
     assert cli("-k", "7", "slurm", "cancel").code == 0
     assert [each["ids"] for each in daemon.requests("slurm.cancel")] == [[12], None]
     assert cli("slurm", "cancel", "x").code == 3
+    daemon.on("allocations.get", NotFound("there is no allocation 112", noun="allocation", id=112))
+    refused = cli("slurm", "cancel", "112")
+    told = "there is no allocation 112; allocations have their own ids, not Slurm's: see `torcctl allocations list`"
+    assert (refused.code, refused.err) == (3, f"error: {told}\n")
 
 
 def test_what_the_accounting_has_is_shown(daemon: FakeDaemon, cli: Cli) -> None:
@@ -164,3 +170,15 @@ def test_a_wrong_command_line_exits_2(daemon: FakeDaemon, cli: Cli, argv: tuple[
     outcome = cli(*argv)
     assert (outcome.code, outcome.out, daemon.calls) == (2, "", [])
     assert text in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("command", "default"),
+    [
+        ("slurm schedule-nodes", "1 by default"),
+        ("recover", "as many as the jobs need"),
+        ("watch", "as many as the jobs need"),
+    ],
+)
+def test_help_says_how_many_slurm_jobs_are_submitted_by_default(cli: Cli, command: str, default: str) -> None:
+    assert default in " ".join(cli(*command.split(), "--help").out.replace("│", " ").split())

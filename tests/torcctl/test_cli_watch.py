@@ -248,7 +248,7 @@ def test_slurm_jobs_are_submitted_again_when_jobs_wait_and_nobody_is_at_work(dae
     daemon.on("slurm.schedule_nodes", scheduled(allocation(12), allocation(13)))
     outcome = cli("watch", "7", "--recover", "--poll", "0.01")
     assert outcome.code == 0
-    assert "Submitted 2 Slurm jobs for workflow 7: 112, 113" in outcome.err
+    assert "Submitted 2 Slurm jobs for workflow 7: 112, 113 (allocations 12, 13)" in outcome.err
 
 
 def test_jobs_that_slurm_refused_are_not_said_to_be_too_large_for_this_machine(daemon: FakeDaemon, cli: Cli) -> None:

@@ -46,6 +46,9 @@ def recover(
     """Find out why jobs failed, ask for more of what they ran out of, and make them ready to run again.
 
     What would be done is shown first. Jobs that failed for a reason without a known cure stay as they are.
+
+    Args:
+        num_hpc_jobs: How many Slurm jobs to submit; by default as many as the jobs need.
     """
     check_options(options)
     if options.async_:

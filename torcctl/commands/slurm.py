@@ -47,6 +47,7 @@ def schedule_nodes(
     Each starts a worker on each of its nodes. The environment of this command is that of the jobs.
 
     Args:
+        num_hpc_jobs: How many Slurm jobs to submit; 1 by default.
         scheduler: Which of the workflow's slurm_schedulers; may be left out when there is one.
         max_parallel_jobs: Each worker runs at most so many jobs at once, whatever they need.
         walltime: Instead of the scheduler's, as HH:MM:SS or D-HH:MM:SS.

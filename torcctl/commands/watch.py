@@ -64,6 +64,7 @@ def watch(
     Args:
         recover: Recover failed jobs, and go on.
         max_retries: With --recover: at most so many times.
+        num_hpc_jobs: How many Slurm jobs are to be queued after a recovery; by default as many as the jobs need.
         poll: Seconds without news after which the status is asked for all the same.
     """
     if max_retries < 1:
