@@ -69,6 +69,14 @@ async def test_programs_are_looked_for_beside_the_event_loop(tmp_path: Path, mon
     assert threading.get_ident() not in threads
 
 
+@pytest.mark.parametrize("name", ["sbatch: ", ""])
+async def test_the_words_of_a_program_are_told_with_its_name_once(tmp_path: Path, name: str) -> None:
+    """sbatch puts its own before them; squeue does not."""
+    program(tmp_path, "sbatch", f"echo '{name}error: Unable to contact slurm controller' >&2; exit 1")
+    with pytest.raises(NoAnswer, match=r"^sbatch: error: Unable"):
+        await slurm(tmp_path).submit("script", {}, str(tmp_path), 0o022)
+
+
 async def test_a_submission_that_was_killed_may_have_been_accepted(tmp_path: Path) -> None:
     program(tmp_path, "sbatch", "kill -9 $$")
     with pytest.raises(NoAnswer):

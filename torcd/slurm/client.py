@@ -70,7 +70,7 @@ class Slurm:
         if ran.code != 0 and job_id is None and not ran.got_no_answer:
             raise Rejected(ran.words)
         if job_id is None:
-            raise NoAnswer(f"sbatch: {ran.words}")
+            raise NoAnswer(_name("sbatch", ran.words))
         return job_id
 
     async def load_queue(self) -> dict[str, Seen]:
@@ -93,7 +93,7 @@ class Slurm:
             if row.job_name not in found and row.job_id is not None:
                 ran = await self._programs.run(commands.show(row.job_id))
                 if ran.got_no_answer:
-                    raise NoAnswer(f"scontrol: {ran.words}")
+                    raise NoAnswer(_name("scontrol", ran.words))
                 seen = commands.parse_shown(ran.out, row.job_name) if ran.code == 0 else None
                 if seen is not None:
                     found[row.job_name] = seen
@@ -105,7 +105,7 @@ class Slurm:
         for names, since in _batches(named):
             ran = await self._programs.run(commands.account_details(names, since))
             if ran.got_no_answer:
-                raise NoAnswer(f"sacct: {ran.words}")
+                raise NoAnswer(_name("sacct", ran.words))
             if ran.code != 0:
                 raise Rejected(_explain("sacct", ran))
             found += commands.parse_details(ran.out)
@@ -122,7 +122,8 @@ class Slurm:
         said = ran.words.lower()
         if ran.code == 0 or any(each in said for each in commands.JOB_ENDED):
             return
-        raise NoAnswer(f"scancel: {ran.words}") if ran.got_no_answer else Rejected(f"scancel: {ran.words}")
+        words = _name("scancel", ran.words)
+        raise NoAnswer(words) if ran.got_no_answer else Rejected(words)
 
     async def load_partitions(self) -> list[NodeKind]:
         """The kinds of nodes of all partitions that are up. Raises Refused where there are none, and NoAnswer."""
@@ -150,7 +151,12 @@ class Slurm:
 
 
 def _explain(program: str, ran: Ran) -> str:
-    return unconfigured_text(ran.words) if lacks_configuration(ran.words) else f"{program}: {ran.words}"
+    return unconfigured_text(ran.words) if lacks_configuration(ran.words) else _name(program, ran.words)
+
+
+def _name(program: str, words: str) -> str:
+    """A program's words, by its name; most of them begin with that."""
+    return words if words.startswith(f"{program}: ") else f"{program}: {words}"
 
 
 def _unconfigured(words: str) -> Refused:
