@@ -1,6 +1,6 @@
 """How long a worker may stay away before its jobs are taken from it (SEMANTICS 8.4)."""
 
-from torcd.protocol.errors import Refused
+from torcd.actors.settings import parse_seconds
 
 LEASE_S = 60.0
 """Unless the user says otherwise: a restart of the daemon and a hiccup of the network are over by then."""
@@ -15,16 +15,11 @@ machine was suspended, or the daemon stopped. Nobody could have come back to it 
 
 def parse_lease(text: str | None) -> float:
     """The lease that a setting stands for, in seconds; raises Refused."""
-    if text is None:
-        return LEASE_S
-    try:
-        lease_s = float(text)
-    except ValueError:
-        lease_s = 0.0
-    if not SHORTEST_S <= lease_s <= LONGEST_S:
-        raise Refused(
-            f"lease: {text!r} is no number of seconds from {SHORTEST_S:g} to {LONGEST_S:g}"
-            " (torcd --lease, TORCD_LEASE or config.toml)",
-            value=text,
-        )
-    return lease_s
+    return parse_seconds(
+        text,
+        name="lease",
+        where="torcd --lease, TORCD_LEASE or config.toml",
+        default_s=LEASE_S,
+        shortest_s=SHORTEST_S,
+        longest_s=LONGEST_S,
+    )

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import trio
 
 from torcd.actors.clock import now_ms
-from torcd.protocol.errors import Refused, Unavailable
+from torcd.actors.settings import parse_seconds
+from torcd.protocol.errors import Unavailable
 from torcd.storage.rows import format_time
 
 logger = logging.getLogger(__name__)
@@ -22,19 +23,14 @@ LONGEST_PAUSE_S = 600.0
 
 def parse_poll(text: str | None) -> float:
     """The seconds between looks that a setting stands for; raises Refused."""
-    if text is None:
-        return POLL_S
-    try:
-        poll_s = float(text)
-    except ValueError:
-        poll_s = 0.0
-    if not SHORTEST_S <= poll_s <= LONGEST_S:
-        raise Refused(
-            f"slurm_poll: {text!r} is no number of seconds from {SHORTEST_S:g} to {LONGEST_S:g}"
-            " (TORCD_SLURM_POLL or config.toml)",
-            value=text,
-        )
-    return poll_s
+    return parse_seconds(
+        text,
+        name="slurm_poll",
+        where="TORCD_SLURM_POLL or config.toml",
+        default_s=POLL_S,
+        shortest_s=SHORTEST_S,
+        longest_s=LONGEST_S,
+    )
 
 
 @dataclass(frozen=True, slots=True)
