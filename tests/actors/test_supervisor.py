@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import trio
-from actor_rig import House, answer_of, error_of, ref
+from actor_rig import DEADLINE_S, House, answer_of, error_of, ref
 from builders import chained
 
 from torcd.actors import mailbox as mailbox_module
@@ -183,9 +183,10 @@ async def test_followers_are_told_of_a_task_that_a_crash_ends(house: House, work
 
 
 async def follow(house: House, follower: Subscription) -> list[str]:
-    """The kinds of what a follower is sent to the log for."""
-    after = follower.log_after()
-    assert after is not None
+    """The kinds of what a follower is sent to the log for, which may be after whoever waited for a task was told."""
+    with trio.fail_after(DEADLINE_S):
+        while (after := follower.log_after()) is None:
+            await follower.changed.wait()
     return [
         event.kind for event in await house.database.read(lambda db: load_events(db, follower.workflow_id, after, 100))
     ]
