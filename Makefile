@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test faults fuzz lint format docs bench load nodes clean
+.PHONY: demo test faults fuzz properties lint format docs bench load nodes clean
 
 demo: $(VENV)/demo.stamp
 	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHON="$(CURDIR)/$(BIN)/python" $(BIN)/python examples/kmers/demo.py
@@ -36,6 +36,11 @@ bench: $(VENV)/bench.stamp
 # Half an hour of hostile input, with new examples each time; TORC_FUZZ is how many times those of `make test`.
 fuzz: $(VENV)/test.stamp
 	TORC_FUZZ=$${TORC_FUZZ:-100} $(BIN)/python -m pytest tests/hostile
+
+# The properties, ROUNDS times, each time with new examples; some four minutes a round
+ROUNDS ?= 10
+properties: $(VENV)/test.stamp
+	for round in $$(seq $(ROUNDS)); do TORC_FUZZ=1 $(BIN)/python -m pytest -n auto -m hypothesis || exit; done
 
 # Ten minutes of a thousand workers and a thousand subscribers, then JSON: make load FLAGS='--seconds 60 --workers 100'
 load: $(VENV)/test.stamp

@@ -3,8 +3,8 @@
 Hypothesis makes up a workflow and a history; `side_by_side` does each step to a real actor and to the reference model
 and compares what they answer; after every step everything that can be seen of them must be the same.
 
-TORC_TEST_HISTORIES=N has N histories tried. A history that fails is shrunk; hypothesis keeps it and tells how to
-reproduce it.
+TORC_TEST_HISTORIES=N has N histories tried, with TORC_FUZZ=1 new ones each time. A history that fails is shrunk;
+hypothesis keeps it and tells how to reproduce it.
 """
 
 import ast
