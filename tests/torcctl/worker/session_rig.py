@@ -32,7 +32,7 @@ class Work:
             self.error = error
         self.over.set()
 
-    async def result(self, timeout_s: float = 20) -> WorkerOutcome:
+    async def result(self, timeout_s: float = 60) -> WorkerOutcome:
         with trio.fail_after(timeout_s):
             await self.over.wait()
         if self.error is not None:
@@ -77,7 +77,7 @@ def is_alive(pid: int) -> bool:
 
 async def read_pid(pipe: Path) -> int:
     """The number that a job writes there."""
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         return int(await trio.to_thread.run_sync(pipe.read_text, abandon_on_cancel=True))
 
 
@@ -86,6 +86,6 @@ async def until_gone(pid: int) -> None:
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
         return
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         await trio.lowlevel.wait_readable(pidfd)
     os.close(pidfd)

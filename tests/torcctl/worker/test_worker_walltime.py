@@ -158,7 +158,7 @@ async def test_an_idle_worker_ends_when_its_time_is_nearly_up(daemon: FakeDaemon
     async with working(daemon, timekeeper=hourglass) as work:
         await daemon.until(lambda: any(report.wait_s for report in daemon.reports))
         hourglass.turn()
-        outcome = await work.result(timeout_s=5)
+        outcome = await work.result(timeout_s=30)
     assert (outcome.is_out_of_time, daemon.left) == (True, 1)
 
 
@@ -181,7 +181,7 @@ async def test_a_worker_may_stay_for_jobs_that_become_ready_later(daemon: FakeDa
 async def test_a_worker_that_stayed_long_enough_ends(daemon: FakeDaemon) -> None:
     daemon.ready.append(launch(1))
     async with working(daemon, linger_s=0.2) as work:
-        outcome = await work.result(timeout_s=10)
+        outcome = await work.result(timeout_s=30)
     assert outcome.complete
     assert any(report.lingers for report in daemon.reports)
 

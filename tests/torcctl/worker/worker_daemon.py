@@ -101,7 +101,7 @@ class FakeDaemon:
         self._poked = trio.Event()
         self._tell_tests()
 
-    async def until(self, condition: Callable[[], bool], timeout_s: float = 10) -> None:
+    async def until(self, condition: Callable[[], bool], timeout_s: float = 30) -> None:
         """Waits until the condition holds; it is looked at after every message."""
         with trio.fail_after(timeout_s):
             while not condition():
