@@ -289,6 +289,8 @@ def test_a_late_or_repeated_report_writes_no_second_result(system: System) -> No
 
 def test_two_runs_of_one_workflow_share_its_jobs(system: System) -> None:
     """SEMANTICS 8.1, 5.3"""
+    # one run alone has room for two jobs: the first ones wait for those of the other
+    meet = "touch at.$TORC_JOB_NAME; until [ -e all ]; do [ $(ls at.* | wc -l) -gt 2 ] && touch all; sleep 0.02; done"
     workflow_id = system.create(
         {
             "name": "shared",
@@ -296,7 +298,7 @@ def test_two_runs_of_one_workflow_share_its_jobs(system: System) -> None:
             "jobs": [
                 {
                     "name": "a{i}",
-                    "command": 'echo "$TORC_JOB_NAME" >> ran.txt; sleep 0.02',
+                    "command": f'{meet}; echo "$TORC_JOB_NAME" >> ran.txt; sleep 0.02',
                     "use_parameters": ["i"],
                 },
                 {
