@@ -350,7 +350,7 @@ def test_an_update_has_all_of_its_effects_or_none(alone: System) -> None:
         before = dump(alone, workflow_id)
         connection = alone.connect()
         call_id = send_update(alone, connection, workflow_id, "spec.json")
-        kill_after(alone, 1.2 * (number - 0.5) / ROUNDS * whole_s)
+        kill_after(alone, 1.2 * (number - 1) / ROUNDS * whole_s)
         try:
             answer = msgspec.json.decode(connection.finish(call_id, timeout_s=PATIENCE_S))
         except Unreachable:

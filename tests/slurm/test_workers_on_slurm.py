@@ -79,7 +79,7 @@ def test_a_job_that_is_canceled_in_slurm_tells_how_its_jobs_ended(system: System
 
 def test_the_memory_of_all_processes_of_a_job_is_seen(system: System, cluster: Cluster) -> None:
     """SEMANTICS 8.5"""
-    hold = "import time; memory = bytearray(60 << 20); time.sleep(3)"
+    hold = "import time; memory = bytearray(60 << 20); time.sleep(5)"
     at = system.create(workflow(f"python3 -c '{hold}' & python3 -c '{hold}' & wait"))
     system.torcctl("workflows", "init", at)
     job_id = submit(system, cluster, at, "--time=5")
