@@ -56,7 +56,7 @@ class Gate:
 
     def __call__(self, sql: sqlite3.Connection) -> object:
         self._token.run_sync_soon(self.begun.set)
-        assert self.open.wait(10), "nobody opened the gate"
+        assert self.open.wait(60), "nobody opened the gate"
         return self._work(sql)
 
 
@@ -64,5 +64,5 @@ def left_threads() -> list[threading.Thread]:
     """The threads of databases that do not end by themselves."""
     threads = [t for t in threading.enumerate() if "sql" in t.name or "_connection_worker_thread" in t.name]
     for thread in threads:
-        thread.join(5)
+        thread.join(30)
     return [thread for thread in threads if thread.is_alive()]
