@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from cutting_proxy import Acknowledged, CuttingProxy, Frames
 from harness import JOB, Harness
@@ -47,7 +48,9 @@ def test_two_attempts_at_once_are_noticed_also_when_only_a_child_of_the_first_is
     )
     invariants = Invariants(tmp_path / "db", tmp_path, Acknowledged())
     try:
-        while not (tmp_path / "journal").exists():
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "journal").exists() or not psutil.Process(first.pid).children():  # the child: its sleep
+            assert time.monotonic() < deadline
             time.sleep(0.01)
         first.kill()
         first.wait()
