@@ -68,7 +68,11 @@ def test_what_a_recovery_did_not_submit_is_submitted_by_the_next_one_and_by_whoe
     wait_for_statuses(alone, workflow_id, "complete", "complete", "complete")
 
 
-HOLD = "exec python3 -c 'import time; b = bytearray(400 << 20); time.sleep(3)'"
+HOLD = """exec python3 -c '
+import os, time
+b = bytearray(400 << 20)
+time.sleep(60 if os.environ["TORC_ATTEMPT_ID"] == "1" else 0)'
+"""
 
 
 def test_watch_brings_workflows_home_whose_jobs_outgrow_their_slurm_jobs(alone: System) -> None:
