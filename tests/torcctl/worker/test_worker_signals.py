@@ -51,12 +51,14 @@ async def test_a_signal_ends_the_worker_in_order(tmp_path: Path, number: signal.
 
 async def test_the_second_signal_kills_what_ignores_the_first(tmp_path: Path) -> None:
     async with FakeDaemon(tmp_path).serving() as daemon:
-        os.mkfifo(tmp_path / "asked")
-        daemon.ready.append(launch(1, "trap 'echo asked > asked' TERM; while :; do sleep 0.01; done"))
+        for name in ("pipe", "asked"):
+            os.mkfifo(tmp_path / name)
+        obstinate = "trap 'echo asked > asked' TERM; echo $$ > pipe; while :; do sleep 0.01; done"
+        daemon.ready.append(launch(1, obstinate))
         worker = await trio.lowlevel.open_process(
             [sys.executable, "-c", PROGRAM, daemon.url], cwd=tmp_path, stdout=subprocess.DEVNULL
         )
-        await daemon.until(lambda: len(daemon.running) == 1)
+        await read_pid(tmp_path / "pipe")  # a job that has begun may not have set its trap yet
         os.kill(worker.pid, signal.SIGINT)
         with trio.fail_after(10):
             await trio.to_thread.run_sync((tmp_path / "asked").read_text, abandon_on_cancel=True)

@@ -99,10 +99,13 @@ async def test_what_runs_at_the_end_is_killed_and_reported_before_the_worker_is(
 ) -> None:
     """SEMANTICS §2: running → terminated (walltime)"""
     hourglass = Hourglass(grace_s=0.2)
-    daemon.ready.extend(
-        [launch(1, "trap '' TERM; sleep 100; :"), launch(2, "trap '' TERM; sleep 100; :", supports_termination=True)]
-    )
+    for number in (1, 2):
+        os.mkfifo(tmp_path / f"pipe{number}")
+    obstinate = "trap '' TERM; echo $$ > pipe$TORC_JOB_ID; sleep 100; :"
+    daemon.ready.extend([launch(1, obstinate), launch(2, obstinate, supports_termination=True)])
     async with working(daemon, timekeeper=hourglass) as work:
+        for number in (1, 2):
+            await read_pid(tmp_path / f"pipe{number}")  # a job that has begun may not have set its trap yet
         await daemon.until(lambda: len(daemon.running) == 2)
         hourglass.turn()
         await work.result()
