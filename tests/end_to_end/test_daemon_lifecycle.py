@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from descriptors_seen import descriptors_of
 from real_system import PATIENCE_S, System, ask, many_files
 
 from torcd.protocol import PROTOCOL, websocket
@@ -70,7 +71,7 @@ def test_the_started_daemon_takes_nothing_of_its_starter_along(alone: System) ->
     (pid,) = alone.daemon_pids()
     assert Path(f"/proc/{pid}/cwd").readlink() == Path("/")
     assert os.getsid(pid) == pid
-    links = {int(name): os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")}
+    links = descriptors_of(pid)
     assert (links[0], links[1], links[2]) == ("/dev/null", str(alone.log), str(alone.log))
     assert str(alone.work) not in " ".join(links.values())
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from certificates import Impostor, make_foreign
+from descriptors_seen import descriptors_of
 from real_system import PATIENCE_S, System, ask
 from remote_system import Remote, environment_of, received_to_the_end, words_of
 
@@ -54,8 +55,8 @@ def test_nothing_listens_by_default_and_the_file_says_so(remote: Remote) -> None
     daemon = remote.system.start_daemon()
     assert (remote.file.port, remote.file.token, remote.file.pid) == (None, None, daemon.pid)
     listing = Path(f"/proc/{daemon.pid}/net/tcp").read_text() + Path(f"/proc/{daemon.pid}/net/tcp6").read_text()
-    inodes = {os.readlink(f"/proc/{daemon.pid}/fd/{name}") for name in os.listdir(f"/proc/{daemon.pid}/fd")}
-    assert not any(f"socket:[{line.split()[9]}]" in inodes for line in listing.splitlines() if ":" in line[:6])
+    opened = descriptors_of(daemon.pid).values()
+    assert not any(f"socket:[{line.split()[9]}]" in opened for line in listing.splitlines() if ":" in line[:6])
     refused = remote.system.torcctl("daemon", "rotate-token", check=False)
     assert refused.code == 7
     assert "TORCD_LISTEN" in refused.err
