@@ -129,12 +129,13 @@ def start(places: Places, *, elsewhere: bool = True) -> Connection:
                 why = f"it exited with code {exit_code} before it answered"
                 raise _not_started(places, why, log_start) from error
             if time.monotonic() > deadline:
+                _let_go(process)
                 raise _not_started(places, f"nothing answers after {START_TIMEOUT_S:g} s", log_start) from error
             if exit_code in TRY_AGAIN and time.monotonic() > start_again_at:
                 process = _spawn(places)
                 start_again_at = time.monotonic() + START_AGAIN_S
         else:
-            process.returncode = process.poll() or 0  # it is no child to care for: spares Popen's warning
+            _let_go(process)
             return connection
         time.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE_S)
@@ -166,6 +167,11 @@ def _spawn(places: Places) -> "Popen[bytes]":
         )
     finally:
         os.close(log)
+
+
+def _let_go(process: "Popen[bytes]") -> None:
+    """It is no child to care for, be it alive: spares Popen's warning."""
+    process.returncode = process.poll() or 0
 
 
 def _environment(places: Places) -> dict[str, str]:
