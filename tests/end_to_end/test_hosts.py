@@ -139,6 +139,7 @@ def test_a_node_that_vanishes_is_noticed_and_its_worker_notices_within_half_a_le
     worker = cluster.spawn("node1", "torcctl", "run", workflow_id)
     assert started.read_line() == "node1"
     wait_for("running")
+    before_cut = time.monotonic()
     cluster.network.cut("node1")
     cut_at = time.monotonic()
     assert worker.stderr is not None

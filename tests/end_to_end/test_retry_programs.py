@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import time
 from typing import Any
@@ -122,13 +123,14 @@ def test_a_worker_killed_in_a_recovery_script_takes_it_along_and_the_job_is_lost
     started = alone.pipe("started")
     workflow_id = alone.create(flaky(2, recovery_script="echo $$ > started; sleep 1000; touch survived"))
     worker = alone.spawn("run", workflow_id)
-    script = int(started.read_line())
+    script = os.pidfd_open(int(started.read_line()))
     wait_for(alone, workflow_id, "running")
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait(PATIENCE_S)
     wait_for(alone, workflow_id, "terminated")
     assert alone.jobs(workflow_id)["a"]["status_reason"] == "worker_lost"
-    assert not os.path.exists(f"/proc/{script}/exe")
+    assert select.select([script], [], [], PATIENCE_S)[0]
+    os.close(script)
     alone.torcctl("workflows", "restart", workflow_id)
     assert alone.jobs(workflow_id)["a"]["retries"] == 0
     assert alone.torcctl("run", workflow_id).code == 0

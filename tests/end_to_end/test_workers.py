@@ -39,7 +39,7 @@ def test_while_a_worker_runs_its_time_left_is_listed(system: System, limit: list
     assert worker["time_left_s"] == (left_s and pytest.approx(left_s, abs=60))
     heading, line = system.read("listed.txt").splitlines()
     assert "time left" in heading
-    assert (re.search(r" (10:00|9:5\d) ", line) is not None) == bool(limit)
+    assert (re.search(r" (10:00|9:\d\d) ", line) is not None) == bool(limit)
     now = system.torcctl("workers", "get", worker["id"], json=True)
     assert (now["status"], now["time_left_s"]) == ("gone", None)
 
