@@ -18,7 +18,7 @@ from worker_daemon import FakeDaemon, launch
 from torcctl.worker.guard import Guard
 from torcctl.worker.guardian import find_victims, find_writers, read_table
 
-DEADLINE_S = 20
+DEADLINE_S = 60
 
 FORMS = {
     "by bash": "echo $$ > pid; sleep 100; :",

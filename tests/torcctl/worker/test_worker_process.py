@@ -36,7 +36,7 @@ def run(launcher: Launcher) -> Run:
 
     def run(job: JobLaunch) -> tuple[ProcessEnd, str, str]:
         process = launcher.start(job)
-        assert select.select([process.pidfd], [], [], 10)[0], "the job did not end in time"
+        assert select.select([process.pidfd], [], [], 60)[0], "the job did not end in time"
         end = reap(process)
         return end, Path(process.stdout_path).read_text(), Path(process.stderr_path).read_text()
 
@@ -228,7 +228,7 @@ def test_what_a_job_leaves_behind_in_its_group_is_killed(run: Run) -> None:
         pidfd = os.pidfd_open(int(out))
     except ProcessLookupError:
         return  # gone already
-    assert select.select([pidfd], [], [], 5)[0]
+    assert select.select([pidfd], [], [], 60)[0]
     os.close(pidfd)
 
 
@@ -239,7 +239,7 @@ def test_groups_of_a_session_are_found_while_a_process_of_theirs_lives(launcher:
         os.sched_yield()
     for group in sorted(groups, key=lambda group: group != process.pid):  # or the shell ends well before it is its turn
         os.killpg(group, signal.SIGKILL)
-    assert select.select([process.pidfd], [], [], 5)[0]
+    assert select.select([process.pidfd], [], [], 60)[0]
     end = reap(process)
     assert end.return_code == 137
     assert process.pid not in find_groups({process.pid})[process.pid]

@@ -180,7 +180,7 @@ async def test_work_that_appears_later_is_started_at_once(daemon: FakeDaemon) ->
             daemon.ready.append(launch(job_id))
             daemon.poke()
             await daemon.until(lambda job_id=job_id: (job_id, 1) in daemon.ended)  # type: ignore[misc]
-            assert trio.current_time() - started < WAIT_S / 5
+            assert trio.current_time() - started < WAIT_S / 2
     assert len(daemon.reports) < 19 * 4
 
 
@@ -192,16 +192,26 @@ async def test_an_idle_worker_says_nothing(daemon: FakeDaemon, autojump_clock: t
     assert 4 <= len(daemon.reports) <= 6
 
 
-async def test_short_jobs_travel_in_batches_and_wait_at_the_worker(daemon: FakeDaemon) -> None:
-    daemon.ready.extend(launch(n, "true") for n in range(1, 501))
+async def test_short_jobs_travel_in_batches_and_wait_at_the_worker(
+    daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine no job is short: all that is measured in time is a multiple of what it is."""
+    monkeypatch.setattr("torcctl.worker.ahead.SHORT_S", 10.0)
+    monkeypatch.setattr("torcctl.worker.ahead.SUPPLY_S", 1.0)
+    monkeypatch.setattr("torcctl.worker.runner.MAX_WAITING_S", 60.0)
+    monkeypatch.setattr("torcctl.worker.conversation.PACE_S", 0.1)
+    daemon.ready.extend(launch(n, "true") for n in range(1, 201))
     async with working(daemon) as work:
         outcome = await work.result()
-    assert outcome.counts == {"completed": 500}
-    assert len(daemon.reports) < 250
+    assert outcome.counts == {"completed": 200}
+    assert len(daemon.reports) < 100
     assert max(report.capacity.ahead for report in daemon.reports if report.capacity) > 2
 
 
-async def test_jobs_that_wait_too_long_at_the_worker_are_handed_back(daemon: FakeDaemon, tmp_path: Path) -> None:
+async def test_jobs_that_wait_too_long_at_the_worker_are_handed_back(
+    daemon: FakeDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torcctl.worker.ahead.SHORT_S", 10.0)  # however busy the machine is
     daemon.ready.extend(launch(n, "true") for n in range(1, 20))
     daemon.ready.extend(launch(n, UNTIL_GO) for n in (20, 21))
     daemon.ready.extend(launch(n, "true") for n in range(30, 40))
@@ -244,7 +254,7 @@ FAMILY = "bash -c 'trap \"\" TERM; echo $BASHPID > pipe; while :; do sleep 0.01;
 async def test_a_stop_kills_the_whole_family_after_the_grace(daemon: FakeDaemon, pipe: Path) -> None:
     """SEMANTICS 8.2"""
     daemon.ready.extend([launch(1, FAMILY), launch(2, "true")])
-    async with working(daemon, grace_s=0.2) as work:
+    async with working(daemon, grace_s=1) as work:
         pid = await read_pid(pipe)
         assert is_alive(pid)
         daemon.stop.append(AttemptRef(job_id=1, attempt_id=1))
@@ -253,7 +263,7 @@ async def test_a_stop_kills_the_whole_family_after_the_grace(daemon: FakeDaemon,
     assert not is_alive(pid)
     end = daemon.ended[1, 1]
     assert (end.stopped, end.return_code) == ("by_user", 143)
-    assert end.exec_time_s >= 0.2
+    assert end.exec_time_s >= 1
     assert outcome.counts == {"completed": 1, "failed": 1}
 
 

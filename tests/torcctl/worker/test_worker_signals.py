@@ -36,7 +36,7 @@ async def test_a_signal_ends_the_worker_in_order(tmp_path: Path, number: signal.
         await daemon.until(lambda: len(daemon.running) == 2)
         os.kill(worker.pid, number)
         assert worker.stdout is not None
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             outcome = msgspec.json.decode(await worker.stdout.receive_some())
             assert await worker.wait() == 0
         await worker.stdout.aclose()
@@ -60,7 +60,7 @@ async def test_the_second_signal_kills_what_ignores_the_first(tmp_path: Path) ->
         )
         await read_pid(tmp_path / "pipe")  # a job that has begun may not have set its trap yet
         os.kill(worker.pid, signal.SIGINT)
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             await trio.to_thread.run_sync((tmp_path / "asked").read_text, abandon_on_cancel=True)
             os.kill(worker.pid, signal.SIGINT)
             assert await worker.wait() == 0
@@ -91,7 +91,7 @@ async def test_in_a_slurm_job_the_second_signal_takes_nothing_from_the_grace(tmp
         os.kill(worker.pid, signal.SIGTERM)
         await daemon.until(lambda: (1, 1) in daemon.running)
         (tmp_path / "go").touch()
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             assert await worker.wait() == 0
     assert (daemon.ended[1, 1].return_code, daemon.ended[1, 1].stopped) == (3, "worker_shutdown")
 
@@ -100,7 +100,7 @@ async def test_a_worker_whose_parent_ignored_its_children_still_learns_return_co
     async with FakeDaemon(tmp_path).serving() as daemon:
         daemon.ready.append(launch(1, "exit 7"))
         ignoring = f"import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n{PROGRAM}"
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             await trio.run_process([sys.executable, "-c", ignoring, daemon.url], cwd=tmp_path, capture_stdout=True)
     assert daemon.ended[1, 1].return_code == 7
 
@@ -109,7 +109,7 @@ async def test_descriptors_that_the_worker_inherited_do_not_reach_jobs(tmp_path:
     async with FakeDaemon(tmp_path).serving() as daemon:
         daemon.ready.append(launch(1, "ls /proc/self/fd"))
         inherited = os.open(tmp_path, os.O_RDONLY)
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             await trio.run_process(
                 [sys.executable, "-c", PROGRAM, daemon.url],
                 cwd=tmp_path,

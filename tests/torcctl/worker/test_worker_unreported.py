@@ -46,7 +46,7 @@ async def test_a_worker_with_results_waits_for_the_daemon_longer_than_one_withou
         await daemon.until(lambda: (1, 1) in daemon.running)
         daemon.vanish()
         (tmp_path / "go").touch()
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while not (tmp_path / "done").exists():
                 await trio.lowlevel.checkpoint()
         with trio.move_on_after(1):  # it tries in vain; a worker without results would end now
@@ -90,7 +90,7 @@ async def test_a_daemon_of_another_protocol_is_told_of_the_results_by_the_next_w
         daemon.vanish()
         daemon.unwelcome = NEWER
         await daemon.come_back()
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while "What runs goes on to its end" not in caplog.text:
                 await trio.lowlevel.checkpoint()
         (tmp_path / "go").touch()

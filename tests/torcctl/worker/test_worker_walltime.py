@@ -244,7 +244,7 @@ async def test_a_job_that_runs_for_a_while_is_sampled(
     (tmp_path / "burn.py").write_text(HOLD_TOGETHER)
     daemon.ready.append(launch(1, "python3 burn.py a b & python3 burn.py b a & wait"))
     async with working(daemon, offer=TWO) as work:
-        await work.result(timeout_s=30)
+        await work.result()
     end = daemon.ended[1, 1]
     assert end.peak_memory_bytes is not None
     assert end.peak_memory_bytes > 80 * 2**20, "both at the same time"
