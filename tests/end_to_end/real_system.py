@@ -231,7 +231,7 @@ class System:
 
     def helper_pids(self) -> list[int]:
         """The processes that stat files for the daemon."""
-        (daemon,) = self.daemon_pids()
+        daemon = self.only_daemon()
         return [pid for pid in self._marked() if _parent(pid) == daemon]
 
     @contextmanager
