@@ -299,14 +299,13 @@ async def main():
 
 trio.run(main)
 """
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False)
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_a_process_ends_although_its_sql_thread_is_stuck(tmp_path: Path) -> None:
     ended = run_python(
         tmp_path,
         """
-        torcd.storage.lane.CLOSE_DEADLINE_S = torcd.storage.database.STOP_DEADLINE_S = 0.2
         begun = trio.Event()
         token = trio.lowlevel.current_trio_token()
 
@@ -315,6 +314,7 @@ def test_a_process_ends_although_its_sql_thread_is_stuck(tmp_path: Path) -> None
             threading.Event().wait()
 
         async with trio.open_nursery() as nursery, open_database(path, migrations=MIGRATIONS) as database:
+            torcd.storage.lane.CLOSE_DEADLINE_S = torcd.storage.database.STOP_DEADLINE_S = 0.2
 
             async def caller():
                 try:
