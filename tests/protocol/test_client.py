@@ -5,7 +5,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -21,8 +21,8 @@ from wsproto.events import (
 )
 
 from torcd.protocol import client as client_module
-from torcd.protocol.address import parse_url, unix_url
-from torcd.protocol.client import Connection, NoAnswer, NobodyAnswers, connect
+from torcd.protocol.address import Address, parse_url, unix_url
+from torcd.protocol.client import SILENCE_LIMIT_S, Connection, NoAnswer, NobodyAnswers, connect
 from torcd.protocol.errors import Busy, NotFound, Refused, TooLarge, Unauthorized, Unreachable
 from torcd.protocol.requests import AppendUpload, GetJob, GetStatus
 from torcd.protocol.rpc import MAX_FRAME
@@ -294,34 +294,77 @@ def test_the_reason_of_a_close_is_passed_on(serve: Serve) -> None:
 
 
 def test_silence_is_broken_by_pings_and_ends_the_wait(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "PING_AFTER_S", 0.01)
-    monkeypatch.setattr(client_module, "SILENCE_LIMIT_S", 0.05)
-
-    def script(peer: Peer) -> None:
-        peer.greet()
-        while isinstance(peer.next_event(), Ping):
-            pass  # seen, and not answered
-
-    with connect(serve(script)) as connection, pytest.raises(Unreachable, match="silent"):
-        connection.receive()
-
-
-def test_pongs_keep_a_quiet_connection_alive(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "PING_AFTER_S", 0.01)
-    monkeypatch.setattr(client_module, "SILENCE_LIMIT_S", 1.0)
-
     def script(peer: Peer) -> None:
         peer.greet()
         for _ in range(5):
-            ping = peer.next_event()
-            assert isinstance(ping, Ping)
-            peer.send(ping.response())
-        peer.send_json(method="event", params={})
+            assert isinstance(peer.next_event(), Ping), "seen, and not answered"
+        assert isinstance(peer.next_event(), CloseConnection)
 
     with connect(serve(script)) as connection:
-        notification = connection.receive()
-        assert notification is not None
-        assert notification.method == "event"
+        monkeypatch.setattr(client_module, "PING_AFTER_S", 0.01)
+        monkeypatch.setattr(client_module, "SILENCE_LIMIT_S", 0.05)
+        with pytest.raises(Unreachable, match="silent"):
+            connection.receive()
+
+
+class Quiet:
+    """A stream on which nothing comes in time but what answers the pings, and an event in the end."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: bytes) -> None:
+        self.now = 0.0
+        self._answers = list(answers)
+        self._ready = [b""]
+        self._waits_s = 0.0
+        monkeypatch.setattr(client_module.time, "monotonic", lambda: self.now)
+
+    def settimeout(self, timeout_s: float) -> None:
+        self._waits_s = timeout_s
+
+    def sendall(self, data: bytes) -> None:
+        self._ready.append(self._answers.pop(0))
+
+    def recv(self, count: int) -> bytes:
+        if data := self._ready.pop():
+            return data
+        self._ready.append(b"")
+        self.now += self._waits_s
+        raise TimeoutError
+
+
+PONG = bytes((0x8A, 0))
+EVENT = text_frame(b'{"jsonrpc":"2.0","method":"event","params":{}}')
+
+
+def receive(stream: Quiet) -> str:
+    notification = Connection(cast(socket.socket, stream), Address(url="ws://localhost:1")).receive()
+    assert notification is not None
+    return notification.method
+
+
+def test_pongs_keep_a_quiet_connection_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Quiet(monkeypatch, *[PONG] * 9, EVENT)
+    assert receive(stream) == "event"
+    assert stream.now > 3 * SILENCE_LIMIT_S
+
+
+def test_a_message_that_comes_slowly_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Quiet(monkeypatch, *(bytes((byte,)) for byte in EVENT))
+    assert receive(stream) == "event"
+    assert stream.now > 3 * SILENCE_LIMIT_S
+
+
+def test_a_client_that_was_stopped_asks_whether_the_daemon_is_still_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By Ctrl-Z, or with its machine: its own silence says nothing of the daemon."""
+
+    class Stopped(Quiet):
+        def recv(self, count: int) -> bytes:
+            try:
+                return super().recv(count)
+            except TimeoutError:
+                self.now += 10 * SILENCE_LIMIT_S
+                raise
+
+    assert receive(Stopped(monkeypatch, PONG, EVENT)) == "event"
 
 
 # ---- connecting --------------------------------------------------------------------------------------------

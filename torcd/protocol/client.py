@@ -182,7 +182,7 @@ class Connection:
 
     def _advance(self, deadline: float | None) -> bool:
         """Takes in one message, waiting for it; False at the deadline."""
-        silent_since = time.monotonic()
+        unanswered = 0
         while True:
             try:
                 message = next(self._incoming, None)
@@ -196,24 +196,27 @@ class Connection:
             now = time.monotonic()
             if deadline is not None and now >= deadline:
                 return False
-            if now - silent_since >= SILENCE_LIMIT_S:
+            # Counted, not measured: after this process itself was stopped the daemon can still answer.
+            if unanswered * PING_AFTER_S >= SILENCE_LIMIT_S:
                 raise self._lost(f"it was silent for {SILENCE_LIMIT_S:g} s")
-            self._read(PING_AFTER_S if deadline is None else min(PING_AFTER_S, deadline - now))
+            has_come = self._read(PING_AFTER_S if deadline is None else min(PING_AFTER_S, deadline - now))
+            unanswered = 0 if has_come else unanswered + 1
 
-    def _read(self, timeout_s: float) -> None:
-        """Feeds what arrives within `timeout_s` to the receiver; a ping is sent when nothing does."""
+    def _read(self, timeout_s: float) -> bool:
+        """Feeds what arrives within `timeout_s` to the receiver; false when nothing does, and a ping is sent."""
         self._stream.settimeout(max(timeout_s, 0.001))
         try:
             data = self._stream.recv(RECEIVE_BYTES)
         except TimeoutError:
             if timeout_s >= PING_AFTER_S:
                 self._send(websocket.encode_frame(websocket.PING))
-            return
+            return False
         except OSError as error:
             raise self._lost(str(error), HungUp) from error
         if not data:
             raise self._lost("it closed the connection", HungUp)
         self._receiver.feed(data)
+        return True
 
     def _on_message(self, message: websocket.Message) -> None:
         if message.opcode == websocket.PING:
