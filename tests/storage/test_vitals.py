@@ -1,5 +1,6 @@
 """How an SQL thread is told to get on or to be stuck."""
 
+import itertools
 import sqlite3
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import trio
 
 from torcd.protocol.errors import Refused, Unavailable
+from torcd.storage import vitals as vitals_module
 from torcd.storage.database import open_database
 from torcd.storage.vitals import Vitals
 
@@ -66,6 +68,20 @@ async def test_only_the_disk_makes_commits_fail() -> None:
     assert (vitals.is_failing, vitals.last_error) == (True, "the disk is full")
     vitals.note_commits([outcome.Value(None), outcome.Error(Unavailable("replayed"))])
     assert not vitals.is_failing
+
+
+@pytest.mark.parametrize("step_s", [0, -3600])
+async def test_a_clock_that_stands_or_is_set_back_hides_no_failure_and_no_success(
+    monkeypatch: pytest.MonkeyPatch, step_s: int
+) -> None:
+    times = itertools.count(1_800_000_000, step_s)
+    monkeypatch.setattr(vitals_module.time, "time", lambda: float(next(times)))
+    vitals = Vitals(Cpu())
+    for _ in range(2):
+        vitals.note_commits([outcome.Value(None)])
+        assert not vitals.is_failing
+        vitals.note_commits([outcome.Error(Unavailable("the disk is full"))])
+        assert vitals.is_failing
 
 
 async def test_a_real_thread_tells_its_commits_and_whether_it_gets_on(tmp_path: Path) -> None:

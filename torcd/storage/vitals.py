@@ -24,15 +24,12 @@ class Vitals:
         """Unix time, as that of the error."""
         self.last_error: str | None = None
         self.last_error_at: float | None = None
+        self.is_failing = False
+        """Whether the last commit failed because of the disk or the file; clocks can be set back, so not told by time."""
         self._cpu_clock = cpu_clock
         self._cpu_s: float | None = None
         self._is_busy = False
         self._moved_at = trio.current_time()
-
-    @property
-    def is_failing(self) -> bool:
-        """Whether the last commit failed because of the disk or the file."""
-        return (self.last_error_at or 0.0) > (self.last_commit_at or 0.0)
 
     def begin(self) -> None:
         """The thread takes something up."""
@@ -46,11 +43,12 @@ class Vitals:
     def note_commits(self, results: Sequence[outcome.Outcome[object]]) -> None:
         """What came of a group of commits; what a caller did wrong says nothing of the disk."""
         if any(isinstance(result, outcome.Value) for result in results):
-            self.last_commit_at = time.time()
+            self.last_commit_at, self.is_failing = time.time(), False
             return
         for result in results:
             if isinstance(result, outcome.Error) and isinstance(result.error, Unavailable):
                 self.last_error, self.last_error_at = result.error.message, time.time()
+                self.is_failing = True
 
     def silent_s(self) -> float:
         """For how long the thread has been at something without using its processor, as far as calls of this saw."""
