@@ -144,19 +144,42 @@ async def test_a_bug_in_reading_is_no_unknown_file(monkeypatch: pytest.MonkeyPat
 # ---- what hangs ----
 
 
-@pytest.fixture
-def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Reading a file of the name `hangs` does not end before the event is set."""
-    release = threading.Event()
+class Hanging:
+    """Has the reading of a file of the name `hangs` not end before it is released."""
 
-    def read_or_hang(name: bytes, on_chunk: OnChunk) -> Content:
+    def __init__(self, clock: trio.testing.MockClock) -> None:
+        self.released = threading.Event()
+        self._clock = clock
+        self._names: list[bytes] = []
+
+    def read_content(self, name: bytes, on_chunk: OnChunk) -> Content:
         if name.endswith(b"hangs"):
-            release.wait(30)
+            self._names.append(name)
+            self.released.wait(60)
         return read_content(name, on_chunk)
 
-    monkeypatch.setattr(reading, "read_content", read_or_hang)
-    yield release
-    release.set()
+    async def read(self, reader: Reader, paths: Paths) -> Contents:
+        """Reads all paths; time passes only while each thread hangs, however slow the machine is."""
+
+        async def pass_time() -> None:
+            while True:
+                await trio.testing.wait_all_tasks_blocked(0.001)
+                if reader._limiter.borrowed_tokens == len(self._names):
+                    self._clock.jump(reading.LOOK_INTERVAL_S)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pass_time)
+            contents = await reader.read(paths, everything(paths))
+            nursery.cancel_scope.cancel()
+        return contents
+
+
+@pytest.fixture
+def hanging(monkeypatch: pytest.MonkeyPatch, mock_clock: trio.testing.MockClock) -> Iterator[Hanging]:
+    hangs = Hanging(mock_clock)
+    monkeypatch.setattr(reading, "read_content", hangs.read_content)
+    yield hangs
+    hangs.released.set()
 
 
 def some_files(directory: Path, *names: str) -> Paths:
@@ -167,18 +190,13 @@ def some_files(directory: Path, *names: str) -> Paths:
 
 
 async def test_a_file_that_gives_no_answer_is_unknown_and_the_others_are_read(
-    tmp_path: Path,
-    hanging: threading.Event,
-    autojump_clock: trio.testing.MockClock,
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, hanging: Hanging, mock_clock: trio.testing.MockClock
 ) -> None:
     """SEMANTICS 4.8"""
-    autojump_clock.autojump_threshold = 0.05
-    monkeypatch.setattr(reading, "LESS_PATIENCE_S", 5)  # the machine that runs the tests may be busy
     names = [f"{number:03}" for number in range(3 * BATCH)]
     names[BATCH + 2] = "hangs"
     paths = some_files(tmp_path, *names)
-    contents = await Reader(threads=2, patience_s=5).read(paths, everything(paths))
+    contents = await hanging.read(Reader(threads=2, patience_s=5), paths)
     assert contents.errors[BATCH + 2] == NO_ANSWER
     assert contents.size[BATCH + 2] == UNKNOWN
     readable = [row for row in range(len(names)) if row != BATCH + 2]
@@ -187,32 +205,30 @@ async def test_a_file_that_gives_no_answer_is_unknown_and_the_others_are_read(
 
 
 async def test_many_files_that_give_no_answer_cost_little_more_than_one(
-    tmp_path: Path, hanging: threading.Event, autojump_clock: trio.testing.MockClock
+    tmp_path: Path, hanging: Hanging, mock_clock: trio.testing.MockClock
 ) -> None:
     """The first shows that the file system is dead."""
-    autojump_clock.autojump_threshold = 0.05
     names = [f"{number:03}" for number in range(10 * BATCH)]
     for number in range(0, len(names), BATCH):
         names[number] = f"{number:03} hangs"
     paths = some_files(tmp_path, *names)
-    contents = await Reader(threads=1, patience_s=5).read(paths, everything(paths))
+    contents = await hanging.read(Reader(threads=1, patience_s=5), paths)
     assert trio.current_time() < 20
     assert contents.errors[0] == NO_ANSWER
 
 
 async def test_a_dead_file_system_is_given_up_and_leaves_threads_for_others(
-    tmp_path: Path, hanging: threading.Event, autojump_clock: trio.testing.MockClock
+    tmp_path: Path, hanging: Hanging, mock_clock: trio.testing.MockClock
 ) -> None:
     """SEMANTICS 4.8: whatever was not read is unknown."""
-    autojump_clock.autojump_threshold = 0.05
     dead = some_files(tmp_path, *(f"{number:03} hangs" for number in range(3 * BATCH)))
     sound = some_files(tmp_path, "sound")
     reader = Reader(threads=2, patience_s=5)
-    contents = await reader.read(dead, everything(dead))
+    contents = await hanging.read(reader, dead)
     assert trio.current_time() < 20
     assert set(contents.size.tolist()) == {UNKNOWN}
     assert contents.errors == dict.fromkeys(range(3 * BATCH), NO_ANSWER)
-    assert (await reader.read(sound, everything(sound))).errors == {}
+    assert (await hanging.read(reader, sound)).errors == {}
 
 
 async def test_a_long_reading_that_gets_on_is_not_given_up(autojump_clock: trio.testing.MockClock) -> None:
@@ -277,15 +293,14 @@ async def test_one_reader_serves_several_readings_at_once(tmp_path: Path) -> Non
 
 
 async def test_readings_after_one_that_hangs_are_not_held_up_by_it(
-    tmp_path: Path, hanging: threading.Event, autojump_clock: trio.testing.MockClock
+    tmp_path: Path, hanging: Hanging, mock_clock: trio.testing.MockClock
 ) -> None:
     """Its thread is lost until the file system answers; there are more."""
-    autojump_clock.autojump_threshold = 0.05
     reader = Reader(threads=1, patience_s=5)
     dead, sound = some_files(tmp_path, "hangs"), some_files(tmp_path, "sound")
     for _ in range(2):
-        assert (await reader.read(dead, everything(dead))).errors == {0: NO_ANSWER}
-        assert (await reader.read(sound, everything(sound))).errors == {}
+        assert (await hanging.read(reader, dead)).errors == {0: NO_ANSWER}
+        assert (await hanging.read(reader, sound)).errors == {}
 
 
 async def test_the_event_loop_goes_on_while_a_large_file_is_read(tmp_path: Path) -> None:
