@@ -25,7 +25,7 @@ class Vitals:
         self.last_error: str | None = None
         self.last_error_at: float | None = None
         self.is_failing = False
-        """Whether the last commit failed because of the disk or the file: not told by times, as clocks can be set back."""
+        """Whether the last commit failed because of the disk or the file. Not told by times: clocks are set back."""
         self._cpu_clock = cpu_clock
         self._cpu_s: float | None = None
         self._is_busy = False
