@@ -29,9 +29,9 @@ def system(shared: System) -> Iterator[System]:
     with RawPeer(shared.socket) as other:
         assert other.call("daemon.status", {})["result"]["running"]
     deadline = time.monotonic() + 30
-    while descriptors(shared) > before and time.monotonic() < deadline:
+    while (now := descriptors(shared)) > before:
+        assert time.monotonic() < deadline, f"{now} are open, {before} were"
         time.sleep(0.01)  # the kernel tells nobody
-    assert descriptors(shared) <= before
 
 
 def descriptors(system: System) -> int:

@@ -33,8 +33,8 @@ def test_a_look_that_never_ends_is_given_up_and_one_that_fails_too() -> None:
     def fail() -> int:
         raise OSError
 
-    assert in_time(fail, 7) == 7
-    assert in_time(lambda: 8, 7) == 8
+    assert in_time(fail, 7, deadline_s=30) == 7
+    assert in_time(lambda: 8, 7, deadline_s=30) == 8
 
 
 def test_a_program_that_is_missing_or_slow_is_told_in_a_sentence() -> None:
