@@ -50,14 +50,15 @@ def test_an_allocation_ends_at_once_when_nothing_that_is_left_ends_in_its_time(
 
 
 def test_before_slurm_ends_a_job_its_worker_stops_what_can_be_stopped(system: System, cluster: Cluster) -> None:
-    """SEMANTICS §2: running → terminated (walltime). No job is shorter than a minute: a long grace has to do."""
+    """SEMANTICS §2: running → terminated (walltime). No job is shorter than a minute: a long grace has to do,
+    though one that leaves a slow machine the time to start the worker."""
     document = workflow("trap 'echo saved; exit 0' TERM; touch up; while :; do sleep 0.05; done", "true")
     document["jobs"][0]["supports_termination"] = True
     del document["jobs"][0]["resource_requirements"]
     document["resource_requirements"][0]["runtime"] = "PT2M"
     at = system.create(document)
     system.torcctl("workflows", "init", at)
-    job_id = submit(system, cluster, at, "--time=1", worker="--grace 46")
+    job_id = submit(system, cluster, at, "--time=1", worker="--grace 30")
     wait("the job has ended", lambda: cluster.state(job_id) == "COMPLETED")
     assert ended(system) == {"workflow_id": at, "ended": "out_of_time", "counts": {"ready": 1, "terminated": 1}}
     result = next(each for each in system.torcctl("results", "list", at, json=True)["results"])
