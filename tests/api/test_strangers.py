@@ -141,7 +141,7 @@ async def test_noise_instead_of_tls_ends_the_connection(
 async def test_noise_inside_tls_ends_the_connection(
     tmp_path: Path, head: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with running_tcp_server(tmp_path, limits=Limits(handshake_s=0.2)) as rig:
+    async with running_tcp_server(tmp_path) as rig:
         async with await rig.open_tls() as stream:
             await stream.send_all(head)
             assert len(await until_closed(stream)) < 500
