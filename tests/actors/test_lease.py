@@ -1,30 +1,32 @@
 """How long a lease is, and what counts of it (SEMANTICS 8.4)."""
 
-import time
-
 import pytest
-from actor_rig import House
+from actor_rig import House, answer_of
 from builders import chained
+from trio.testing import MockClock
 
-from torcd.actors.lease import LEASE_S, parse_lease
+from torcd.actors.lease import LEASE_S, STEPS, parse_lease
 from torcd.protocol.errors import Refused
 from torcd.protocol.requests import Initialize
 
 
-async def test_time_in_which_the_daemon_was_stopped_does_not_count(house: House) -> None:
+async def test_time_in_which_the_daemon_was_stopped_does_not_count(house: House, mock_clock: MockClock) -> None:
     workflow_id = await house.create(chained("a"))
     await house.run(Initialize, workflow_id)
     hand = await house.hire(workflow_id)
     launches = await hand.claim()
-    house.actor(workflow_id).lease_s = 1.0
     await hand.hang_up().reply.wait()
     await house.settle(workflow_id)
-    time.sleep(1.2)  # noqa: ASYNC251  # nothing of this process runs
+    mock_clock.jump(LEASE_S * 1.2)  # nothing of this process runs
     await house.settle(workflow_id)
     assert await house.status(workflow_id) == {"a": "pending"}
     other = await house.hire(workflow_id)
-    waiting = await other.listen()
-    assert [launch.name for launch in (await waiting.reply.wait()).jobs] == ["a"], "in the end it counts"
+    waiting = await other.listen(wait_s=LEASE_S * 10)
+    for _ in range(STEPS - 1):
+        assert not waiting.reply.is_given
+        mock_clock.jump(LEASE_S / STEPS)
+        await house.settle(workflow_id)
+    assert [launch.name for launch in (await answer_of(waiting)).jobs] == ["a"], "in the end it counts"
     assert launches["a"].attempt_id == 1
 
 
