@@ -171,13 +171,16 @@ class House:
         return await self.database.read(lambda db: load_task(db, task_id))
 
     async def wait(self, task_id: int) -> Task:
-        """Waits for the end of a task, as `tasks.wait` does."""
+        """Waits for the end of a task, as `tasks.wait` does, and until its actor has told of it."""
         ended = self.supervisor.task_end(task_id)
         task = await self.task(task_id)
         if task.finished_at_ms is None:
             with trio.fail_after(DEADLINE_S):
                 await ended.wait()
             task = await self.task(task_id)
+        elif task.workflow_id in self.supervisor._actors:
+            # It can be read a moment before; what comes next in the mailbox is answered after.
+            await self.send(task.workflow_id, Nudge())
         return task
 
     async def run(self, kind: type[Operation], workflow_id: int, **parameters: Any) -> Task:
