@@ -102,7 +102,7 @@ async def test_what_timers_and_sessions_tell_is_not_lost_to_a_full_disk(
     assert entry.lease is not None
     (message,) = house.post(workflow, LeaseEnded(hand.worker_id, entry.lease))
     await error_of(message)
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         while not house.actor(workflow).roster.is_empty:  # noqa: ASYNC110  # nothing tells of it
             await trio.sleep(0.01)
     assert set((await house.status(workflow)).values()) == {"terminated"}
@@ -186,7 +186,7 @@ async def test_an_actor_is_revived_when_its_database_is_not_damaged_any_more(
         await trio.lowlevel.checkpoint()
 
     await health.check(find, thorough=True)
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         while workflow not in house.supervisor._actors:  # noqa: ASYNC110  # nothing tells of it
             await trio.sleep(0.01)
 

@@ -119,7 +119,7 @@ async def test_a_dry_run_under_way_at_a_crash_is_answered(house: House, workflow
     await house.send(workflow, preview)
     await house.scanner.begun.wait()
     await blow_up(house, workflow)
-    with pytest.raises(Unavailable), trio.fail_after(5):
+    with pytest.raises(Unavailable), trio.fail_after(30):
         await preview.reply.wait()
 
 
@@ -283,7 +283,7 @@ async def test_an_idle_actor_is_put_away_and_comes_back(
     monkeypatch.setattr(Supervisor, "_run_actor", watched)
     other = await house.create(chained("z"))
     await house.run(Initialize, other)
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         await gone.wait()
     assert other not in house.supervisor._actors
     assert house.supervisor.published(other) is None

@@ -207,7 +207,7 @@ async def test_a_client_that_goes_away_cancels_its_calls(tmp_path: Path) -> None
             await client.request("jobs.get", job_id=1)
             await client.call("daemon.status")
             assert gates.entered == 1
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             await gone.wait()
         assert gates.cancelled == 1
         assert rig.sessions[0].closed.is_set()
@@ -230,7 +230,7 @@ async def test_a_bug_in_an_on_close_callback_costs_nobody_else(
     async with running_server(tmp_path, {DaemonStop: on_stop}) as rig, rig.greeted() as other:
         async with rig.greeted() as client:
             await client.call("daemon.stop")
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             await called.wait()
         assert await other.call("daemon.status") == {"running": True}
     assert "ZeroDivisionError" in caplog.text
@@ -244,7 +244,7 @@ async def test_no_task_is_left_behind_by_connections(tmp_path: Path) -> None:
             async with rig.greeted() as client:
                 await client.call("daemon.status")
                 await client.call("events.subscribe", workflow_id=7)
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while trio.lowlevel.current_statistics().tasks_living > before:
                 await trio.lowlevel.checkpoint()
         assert all(session.closed.is_set() for session in rig.sessions)
