@@ -324,6 +324,13 @@ class System:
         """The status of each job."""
         return {name: job["status"] for name, job in self.jobs(workflow_id).items()}
 
+    def wait_for_status(self, workflow_id: int, name: str, status: str) -> None:
+        """Until a job has it: what it tells by itself, the daemon is told a moment later."""
+        deadline = time.monotonic() + PATIENCE_S
+        while (found := self.statuses(workflow_id)[name]) != status:
+            assert time.monotonic() < deadline, f"{name} is {found}, not {status}"
+            time.sleep(0.01)
+
     def attempts(self, workflow_id: int) -> dict[str, int]:
         """How often each job was run."""
         return {name: job["attempt_id"] for name, job in self.jobs(workflow_id).items()}

@@ -72,7 +72,7 @@ def test_a_backup_during_a_run_holds_one_moment_of_it(alone: System) -> None:
             counts.append(completed)
         if len(counts) == 4:
             alone.write("go", "")
-    assert run.wait() == 0
+    assert (run.wait(), counts[3] < 151) == (0, True), "the first four were made during the run"
     assert counts == sorted(counts)
     assert made == {
         "database": str(alone.database),

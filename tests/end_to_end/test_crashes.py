@@ -456,9 +456,7 @@ def test_a_run_waits_for_space_and_tells_its_results_then(disk: FullDisk) -> Non
     )
     run = system.spawn("run", workflow_id)
     started.read_line()
-    with system.connect() as connection:
-        while system.statuses(workflow_id)["a"] != "running":
-            connection.receive(timeout_s=0.01)
+    system.wait_for_status(workflow_id, "a", "running")
     disk.fill()
     gate.write_line()
     assert run.stderr is not None

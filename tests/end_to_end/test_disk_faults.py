@@ -19,12 +19,6 @@ FAULTS: list[tuple[str, dict[str, int], str]] = [
 ]
 
 
-def wait_for(system: System, workflow_id: int, job: str, status: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while (found := system.statuses(workflow_id)[job]) != status:
-        assert time.monotonic() < deadline, f"{job} is {found}, not {status}"
-
-
 def test_a_run_goes_on_when_the_disk_works_again_without_a_restart(alone: System) -> None:
     """SEMANTICS 5.3, 8.4: workers keep what could not be stored and repeat it; every job runs once"""
     disk = FaultyDisk(alone.work)
@@ -40,7 +34,7 @@ def test_a_run_goes_on_when_the_disk_works_again_without_a_restart(alone: System
     run = alone.spawn("run", workflow_id)
     for name, fault, text in FAULTS:
         started.read_line()
-        wait_for(alone, workflow_id, name, "running")
+        alone.wait_for_status(workflow_id, name, "running")
         disk.fail(**fault)
         gate.write_line()
         with pytest.raises(Unavailable, match=text):  # what a user asks for meanwhile is refused clearly
@@ -50,7 +44,7 @@ def test_a_run_goes_on_when_the_disk_works_again_without_a_restart(alone: System
             assert time.monotonic() < deadline
         assert alone.statuses(workflow_id)[name] == "running", "its end is not stored"
         disk.heal()
-        wait_for(alone, workflow_id, name, "completed")
+        alone.wait_for_status(workflow_id, name, "completed")
     out, err = run.communicate(timeout=PATIENCE_S)
     assert (run.returncode, out) == (0, f"Workflow {workflow_id}: 3 completed\n"), err
     assert alone.read("ran.txt") == "a\nb\nc\n"

@@ -3,7 +3,6 @@
 import json
 import re
 import signal
-import time
 from typing import Any, NamedTuple
 
 import pytest
@@ -149,10 +148,8 @@ def test_a_live_job_is_a_conflict_and_stop_live_stops_it(system: System, operati
     run = system.spawn("run", at)
     begun.read_line()
     system.write("in.txt", "333")
-    deadline = time.monotonic() + PATIENCE_S
-    while (job := system.jobs(at)["b"])["status"] != "running":  # its start is told a moment later
-        assert time.monotonic() < deadline, job
-    live = job["id"]
+    system.wait_for_status(at, "b", "running")
+    live = system.jobs(at)["b"]["id"]
     force = {"--force"} if operation.is_first else set()  # a has completed
     for options in (set(), {"--dry-run", "--exit-code"}, {"--force"}, {"--async"}):
         line = operation.line(system, at, *(force | options))

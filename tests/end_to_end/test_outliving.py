@@ -35,12 +35,6 @@ def pipes(alone: System) -> tuple[Pipe, Pipe]:
     return alone.pipe("started"), alone.pipe("gate")
 
 
-def wait_until_running(system: System, workflow_id: int, name: str = "a") -> None:
-    with system.connect() as connection:
-        while system.statuses(workflow_id)[name] != "running":
-            connection.receive(timeout_s=0.01)
-
-
 def ended(pid: int) -> bool:
     """Waits for the end of a process."""
     try:
@@ -63,7 +57,7 @@ def test_sync_status_lets_go_of_a_worker_that_was_killed(alone: System, pipes: t
     workflow_id = alone.create({"name": "w", "jobs": [waiting_job()]})
     worker = alone.spawn("run", workflow_id)
     job = int(started.read_line())
-    wait_until_running(alone, workflow_id)
+    alone.wait_for_status(workflow_id, "a", "running")
     nothing = alone.torcctl("workflows", "sync-status", workflow_id, "--dry-run", "--exit-code")
     assert (nothing.code, nothing.out) == (0, "Dry run: 0 jobs of workers that are gone would be released\n")
     worker.kill()
@@ -99,7 +93,7 @@ def test_a_job_of_a_worker_that_was_stopped_is_not_run_beside_it(alone: System, 
     workflow_id = alone.create({"name": "w", "jobs": [waiting_job()]})
     stopped = alone.spawn("run", workflow_id, env={"TORC_NO_AUTOSTART": "1"})
     first = int(started.read_line())
-    wait_until_running(alone, workflow_id)
+    alone.wait_for_status(workflow_id, "a", "running")
     stopped.send_signal(signal.SIGSTOP)
     alone.kill_daemon()
     alone.start_daemon("--lease", "1")
@@ -159,7 +153,7 @@ def test_a_run_goes_on_through_an_update_of_the_daemon(alone: System, pipes: tup
     workflow_id = alone.create({"name": "w", "jobs": jobs})
     run = alone.spawn("run", workflow_id, "--format", "json", env={"TORC_NO_AUTOSTART": "1"})
     started.read_line()
-    wait_until_running(alone, workflow_id)
+    alone.wait_for_status(workflow_id, "a", "running")
     assert alone.stop_daemon() == 0
     start_updated(alone)
     assert alone.torcctl("daemon", "status", json=True)["version"] == "9.1.0"
@@ -178,7 +172,7 @@ def test_an_update_to_another_protocol_costs_no_result(alone: System, pipes: tup
     workflow_id = alone.create({"name": "w", "jobs": jobs})
     run = alone.spawn("run", workflow_id, env={"TORC_NO_AUTOSTART": "1"})
     started.read_line()
-    wait_until_running(alone, workflow_id)
+    alone.wait_for_status(workflow_id, "a", "running")
     assert alone.stop_daemon() == 0
     start_updated(alone, protocol=2, has_step=0)
     assert run.stderr is not None

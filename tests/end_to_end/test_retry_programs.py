@@ -4,7 +4,6 @@ import json
 import os
 import select
 import signal
-import time
 from typing import Any
 
 from real_system import PATIENCE_S, System
@@ -28,15 +27,6 @@ def results(system: System, workflow_id: int, name: str = "a") -> list[tuple[int
     """(attempt, return code, status) of each attempt."""
     listed = system.torcctl("results", "list", workflow_id, "--all-runs", json=True)["results"]
     return [(each["attempt_id"], each["return_code"], each["status"]) for each in listed if each["job_name"] == name]
-
-
-def wait_for(system: System, workflow_id: int, status: str) -> None:
-    """Waits until the first job has a status."""
-    deadline = time.monotonic() + PATIENCE_S
-    with system.connect() as connection:
-        while system.statuses(workflow_id)["a"] != status:
-            assert time.monotonic() < deadline, system.statuses(workflow_id)
-            connection.receive(timeout_s=0.05)
 
 
 def test_a_job_is_tried_again_after_its_recovery_script_until_it_succeeds(system: System) -> None:
@@ -124,10 +114,10 @@ def test_a_worker_killed_in_a_recovery_script_takes_it_along_and_the_job_is_lost
     workflow_id = alone.create(flaky(2, recovery_script="echo $$ > started; sleep 1000; touch survived"))
     worker = alone.spawn("run", workflow_id)
     script = os.pidfd_open(int(started.read_line()))
-    wait_for(alone, workflow_id, "running")
+    alone.wait_for_status(workflow_id, "a", "running")
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait(PATIENCE_S)
-    wait_for(alone, workflow_id, "terminated")
+    alone.wait_for_status(workflow_id, "a", "terminated")
     assert alone.jobs(workflow_id)["a"]["status_reason"] == "worker_lost"
     assert select.select([script], [], [], PATIENCE_S)[0]
     os.close(script)
